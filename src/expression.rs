@@ -1,0 +1,124 @@
+//! What a face shows: the seven expressions, apparent gender, and the shares of each.
+
+use serde::{Deserialize, Serialize};
+
+/// One of the seven expressions, in FER2013's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Expression {
+    Angry,
+    Disgust,
+    Fear,
+    Happy,
+    Sad,
+    Surprise,
+    Neutral,
+}
+
+impl Expression {
+    /// All, in FER2013's order: `ALL[label]`.
+    pub const ALL: [Expression; 7] = [
+        Expression::Angry,
+        Expression::Disgust,
+        Expression::Fear,
+        Expression::Happy,
+        Expression::Sad,
+        Expression::Surprise,
+        Expression::Neutral,
+    ];
+
+    /// Its name in lower case, as in config, log and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Expression::Angry => "angry",
+            Expression::Disgust => "disgust",
+            Expression::Fear => "fear",
+            Expression::Happy => "happy",
+            Expression::Sad => "sad",
+            Expression::Surprise => "surprise",
+            Expression::Neutral => "neutral",
+        }
+    }
+}
+
+/// Apparent gender, in the order of the network's logits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Gender {
+    Female,
+    Male,
+}
+
+impl Gender {
+    /// Both, in the order of the logits.
+    pub const ALL: [Gender; 2] = [Gender::Female, Gender::Male];
+
+    /// Its name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Gender::Female => "female",
+            Gender::Male => "male",
+        }
+    }
+}
+
+/// Shares that one crop was given; each array sums to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scores {
+    /// By [`Expression`].
+    pub expression: [f32; 7],
+    /// By [`Gender`].
+    pub gender: [f32; 2],
+}
+
+impl Scores {
+    /// Softmax over each head's logits: seven expressions, then female and male.
+    pub fn from_logits(logits: &[f32; 9]) -> Self {
+        let (expression, gender) = logits.split_at(7);
+        Self { expression: softmax(expression), gender: softmax(gender) }
+    }
+
+    /// The strongest expression and its share.
+    pub fn top_expression(&self) -> (Expression, f32) {
+        let i = argmax(&self.expression);
+        (Expression::ALL[i], self.expression[i])
+    }
+
+    /// The stronger gender and its share.
+    pub fn top_gender(&self) -> (Gender, f32) {
+        let i = argmax(&self.gender);
+        (Gender::ALL[i], self.gender[i])
+    }
+}
+
+/// Index of the first greatest value; 0 for none.
+pub fn argmax(values: &[f32]) -> usize {
+    let greater = |best: usize, i: usize| if values[i] > values[best] { i } else { best };
+    (0..values.len()).fold(0, greater)
+}
+
+/// Softmax of `N` logits.
+pub fn softmax<const N: usize>(logits: &[f32]) -> [f32; N] {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut shares = [0.0; N];
+    for (share, logit) in shares.iter_mut().zip(logits) {
+        *share = (logit - max).exp();
+    }
+    let sum: f32 = shares.iter().sum();
+    shares.map(|share| share / sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logits_become_shares_of_each_head() {
+        let scores = Scores::from_logits(&[0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+        assert_eq!(scores.top_expression().0, Expression::Happy);
+        assert!((scores.expression.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!(scores.gender, [0.5, 0.5]);
+    }
+}

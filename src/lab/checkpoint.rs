@@ -1,0 +1,125 @@
+//! Float checkpoints: one safetensors file holding weights, batch-norm statistics, and in its
+//! metadata the preset and how it was trained.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::network::{Graph, Op, Preset};
+
+/// A float tensor, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor {
+    /// Sizes, slowest first.
+    pub shape: Vec<usize>,
+    /// Values, `shape.iter().product()` of them.
+    pub data: Vec<f32>,
+}
+
+/// Tensors by name: `{node}.{tensor}`.
+pub type Params = BTreeMap<String, Tensor>;
+
+/// A network with its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Which member of the family it is.
+    pub preset: Preset,
+    /// Weights and statistics.
+    pub params: Params,
+    /// How it came to be (recipe, seed, epoch, data hashes), free text by key.
+    pub notes: BTreeMap<String, String>,
+}
+
+/// Why a checkpoint could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file could not be read or written.
+    #[error("checkpoint {}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// It is no safetensors file.
+    #[error("checkpoint {} is not a safetensors file: {source}", path.display())]
+    Format { path: PathBuf, source: safetensors::SafeTensorError },
+    /// It is a safetensors file, but not one of this program's.
+    #[error("checkpoint {}: {why}; write one with `mien-lab train`", path.display())]
+    Foreign { path: PathBuf, why: String },
+}
+
+const PRESET_KEY: &str = "preset";
+
+impl Checkpoint {
+    /// Reads a checkpoint and checks every tensor's shape against its preset.
+    pub fn read(path: &Path) -> Result<Self, CheckpointError> {
+        let io = |source| CheckpointError::Io { path: path.into(), source };
+        let format = |source| CheckpointError::Format { path: path.into(), source };
+        let foreign = |why: String| CheckpointError::Foreign { path: path.into(), why };
+        let bytes = std::fs::read(path).map_err(io)?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(format)?;
+        let mut notes: BTreeMap<String, String> =
+            header.metadata().clone().unwrap_or_default().into_iter().collect();
+        let preset = notes.remove(PRESET_KEY).ok_or_else(|| foreign("it names no preset".into()))?;
+        let preset: Preset =
+            serde_json::from_str(&preset).map_err(|e| foreign(format!("its preset: {e}")))?;
+        let graph = Graph::build(&preset);
+        let mut params = Params::new();
+        for node in &graph.nodes {
+            for (tensor, shape) in graph.tensors_of(node) {
+                let name = format!("{}.{tensor}", node.name);
+                let view = file.tensor(&name).map_err(|e| foreign(format!("{name}: {e}")))?;
+                if view.dtype() != Dtype::F32 || view.shape() != shape {
+                    let (dtype, found) = (view.dtype(), view.shape());
+                    return Err(foreign(format!("{name} is {dtype:?} {found:?}, not F32 {shape:?}")));
+                }
+                let data = view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
+                params.insert(name, Tensor { shape, data: data.collect() });
+            }
+        }
+        Ok(Self { preset, params, notes })
+    }
+
+    /// Writes the checkpoint whole: to a neighbour file first, then renamed over `path`.
+    pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
+        let io = |source| CheckpointError::Io { path: path.into(), source };
+        let format = |source| CheckpointError::Format { path: path.into(), source };
+        let bytes: Vec<(&String, &Tensor, Vec<u8>)> = self
+            .params
+            .iter()
+            .map(|(name, t)| (name, t, t.data.iter().flat_map(|v| v.to_le_bytes()).collect()))
+            .collect();
+        let views: Vec<(&String, TensorView)> = bytes
+            .iter()
+            .map(|(name, t, data)| Ok((*name, TensorView::new(Dtype::F32, t.shape.clone(), data)?)))
+            .collect::<Result<_, _>>()
+            .map_err(format)?;
+        let preset = serde_json::to_string(&self.preset).expect("a preset is plain data");
+        let mut metadata: std::collections::HashMap<String, String> =
+            self.notes.clone().into_iter().collect();
+        metadata.insert(PRESET_KEY.into(), preset);
+        let file = safetensors::serialize(views, Some(metadata)).map_err(format)?;
+        let part = path.with_extension("part");
+        std::fs::write(&part, file).and_then(|()| std::fs::rename(&part, path)).map_err(io)
+    }
+}
+
+/// Fresh parameters: He-normal weights (He et al. 2015), unit batch norm, zero biases.
+pub fn initialize(graph: &Graph, mut normal: impl FnMut() -> f32) -> Params {
+    let mut params = Params::new();
+    for node in &graph.nodes {
+        for (tensor, shape) in graph.tensors_of(node) {
+            let len = shape.iter().product();
+            let fan_in = match node.op {
+                Op::Depthwise { kernel, .. } => kernel * kernel,
+                _ => shape[1..].iter().product(),
+            };
+            let deviation = (2.0 / fan_in as f32).sqrt();
+            let data = match tensor {
+                "weight" => (0..len).map(|_| deviation * normal()).collect(),
+                "gamma" | "variance" => vec![1.0; len],
+                _ => vec![0.0; len],
+            };
+            params.insert(format!("{}.{tensor}", node.name), Tensor { shape, data });
+        }
+    }
+    params
+}

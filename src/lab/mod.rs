@@ -1,0 +1,6 @@
+//! The host's workshop: from labelled pictures to the int8 file a kiosk carries.
+//!
+//! In the order of use: [`network`] defines the family, [`checkpoint`] keeps its weights.
+
+pub mod checkpoint;
+pub mod network;

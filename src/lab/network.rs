@@ -1,0 +1,314 @@
+//! The network family: one definition, its presets, and the graph they expand to.
+//!
+//! A [`Preset`] holds widths and strides; [`Graph::build`] expands it to a list of [`Node`]s in
+//! execution order, node `i` computing value `i`. Trainer, quantizer and cost figures all read
+//! that one list. Activations are NHWC; `SAME` padding is TensorFlow's (the odd row and column
+//! of padding goes below and to the right), so that the int8 file computes what was trained.
+
+use serde::{Deserialize, Serialize};
+
+/// Side of the square grey input in pixels, as in FER2013.
+pub const INPUT_SIDE: usize = crate::face::FACE_SIDE;
+/// Logits of the expression head, in FER2013's order.
+pub const EXPRESSION_LOGITS: usize = 7;
+/// Logits of the gender head: female, male.
+pub const GENDER_LOGITS: usize = 2;
+/// All logits the network gives: expressions first.
+pub const LOGITS: usize = EXPRESSION_LOGITS + GENDER_LOGITS;
+
+/// Widths and strides of one member of the family.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// Name in commands and files.
+    pub name: String,
+    /// Filters of the 3×3 convolutions A and B.
+    pub stem: [usize; 2],
+    /// Put batch norm after the ReLU in A and B (the blog post's order), not before it.
+    pub stem_norm_after_relu: bool,
+    /// Max-pool B's output 3×3/2.
+    pub stem_pool: bool,
+    /// The residual separable blocks (the post's C+D, E+F).
+    pub blocks: Vec<Block>,
+    /// Share of the head's input channels dropped in training.
+    pub dropout: f32,
+}
+
+/// One residual block of depthwise-separable convolutions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Block {
+    /// Output channels.
+    pub width: usize,
+    /// Separable convolutions on the main path; ReLU follows all but the last.
+    pub depth: usize,
+    /// How the block halves its resolution, if it does.
+    pub down: Down,
+}
+
+/// How a block halves its resolution. Its shortcut is then a 1×1 convolution of stride 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Down {
+    /// It keeps the resolution.
+    No,
+    /// 3×3/2 max pooling after the last separable convolution, as in the post.
+    MaxPool,
+    /// Stride 2 in the last depthwise convolution.
+    Stride,
+}
+
+impl Preset {
+    /// Names that [`Preset::named`] knows.
+    pub const NAMES: [&str; 2] = ["reference", "slim"];
+
+    /// The preset of this name.
+    ///
+    /// `reference` is the blog post's network at full width, `slim` the deeper, thinner member
+    /// that ships. (Tests build smaller ones by hand.)
+    pub fn named(name: &str) -> Option<Self> {
+        let block = |width, depth, down| Block { width, depth, down };
+        match name {
+            "reference" => Some(Self {
+                name: name.into(),
+                stem: [64, 64],
+                stem_norm_after_relu: true,
+                stem_pool: false,
+                blocks: vec![block(128, 1, Down::MaxPool), block(256, 1, Down::MaxPool)],
+                dropout: 0.0,
+            }),
+            "slim" => Some(Self {
+                name: name.into(),
+                stem: [16, 32],
+                stem_norm_after_relu: false,
+                stem_pool: true,
+                blocks: vec![
+                    block(64, 2, Down::Stride),
+                    block(64, 2, Down::No),
+                    block(128, 2, Down::Stride),
+                    block(128, 2, Down::No),
+                    block(192, 2, Down::Stride),
+                    block(192, 2, Down::No),
+                ],
+                dropout: 0.1,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Height, width and channels of an activation.
+pub type Shape = [usize; 3];
+
+/// What a node computes. Weights and statistics live in a [`super::checkpoint::Params`] under
+/// `{node name}.{tensor}`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// The standardized picture, 48×48×1.
+    Input,
+    /// Convolution, `SAME`: `weight` [out, k, k, in], with `bias` [out] if `bias`.
+    Conv { kernel: usize, stride: usize, bias: bool, relu: bool },
+    /// Depthwise convolution, `SAME`: `weight` [k, k, channels], with `bias` [channels] if `bias`.
+    Depthwise { kernel: usize, stride: usize, bias: bool, relu: bool },
+    /// Batch normalization: `gamma`, `beta`, `mean`, `variance` [channels].
+    BatchNorm { relu: bool },
+    /// 3×3 max pooling of stride 2, `SAME`.
+    MaxPool,
+    /// Sum of its two inputs.
+    Add,
+    /// Drops whole channels in training, the identity otherwise.
+    Dropout { rate: f32 },
+    /// Mean over height and width, to 1×1×channels.
+    GlobalAveragePool,
+}
+
+/// One step of the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Unique in its graph; prefix of its tensors' names.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Values it reads (indices of earlier nodes).
+    pub inputs: Vec<usize>,
+    /// Shape of the value it gives.
+    pub shape: Shape,
+}
+
+/// A network as a list of nodes in execution order; the last one gives the logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// Node `i` computes value `i`.
+    pub nodes: Vec<Node>,
+}
+
+/// Side length after a `SAME` operation of this stride.
+pub fn same_side(side: usize, stride: usize) -> usize {
+    side.div_ceil(stride)
+}
+
+/// Rows (or columns) of `SAME` padding before the first pixel, as TensorFlow counts them.
+pub fn same_pad_before(side: usize, kernel: usize, stride: usize) -> usize {
+    let covered = (same_side(side, stride) - 1) * stride + kernel;
+    covered.saturating_sub(side) / 2
+}
+
+impl Graph {
+    /// Expands a preset.
+    pub fn build(preset: &Preset) -> Self {
+        let mut graph = Graph { nodes: Vec::new() };
+        let input = graph.push("input", Op::Input, &[]);
+        let mut x = graph.stem_conv("a", input, preset.stem[0], preset.stem_norm_after_relu);
+        x = graph.stem_conv("b", x, preset.stem[1], preset.stem_norm_after_relu);
+        if preset.stem_pool {
+            x = graph.push("b_pool", Op::MaxPool, &[x]);
+        }
+        for (i, block) in preset.blocks.iter().enumerate() {
+            x = graph.block(&format!("block{}", i + 1), x, block);
+        }
+        if preset.dropout > 0.0 {
+            x = graph.push("dropout", Op::Dropout { rate: preset.dropout }, &[x]);
+        }
+        x = graph.conv("head", x, 3, 1, LOGITS, true, false);
+        graph.push("logits", Op::GlobalAveragePool, &[x]);
+        graph
+    }
+
+    fn stem_conv(&mut self, name: &str, x: usize, filters: usize, norm_after_relu: bool) -> usize {
+        let x = self.conv(name, x, 3, 1, filters, norm_after_relu, norm_after_relu);
+        self.push(&format!("{name}_norm"), Op::BatchNorm { relu: !norm_after_relu }, &[x])
+    }
+
+    fn block(&mut self, name: &str, input: usize, block: &Block) -> usize {
+        let stride = if block.down == Down::No { 1 } else { 2 };
+        let mut x = input;
+        for i in 1..=block.depth {
+            let last = i == block.depth;
+            let stride = if last && block.down == Down::Stride { 2 } else { 1 };
+            let depthwise = Op::Depthwise { kernel: 3, stride, bias: false, relu: false };
+            x = self.push(&format!("{name}_depthwise{i}"), depthwise, &[x]);
+            x = self.conv(&format!("{name}_pointwise{i}"), x, 1, 1, block.width, false, false);
+            x = self.push(&format!("{name}_norm{i}"), Op::BatchNorm { relu: !last }, &[x]);
+        }
+        if block.down == Down::MaxPool {
+            x = self.push(&format!("{name}_pool"), Op::MaxPool, &[x]);
+        }
+        let shortcut = if stride == 1 && self.nodes[input].shape[2] == block.width {
+            input
+        } else {
+            let r =
+                self.conv(&format!("{name}_residual"), input, 1, stride, block.width, false, false);
+            self.push(&format!("{name}_residual_norm"), Op::BatchNorm { relu: false }, &[r])
+        };
+        self.push(&format!("{name}_add"), Op::Add, &[x, shortcut])
+    }
+
+    #[allow(clippy::too_many_arguments)] // one argument per field of the operation
+    fn conv(
+        &mut self,
+        name: &str,
+        x: usize,
+        kernel: usize,
+        stride: usize,
+        filters: usize,
+        bias: bool,
+        relu: bool,
+    ) -> usize {
+        let [h, w, _] = self.nodes[x].shape;
+        let shape = [same_side(h, stride), same_side(w, stride), filters];
+        self.push_shaped(name, Op::Conv { kernel, stride, bias, relu }, &[x], shape)
+    }
+
+    /// Appends a node whose output shape follows from its input's.
+    fn push(&mut self, name: &str, op: Op, inputs: &[usize]) -> usize {
+        let shape = match op {
+            Op::Input => [INPUT_SIDE, INPUT_SIDE, 1],
+            _ => {
+                let [h, w, c] = self.nodes[inputs[0]].shape;
+                match op {
+                    Op::Depthwise { stride, .. } => [same_side(h, stride), same_side(w, stride), c],
+                    Op::MaxPool => [same_side(h, 2), same_side(w, 2), c],
+                    Op::GlobalAveragePool => [1, 1, c],
+                    _ => [h, w, c],
+                }
+            }
+        };
+        self.push_shaped(name, op, inputs, shape)
+    }
+
+    fn push_shaped(&mut self, name: &str, op: Op, inputs: &[usize], shape: Shape) -> usize {
+        self.nodes.push(Node { name: name.into(), op, inputs: inputs.into(), shape });
+        self.nodes.len() - 1
+    }
+
+    /// Shapes of the tensors that a node owns, by tensor name.
+    pub fn tensors_of(&self, node: &Node) -> Vec<(&'static str, Vec<usize>)> {
+        let channels = node.shape[2];
+        let bias_if = |bias: bool| bias.then(|| ("bias", vec![channels]));
+        match node.op {
+            Op::Conv { kernel, bias, .. } => {
+                let inputs = self.nodes[node.inputs[0]].shape[2];
+                let weight = ("weight", vec![channels, kernel, kernel, inputs]);
+                std::iter::once(weight).chain(bias_if(bias)).collect()
+            }
+            Op::Depthwise { kernel, bias, .. } => {
+                let weight = ("weight", vec![kernel, kernel, channels]);
+                std::iter::once(weight).chain(bias_if(bias)).collect()
+            }
+            Op::BatchNorm { .. } => ["gamma", "beta", "mean", "variance"]
+                .map(|name| (name, vec![channels]))
+                .to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Multiply-accumulates of one picture in convolutions (batch norm folds away; pooling and
+    /// additions are not counted).
+    pub fn macs(&self) -> u64 {
+        let of = |node: &Node| {
+            let [h, w, c] = node.shape;
+            let taps = match node.op {
+                Op::Conv { kernel, .. } => {
+                    kernel * kernel * self.nodes[node.inputs[0]].shape[2]
+                }
+                Op::Depthwise { kernel, .. } => kernel * kernel,
+                _ => 0,
+            };
+            (h * w * c * taps) as u64
+        };
+        self.nodes.iter().map(of).sum()
+    }
+
+    /// Trained parameters (batch norm's gamma and beta included, its statistics not).
+    pub fn parameters(&self) -> u64 {
+        self.nodes
+            .iter()
+            .flat_map(|node| self.tensors_of(node))
+            .filter(|(name, _)| !matches!(*name, "mean" | "variance"))
+            .map(|(_, shape)| shape.iter().product::<usize>() as u64)
+            .sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The figures of the blog post's network with one separable convolution a block, and the
+    /// budget of the one that ships.
+    #[test]
+    fn presets_cost_what_they_should() {
+        let reference = Graph::build(&Preset::named("reference").unwrap());
+        assert!((137..=141).contains(&(reference.macs() / 1_000_000)), "{}", reference.macs());
+        let slim = Graph::build(&Preset::named("slim").unwrap());
+        assert!((19..=25).contains(&(slim.macs() / 1_000_000)), "{}", slim.macs());
+        assert!(slim.parameters() < 350_000, "{}", slim.parameters());
+    }
+
+    #[test]
+    fn same_padding_is_tensorflows() {
+        assert_eq!((same_side(48, 2), same_pad_before(48, 3, 2)), (24, 0));
+        assert_eq!((same_side(3, 2), same_pad_before(3, 3, 2)), (2, 1));
+        assert_eq!((same_side(48, 1), same_pad_before(48, 3, 1)), (48, 1));
+    }
+}

@@ -1,0 +1,26 @@
+//! `mien` reads the expressions that the faces before a camera show.
+//!
+//! A frame's way, in the order of the modules:
+//!
+//! 1. [`camera`] gives grey frames: a V4L2 device, or a replay of files.
+//! 2. [`face`] finds faces, cuts each out to 48×48 pixels, and follows them from frame to frame.
+//! 3. [`engine`] runs the int8 network; [`expression`] turns its logits into shares.
+//! 4. [`kiosk`] is the loop that joins these: newest frame first, still frames skipped.
+//! 5. [`report`] tells: events, LEDs, the journal on disk, pictures.
+//!
+//! [`config`] is what a user may set. `lab` (feature `lab`, host only) makes the model file:
+//! dataset → network → training → quantization → evaluation.
+//!
+//! # Terms
+//!
+//! - *crop*: a face cut out of its frame at the training framing, 48×48 grey.
+//! - *scores*: shares of the seven expressions (sum 1) and of the two genders (sum 1).
+//! - *track*: one face followed through frames; a number, never an identity.
+//! - *record*: one entry of the journal: sequence, time, topic, payload.
+
+pub mod camera;
+pub mod expression;
+pub mod face;
+pub mod image;
+#[cfg(feature = "lab")]
+pub mod lab;
