@@ -2,8 +2,11 @@
 //!
 //! In the order of use: [`network`] defines the family, [`checkpoint`] keeps its weights.
 
+pub mod augment;
 pub mod checkpoint;
 pub mod dataset;
 pub mod executor;
 pub mod kernels;
+pub mod loss;
 pub mod network;
+pub mod optimizer;
