@@ -10,3 +10,4 @@ pub mod kernels;
 pub mod loss;
 pub mod network;
 pub mod optimizer;
+pub mod train;
