@@ -1,5 +1,8 @@
 //! Where frames come from: [`Camera`], and its implementations.
 
+mod mjpeg;
+pub mod replay;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
