@@ -52,7 +52,8 @@ impl Checkpoint {
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         let foreign = |why: String| CheckpointError::Foreign { path: path.into(), why };
         let (mut params, mut notes) = read_tensors(path)?;
-        let preset = notes.remove(PRESET_KEY).ok_or_else(|| foreign("it names no preset".into()))?;
+        let preset =
+            notes.remove(PRESET_KEY).ok_or_else(|| foreign("it names no preset".into()))?;
         let preset: Preset =
             serde_json::from_str(&preset).map_err(|e| foreign(format!("its preset: {e}")))?;
         let graph = Graph::build(&preset);
@@ -83,8 +84,8 @@ impl Checkpoint {
 /// Reads a safetensors file of float tensors and its metadata.
 pub fn read_tensors(path: &Path) -> Result<(Params, BTreeMap<String, String>), CheckpointError> {
     let format = |source| CheckpointError::Format { path: path.into(), source };
-    let bytes = std::fs::read(path)
-        .map_err(|source| CheckpointError::Io { path: path.into(), source })?;
+    let bytes =
+        std::fs::read(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
     let file = SafeTensors::deserialize(&bytes).map_err(format)?;
     let mut params = Params::new();

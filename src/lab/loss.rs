@@ -41,10 +41,12 @@ pub fn cross_entropy(
         let (dexpression, dgender) = dlogits.split_at_mut(EXPRESSION_LOGITS);
         match target {
             Target::Expression(target) => {
-                losses.expression += per_expression * head(expression, target, per_expression, dexpression);
+                losses.expression +=
+                    per_expression * head(expression, target, per_expression, dexpression);
             }
             Target::Gender(target) => {
-                losses.gender += per_gender * head(gender, target, per_gender * gender_weight, dgender);
+                losses.gender +=
+                    per_gender * head(gender, target, per_gender * gender_weight, dgender);
             }
         }
     }

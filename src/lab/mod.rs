@@ -5,9 +5,11 @@
 pub mod augment;
 pub mod checkpoint;
 pub mod dataset;
+pub mod evaluate;
 pub mod executor;
 pub mod kernels;
 pub mod loss;
 pub mod network;
 pub mod optimizer;
+pub mod samples;
 pub mod train;

@@ -89,30 +89,30 @@ pub struct Epoch {
 /// A run between two epochs.
 pub struct Run {
     recipe: Recipe,
-    folder: PathBuf,
     executor: Executor,
     weights: Weights,
     average: Weights,
+    gradients: Weights,
     optimizer: AdamW,
     expressions: Vec<Sample>,
     genders: Vec<Sample>,
     epochs_done: u64,
-    notes: BTreeMap<String, String>,
 }
 
-/// Metadata keys of `resume.safetensors`.
+/// The averaged weights, in a run's folder.
+pub const MODEL_FILE: &str = "model.safetensors";
+/// Everything that going on needs, in a run's folder.
+const RESUME_FILE: &str = "resume.safetensors";
+/// Metadata keys of both.
 const RECIPE: &str = "recipe";
 const EPOCHS_DONE: &str = "epochs_done";
 
 impl Run {
-    /// Begins a run in `folder`, or takes up the one that is there. `notes` go into the
-    /// checkpoint's metadata.
-    pub fn open(
+    /// A run at its beginning.
+    pub fn new(
         recipe: Recipe,
-        folder: &Path,
         expressions: Vec<Sample>,
         genders: Vec<Sample>,
-        notes: BTreeMap<String, String>,
     ) -> Result<Self, TrainError> {
         for (kind, found, needed) in [
             ("expression", expressions.len(), recipe.batch),
@@ -126,30 +126,43 @@ impl Run {
         let mut rng = draw(recipe.seed, Draw::Weights, 0);
         let params = initialize(&graph, || StandardNormal.sample(&mut rng));
         let weights = Weights::from_params(&graph, &params).expect("all tensors were made");
-        let total_steps = recipe.epochs * (expressions.len() / recipe.batch) as u64;
-        let optimizer = AdamW::new(
-            &graph,
-            &weights,
-            recipe.learning_rate,
-            recipe.weight_decay,
-            total_steps,
-        );
-        let mut run = Self {
+        let batches = (expressions.len() / recipe.batch) as u64;
+        let total_steps = recipe.epochs.saturating_mul(batches);
+        let optimizer =
+            AdamW::new(&graph, &weights, recipe.learning_rate, recipe.weight_decay, total_steps);
+        Ok(Self {
             average: weights.clone(),
+            gradients: weights.zeros_like(),
             weights,
             optimizer,
             executor: Executor::new(graph),
-            folder: folder.into(),
             recipe,
             expressions,
             genders,
             epochs_done: 0,
-            notes,
-        };
-        if run.resume_path().exists() {
-            run.resume()?;
+        })
+    }
+
+    /// Takes up what an earlier process left in `folder` of this recipe's run, if it did.
+    pub fn resume(&mut self, folder: &Path) -> Result<(), TrainError> {
+        let path = folder.join(RESUME_FILE);
+        if path.exists() { self.read_state(path) } else { Ok(()) }
+    }
+
+    /// Writes the averaged weights, with `notes` in their metadata, and what going on needs.
+    pub fn save(&self, folder: &Path, notes: &BTreeMap<String, String>) -> Result<(), TrainError> {
+        let graph = self.executor.graph();
+        let mut tensors = Params::new();
+        for (part, weights) in self.parts() {
+            for (name, tensor) in weights.to_params(graph) {
+                tensors.insert(format!("{part}/{name}"), tensor);
+            }
         }
-        Ok(run)
+        let mut checkpoint = self.checkpoint();
+        checkpoint::write_tensors(&folder.join(RESUME_FILE), &tensors, &checkpoint.notes)?;
+        checkpoint.notes.extend(notes.clone());
+        checkpoint.write(&folder.join(MODEL_FILE))?;
+        Ok(())
     }
 
     /// Whole epochs behind it.
@@ -162,8 +175,8 @@ impl Run {
         (self.expressions.len() / self.recipe.batch) as u64
     }
 
-    /// Runs one epoch and writes the folder's files; `on_batch` is called after each batch with
-    /// its losses. `None` when the recipe's epochs are done.
+    /// Runs one epoch; `on_batch` is called after each batch with its losses. `None` when the
+    /// recipe's epochs are done.
     pub fn epoch(&mut self, mut on_batch: impl FnMut(Losses)) -> Result<Option<Epoch>, TrainError> {
         if self.epochs_done == self.recipe.epochs {
             return Ok(None);
@@ -171,10 +184,9 @@ impl Run {
         let epoch = self.epochs_done;
         let order = shuffled(self.expressions.len(), draw(self.recipe.seed, Draw::Order, epoch));
         let mut mean = Losses::default();
-        let mut gradients = self.weights.zeros_like();
         for (i, batch) in order.chunks_exact(self.recipe.batch).enumerate() {
             let step = epoch * self.batches() + i as u64;
-            let losses = self.step(step, batch, &mut gradients);
+            let losses = self.step(step, batch);
             if !(losses.expression + losses.gender).is_finite() {
                 return Err(TrainError::Diverged { epoch: epoch + 1, loss: losses.expression });
             }
@@ -183,16 +195,14 @@ impl Run {
             on_batch(losses);
         }
         self.epochs_done += 1;
-        self.save()?;
         Ok(Some(Epoch { number: self.epochs_done, losses: mean }))
     }
 
     /// The averaged weights as they would be shipped.
     pub fn checkpoint(&self) -> Checkpoint {
-        let mut notes = self.notes.clone();
         let recipe = serde_json::to_string(&self.recipe).expect("a recipe is plain data");
-        notes.insert(RECIPE.into(), recipe);
-        notes.insert(EPOCHS_DONE.into(), self.epochs_done.to_string());
+        let notes =
+            [(RECIPE.into(), recipe), (EPOCHS_DONE.into(), self.epochs_done.to_string())].into();
         Checkpoint {
             preset: self.recipe.preset.clone(),
             params: self.average.to_params(self.executor.graph()),
@@ -201,7 +211,7 @@ impl Run {
     }
 
     /// One batch: the expression faces `batch`, and the gender faces whose turn it is.
-    fn step(&mut self, step: u64, batch: &[usize], gradients: &mut Weights) -> Losses {
+    fn step(&mut self, step: u64, batch: &[usize]) -> Losses {
         let genders = self.gender_batch(step);
         let faces: Vec<&Sample> =
             batch.iter().map(|i| &self.expressions[*i]).chain(genders).collect();
@@ -218,8 +228,8 @@ impl Run {
         let logits = self.executor.train_forward(&mut self.weights, &pictures, &mut rng);
         let mut dlogits = vec![0.0; targets.len() * LOGITS];
         let losses = cross_entropy(logits, &targets, self.recipe.gender_weight, &mut dlogits);
-        self.executor.backward(&self.weights, &dlogits, gradients);
-        self.optimizer.step(step, &mut self.weights, gradients);
+        self.executor.backward(&self.weights, &dlogits, &mut self.gradients);
+        self.optimizer.step(step, &mut self.weights, &self.gradients);
         average_weights(step, &mut self.average, &self.weights);
         losses
     }
@@ -240,31 +250,7 @@ impl Run {
         order[first..first + n].iter().map(|i| &self.genders[*i]).collect()
     }
 
-    fn resume_path(&self) -> PathBuf {
-        self.folder.join("resume.safetensors")
-    }
-
-    /// Path of the averaged weights.
-    pub fn model_path(&self) -> PathBuf {
-        self.folder.join("model.safetensors")
-    }
-
-    fn save(&self) -> Result<(), TrainError> {
-        let graph = self.executor.graph();
-        let mut tensors = Params::new();
-        for (part, weights) in self.parts() {
-            for (name, tensor) in weights.to_params(graph) {
-                tensors.insert(format!("{part}/{name}"), tensor);
-            }
-        }
-        let checkpoint = self.checkpoint();
-        checkpoint::write_tensors(&self.resume_path(), &tensors, &checkpoint.notes)?;
-        checkpoint.write(&self.model_path())?;
-        Ok(())
-    }
-
-    fn resume(&mut self) -> Result<(), TrainError> {
-        let path = self.resume_path();
+    fn read_state(&mut self, path: PathBuf) -> Result<(), TrainError> {
         let foreign = |why: &str| CheckpointError::Foreign { path: path.clone(), why: why.into() };
         let (tensors, metadata) = checkpoint::read_tensors(&path)?;
         let recipe = metadata.get(RECIPE).ok_or_else(|| foreign("it names no recipe"))?;
@@ -292,7 +278,12 @@ impl Run {
 
     fn parts(&self) -> [(&'static str, &Weights); 4] {
         let AdamW { first, second, .. } = &self.optimizer;
-        [("weights", &self.weights), ("average", &self.average), ("first", first), ("second", second)]
+        [
+            ("weights", &self.weights),
+            ("average", &self.average),
+            ("first", first),
+            ("second", second),
+        ]
     }
 
     fn parts_mut(&mut self) -> [(&'static str, &mut Weights); 4] {
