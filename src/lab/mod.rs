@@ -5,5 +5,6 @@
 pub mod checkpoint;
 pub mod dataset;
 pub mod executor;
+pub mod framing;
 pub mod kernels;
 pub mod network;
