@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod dataset;
 pub mod evaluate;
 pub mod executor;
+pub mod framing;
 pub mod kernels;
 pub mod loss;
 pub mod network;

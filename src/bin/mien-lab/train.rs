@@ -1,46 +1,20 @@
-//! `mien-lab`: makes the model that `mien` carries.
+//! `mien-lab train`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use mien::lab::dataset::{self, FerRow, PackFace, Usage};
 use mien::lab::evaluate::{Evaluation, expression_answers, float_logits, gender_answers};
 use mien::lab::executor::{Executor, Weights};
-use mien::lab::loss::Target;
-use mien::lab::network::{INPUT_SIDE, Preset};
+use mien::lab::network::Graph;
 use mien::lab::samples::{expression_sample, gender_sample, split};
 use mien::lab::train::{MODEL_FILE, Recipe, Run, Sample};
-use ndarray::Array2;
 
-/// Makes the int8 model that a mien kiosk carries: train, quantize, evaluate.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Train a network; go on with the run if its folder holds one.
-    Train(TrainArgs),
-    /// Measure training speed on random pictures, in images a second.
-    Speed(SpeedArgs),
-}
-
-fn main() -> anyhow::Result<()> {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
-    match Cli::parse().command {
-        Command::Train(args) => train(args),
-        Command::Speed(args) => speed(args),
-    }
-}
-
-#[derive(Args)]
-struct TrainArgs {
+/// Train a network; go on with the run if its folder holds one.
+#[derive(clap::Args)]
+pub struct Args {
     /// Kaggle's fer2013.csv, plain or .xz.
     #[arg(long)]
     data: PathBuf,
@@ -73,9 +47,9 @@ struct TrainArgs {
     out: PathBuf,
 }
 
-fn train(args: TrainArgs) -> anyhow::Result<()> {
-    let preset = named_preset(&args.preset)?;
-    let (expressions, validation) = expression_samples(&args)?;
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let preset = crate::named_preset(&args.preset)?;
+    let (expressions, validation) = expression_samples(args)?;
     let (genders, gender_validation) = match &args.genders {
         None => (Vec::new(), Vec::new()),
         Some(path) => {
@@ -115,7 +89,7 @@ fn train(args: TrainArgs) -> anyhow::Result<()> {
         run.save(&args.out, &BTreeMap::new())?;
         let seconds = started.elapsed().as_secs_f64();
         let checkpoint = run.checkpoint();
-        let mut executor = Executor::new(mien::lab::network::Graph::build(&checkpoint.preset));
+        let mut executor = Executor::new(Graph::build(&checkpoint.preset));
         let weights = Weights::from_params(executor.graph(), &checkpoint.params)
             .expect("a run's checkpoint is whole");
         let logits = float_logits(&mut executor, &weights, &faces, |_| {});
@@ -140,13 +114,8 @@ fn train(args: TrainArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn named_preset(name: &str) -> anyhow::Result<Preset> {
-    Preset::named(name)
-        .with_context(|| format!("no network {name:?}; there are {}", Preset::NAMES.join(", ")))
-}
-
 /// Training samples of the Training rows, and the rows kept back for validation.
-fn expression_samples(args: &TrainArgs) -> anyhow::Result<(Vec<Sample>, Vec<FerRow>)> {
+fn expression_samples(args: &Args) -> anyhow::Result<(Vec<Sample>, Vec<FerRow>)> {
     let rows = dataset::read_fer2013(&args.data)?;
     let votes = args.votes.as_deref().map(dataset::read_ferplus).transpose()?;
     if let Some(votes) = votes.as_ref().filter(|votes| votes.len() != rows.len()) {
@@ -157,43 +126,4 @@ fn expression_samples(args: &TrainArgs) -> anyhow::Result<(Vec<Sample>, Vec<FerR
     let votes_of = |i: usize| votes.as_ref().map(|votes| &votes[i]);
     let samples = train.iter().map(|(i, row)| expression_sample(row, votes_of(*i))).collect();
     Ok((samples, validation.into_iter().map(|(_, row)| row).collect()))
-}
-
-#[derive(Args)]
-struct SpeedArgs {
-    /// Network: slim, reference.
-    #[arg(long, default_value = "slim")]
-    preset: String,
-    /// Faces in a batch.
-    #[arg(long, default_value_t = 64)]
-    batch: usize,
-    /// Training steps.
-    #[arg(long, default_value_t = 10)]
-    steps: u32,
-}
-
-/// Times whole training steps: augmentation, forward, backward, optimizer.
-fn speed(args: SpeedArgs) -> anyhow::Result<()> {
-    let preset = named_preset(&args.preset)?;
-    let face = Array2::from_shape_fn((INPUT_SIDE, INPUT_SIDE), |(y, x)| ((y * x) as f32).sin());
-    let sample = Sample { face, target: Target::Expression([1.0 / 7.0; 7]) };
-    let recipe = Recipe {
-        preset,
-        epochs: u64::MAX,
-        batch: args.batch,
-        gender_batch: 0,
-        gender_weight: 0.0,
-        learning_rate: 1e-3,
-        weight_decay: 0.0,
-        seed: 1,
-    };
-    let mut run = Run::new(recipe, vec![sample; args.batch], Vec::new())?;
-    run.epoch(|_| ())?; // the first step allocates
-    let started = std::time::Instant::now();
-    for _ in 0..args.steps {
-        run.epoch(|_| ())?;
-    }
-    let images = args.batch as f64 * f64::from(args.steps);
-    println!("{:.1} images/s", images / started.elapsed().as_secs_f64());
-    Ok(())
 }
