@@ -1,0 +1,3 @@
+//! What the outside sees: [`leds`] light up, the [`journal`] remembers.
+
+pub mod journal;
