@@ -6,3 +6,4 @@ pub mod checkpoint;
 pub mod executor;
 pub mod kernels;
 pub mod network;
+pub mod tflite;
