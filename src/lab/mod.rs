@@ -6,4 +6,6 @@ pub mod checkpoint;
 pub mod executor;
 pub mod kernels;
 pub mod network;
+pub mod quantize;
+pub mod reference;
 pub mod tflite;
