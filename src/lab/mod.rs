@@ -3,4 +3,8 @@
 //! In the order of use: [`network`] defines the family, [`checkpoint`] keeps its weights.
 
 pub mod checkpoint;
+pub mod dataset;
+pub mod executor;
+pub mod framing;
+pub mod kernels;
 pub mod network;
