@@ -24,3 +24,4 @@ pub mod face;
 pub mod image;
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod report;
