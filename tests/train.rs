@@ -2,9 +2,7 @@
 //! an uninterrupted one does.
 #![cfg(feature = "lab")]
 
-use std::collections::BTreeMap;
-
-use mien::lab::evaluate::{expression_answers, float_logits, gender_answers};
+use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::executor::{Executor, Weights};
 use mien::lab::loss::Target;
 use mien::lab::network::{Block, Down, Graph, Preset};
@@ -72,12 +70,15 @@ fn both_heads_learn() {
     let weights = Weights::from_params(executor.graph(), &checkpoint.params).unwrap();
     let (expressions, genders) = samples();
 
-    let logits = float_logits(&mut executor, &weights, &expressions, |_| ());
-    let answers = expression_answers(&logits);
+    let mut logits = |samples: &[Sample]| {
+        let pictures: Vec<f32> = samples.iter().flat_map(|s| &s.face).copied().collect();
+        executor.infer(&weights, &pictures).as_chunks().0.to_vec()
+    };
+    let logits_of_expressions = logits(&expressions);
+    let answers = expression_answers(&logits_of_expressions);
     let right = answers.iter().enumerate().filter(|(i, answer)| **answer == i % 3).count();
     assert!(right >= 110, "{right} of 120 expressions");
-    let logits = float_logits(&mut executor, &weights, &genders, |_| ());
-    let answers = gender_answers(&logits);
+    let answers = gender_answers(&logits(&genders));
     let right = answers.iter().enumerate().filter(|(i, answer)| **answer == i % 2).count();
     assert!(right >= 36, "{right} of 40 genders");
 }
@@ -91,7 +92,7 @@ fn an_interrupted_run_ends_where_an_uninterrupted_one_does() {
     let mut first = run(1);
     first.epoch(|_| ()).unwrap();
     first.epoch(|_| ()).unwrap();
-    first.save(folder.path(), &BTreeMap::new()).unwrap();
+    first.save(folder.path()).unwrap();
     let mut second = run(1);
     second.resume(folder.path()).unwrap();
     assert_eq!(second.epochs_done(), 2);
@@ -119,7 +120,7 @@ fn another_recipe_does_not_go_on_with_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = run(1);
     first.epoch(|_| ()).unwrap();
-    first.save(folder.path(), &BTreeMap::new()).unwrap();
+    first.save(folder.path()).unwrap();
     let error = run(2).resume(folder.path()).unwrap_err();
     assert!(matches!(error, TrainError::OtherRecipe { .. }), "{error}");
 }
