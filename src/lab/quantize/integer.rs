@@ -32,7 +32,8 @@ pub fn integer_network(
     channels: &[Vec<Channel>],
     metadata: BTreeMap<String, String>,
 ) -> Int8Network {
-    let mut builder = Builder { graph, params, codes, channels, values: Vec::new(), steps: Vec::new() };
+    let mut builder =
+        Builder { graph, params, codes, channels, values: Vec::new(), steps: Vec::new() };
     // Where each node's value is in the int8 network; a fused head has none of its own.
     let mut place: Vec<Option<usize>> = Vec::with_capacity(graph.nodes.len());
     for index in 0..graph.nodes.len() {
@@ -131,14 +132,21 @@ impl Builder<'_> {
     ///
     /// Rounding the weights shifts the output's mean; the bias takes back the shift expected from
     /// the input channels' means (bias correction, Nagel et al. 2019, arXiv 1906.04721).
-    fn filter(&self, input: usize, kernel: &Kernel, stride: usize, relu: bool) -> Filter {
+    fn filter(
+        &self,
+        input: usize,
+        kernel: &Kernel,
+        stride: usize,
+        relu: bool,
+    ) -> Filter {
         let input_scale = self.codes[input].scale;
         let coverage = kernel.coverage(self.graph.nodes[input].shape, stride);
         let mut scales = Vec::with_capacity(kernel.bias.len());
         let mut biases = Vec::with_capacity(kernel.bias.len());
         let mut codes = vec![0i8; kernel.weights.len()];
         for (channel, &bias) in kernel.bias.iter().enumerate() {
-            let greatest = kernel.taps(channel).map(|i| kernel.weights[i].abs()).fold(0.0, f32::max);
+            let greatest =
+                kernel.taps(channel).map(|i| kernel.weights[i].abs()).fold(0.0, f32::max);
             // A channel of hardly any weight still needs a scale that its bias fits.
             let least = (bias.abs() / (input_scale * BIAS_MAX)).max(f32::MIN_POSITIVE * 1e9);
             let scale = (greatest / WEIGHT_MAX).max(least);
