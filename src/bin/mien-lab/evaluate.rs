@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use mien::expression::{Expression, Gender};
 use mien::image::Grey;
 use mien::lab::candidate::Candidate;
@@ -63,7 +63,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (faces, labels): (Vec<_>, Vec<_>) =
         rows.into_iter().map(|row| (row.face, row.label)).unzip();
     let answers = expression_answers(&logits(&mut candidate, &faces)?);
-    let gender = args.genders.as_ref().map(|pack| score_gender(&mut candidate, pack)).transpose()?;
+    let gender =
+        args.genders.as_ref().map(|pack| score_gender(&mut candidate, pack)).transpose()?;
     let report = Report {
         expression: Evaluation::new(&labels, &answers),
         macs: candidate.graph.as_ref().map(|graph| graph.macs()),

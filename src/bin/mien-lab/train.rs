@@ -145,7 +145,8 @@ struct Curve(File);
 
 impl Curve {
     fn open(folder: &Path) -> std::io::Result<Self> {
-        let mut file = OpenOptions::new().create(true).append(true).open(folder.join("curve.csv"))?;
+        let mut file =
+            OpenOptions::new().create(true).append(true).open(folder.join("curve.csv"))?;
         if file.metadata()?.len() == 0 {
             writeln!(file, "epoch,loss,gender_loss,accuracy,gender_accuracy,seconds")?;
         }
