@@ -4,7 +4,9 @@
 
 pub mod checkpoint;
 pub mod dataset;
+pub mod demo_clip;
 pub mod executor;
 pub mod framing;
 pub mod kernels;
+pub mod mean_faces;
 pub mod network;
