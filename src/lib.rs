@@ -19,8 +19,10 @@
 //! - *record*: one entry of the journal: sequence, time, topic, payload.
 
 pub mod camera;
+pub mod engine;
 pub mod expression;
 pub mod face;
 pub mod image;
 #[cfg(feature = "lab")]
 pub mod lab;
+pub mod report;

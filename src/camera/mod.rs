@@ -2,6 +2,8 @@
 
 mod mjpeg;
 pub mod replay;
+#[cfg(feature = "v4l")]
+pub mod v4l;
 
 use std::path::PathBuf;
 use std::time::Duration;

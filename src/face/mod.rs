@@ -3,6 +3,7 @@
 
 pub mod crop;
 pub mod detector;
+pub mod tracker;
 
 /// Side in pixels of the square crop that the network reads, as in FER2013.
 pub const FACE_SIDE: usize = 48;
