@@ -306,4 +306,3 @@ fn operator_kind(
         }
     }
 }
-

@@ -53,11 +53,8 @@ impl Model {
         let plan = catch_unwind(|| prepare(bytes))
             .map_err(|_| failed("tract panicked while loading it".into()))?
             .map_err(|e| failed(format!("{e:#}")))?;
-        let input_type = plan
-            .model()
-            .input_fact(0)
-            .map_err(|e| failed(format!("{e:#}")))?
-            .datum_type;
+        let input_type =
+            plan.model().input_fact(0).map_err(|e| failed(format!("{e:#}")))?.datum_type;
         let inspect::Interface { input, output } = interface;
         Ok(Self { name: name.into(), plan, input_type, input, output })
     }

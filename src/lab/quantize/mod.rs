@@ -89,8 +89,12 @@ mod tests {
             }
             let model = Model::from_bytes(name, &bytes).unwrap();
             let codes: Vec<i8> = pictures.iter().map(|&p| model.input().quantize(p)).collect();
-            let got: Vec<f32> =
-                model.run_raw(&codes).unwrap().iter().map(|&c| model.output().dequantize(c)).collect();
+            let got: Vec<f32> = model
+                .run_raw(&codes)
+                .unwrap()
+                .iter()
+                .map(|&c| model.output().dequantize(c))
+                .collect();
             let graph = Graph::build(&checkpoint.preset);
             let want = reference::activations(&graph, &checkpoint.params, &pictures);
             let want = want.last().unwrap();
