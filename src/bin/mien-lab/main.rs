@@ -1,5 +1,6 @@
 //! `mien-lab`: makes the model that `mien` carries. One file a subcommand.
 
+mod clip;
 mod evaluate;
 mod framing;
 mod speed;
@@ -24,6 +25,7 @@ enum Command {
     Evaluate(evaluate::Args),
     Speed(speed::Args),
     Framing(framing::Args),
+    Clip(clip::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -33,6 +35,7 @@ fn main() -> anyhow::Result<()> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Speed(args) => speed::run(&args),
         Command::Framing(args) => framing::run(&args),
+        Command::Clip(args) => clip::run(&args),
     }
 }
 
