@@ -66,6 +66,10 @@ pub struct Detection {
 
 /// The cascade with its options.
 ///
+/// A known limit: `rustface` 0.1.7 copies candidate windows through raw pointers without checking
+/// that its regression left them touching the picture on the right and below. What reaches it is
+/// always of a legal size, but its own soundness is not proved.
+///
 /// It is not `Send`: make it in the thread that uses it.
 pub struct Detector {
     options: DetectorOptions,
