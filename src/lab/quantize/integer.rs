@@ -132,13 +132,7 @@ impl Builder<'_> {
     ///
     /// Rounding the weights shifts the output's mean; the bias takes back the shift expected from
     /// the input channels' means (bias correction, Nagel et al. 2019, arXiv 1906.04721).
-    fn filter(
-        &self,
-        input: usize,
-        kernel: &Kernel,
-        stride: usize,
-        relu: bool,
-    ) -> Filter {
+    fn filter(&self, input: usize, kernel: &Kernel, stride: usize, relu: bool) -> Filter {
         let input_scale = self.codes[input].scale;
         let coverage = kernel.coverage(self.graph.nodes[input].shape, stride);
         let mut scales = Vec::with_capacity(kernel.bias.len());
