@@ -3,6 +3,7 @@
 mod clip;
 mod evaluate;
 mod framing;
+mod quantize;
 mod speed;
 mod train;
 
@@ -22,20 +23,22 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Train(train::Args),
+    Quantize(quantize::Args),
     Evaluate(evaluate::Args),
-    Speed(speed::Args),
-    Framing(framing::Args),
     Clip(clip::Args),
+    Framing(framing::Args),
+    Speed(speed::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
     match Cli::parse().command {
         Command::Train(args) => train::run(&args),
+        Command::Quantize(args) => quantize::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
-        Command::Speed(args) => speed::run(&args),
-        Command::Framing(args) => framing::run(&args),
         Command::Clip(args) => clip::run(&args),
+        Command::Framing(args) => framing::run(&args),
+        Command::Speed(args) => speed::run(&args),
     }
 }
 

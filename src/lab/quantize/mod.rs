@@ -40,7 +40,7 @@ mod tests {
     use crate::engine::Model;
     use crate::lab::checkpoint::initialize;
     use crate::lab::executor::Executor;
-    use crate::lab::network::{INPUT_SIDE, Preset};
+    use crate::lab::network::{Block, Down, INPUT_SIDE, Preset};
     use crate::lab::{reference, tflite};
 
     /// A checkpoint of random weights whose batch norms know its activations, as after training.
@@ -112,6 +112,40 @@ mod tests {
             let size = rms(&mut want.iter().copied());
             println!("{name}: rms error {error}, rms logit {size}");
             assert!(error < 0.1 * size, "{name}: error {error} on logits of {size}");
+        }
+    }
+
+    /// A broken model file must give an error, whatever is broken, and never a panic.
+    #[test]
+    fn broken_files_are_refused() {
+        let checkpoint = random_checkpoint(tiny(), 5);
+        let bytes = tflite::write(&quantize(&checkpoint, &random_pictures(4, 6), BTreeMap::new()));
+        assert!(Model::from_bytes("whole", &bytes).is_ok());
+        for len in (0..bytes.len()).step_by(97).chain(0..16) {
+            assert!(Model::from_bytes("cut", &bytes[..len]).is_err(), "{len} bytes");
+        }
+        let mut rng = Pcg64::seed_from_u64(8);
+        for _ in 0..500 {
+            let mut broken = bytes.clone();
+            let i = rng.random_range(0..broken.len());
+            broken[i] ^= 1 << rng.random_range(0..8);
+            // A flipped weight goes unseen; a panic inside tract comes back as an error that says so.
+            if let Err(error) = Model::from_bytes("flipped", &broken) {
+                assert!(!error.to_string().contains("panicked"), "byte {i}: {error}");
+            }
+        }
+    }
+
+    /// A network small enough to load hundreds of times.
+    fn tiny() -> Preset {
+        let block = Block { width: 4, depth: 1, down: Down::MaxPool };
+        Preset {
+            name: "tiny".into(),
+            stem: [3, 4],
+            stem_norm_after_relu: false,
+            stem_pool: true,
+            blocks: vec![block],
+            dropout: 0.0,
         }
     }
 }
