@@ -2,6 +2,7 @@
 //! network was trained with, [`tracker`] follows them and smooths what they show.
 
 pub mod crop;
+pub mod tracker;
 
 /// Side in pixels of the square crop that the network reads, as in FER2013.
 pub const FACE_SIDE: usize = 48;

@@ -58,7 +58,8 @@ impl Checkpoint {
         let file = SafeTensors::deserialize(&bytes).map_err(format)?;
         let mut notes: BTreeMap<String, String> =
             header.metadata().clone().unwrap_or_default().into_iter().collect();
-        let preset = notes.remove(PRESET_KEY).ok_or_else(|| foreign("it names no preset".into()))?;
+        let preset =
+            notes.remove(PRESET_KEY).ok_or_else(|| foreign("it names no preset".into()))?;
         let preset: Preset =
             serde_json::from_str(&preset).map_err(|e| foreign(format!("its preset: {e}")))?;
         let graph = Graph::build(&preset);
@@ -69,7 +70,9 @@ impl Checkpoint {
                 let view = file.tensor(&name).map_err(|e| foreign(format!("{name}: {e}")))?;
                 if view.dtype() != Dtype::F32 || view.shape() != shape {
                     let (dtype, found) = (view.dtype(), view.shape());
-                    return Err(foreign(format!("{name} is {dtype:?} {found:?}, not F32 {shape:?}")));
+                    return Err(foreign(format!(
+                        "{name} is {dtype:?} {found:?}, not F32 {shape:?}"
+                    )));
                 }
                 let data = view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
                 params.insert(name, Tensor { shape, data: data.collect() });

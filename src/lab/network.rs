@@ -255,9 +255,9 @@ impl Graph {
                 let weight = ("weight", vec![kernel, kernel, channels]);
                 std::iter::once(weight).chain(bias_if(bias)).collect()
             }
-            Op::BatchNorm { .. } => ["gamma", "beta", "mean", "variance"]
-                .map(|name| (name, vec![channels]))
-                .to_vec(),
+            Op::BatchNorm { .. } => {
+                ["gamma", "beta", "mean", "variance"].map(|name| (name, vec![channels])).to_vec()
+            }
             _ => Vec::new(),
         }
     }
@@ -268,9 +268,7 @@ impl Graph {
         let of = |node: &Node| {
             let [h, w, c] = node.shape;
             let taps = match node.op {
-                Op::Conv { kernel, .. } => {
-                    kernel * kernel * self.nodes[node.inputs[0]].shape[2]
-                }
+                Op::Conv { kernel, .. } => kernel * kernel * self.nodes[node.inputs[0]].shape[2],
                 Op::Depthwise { kernel, .. } => kernel * kernel,
                 _ => 0,
             };
