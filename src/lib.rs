@@ -19,6 +19,7 @@
 //! - *record*: one entry of the journal: sequence, time, topic, payload.
 
 pub mod camera;
+pub mod engine;
 pub mod expression;
 pub mod face;
 pub mod image;

@@ -16,6 +16,9 @@ pub const GENDER_LOGITS: usize = 2;
 /// All logits the network gives: expressions first.
 pub const LOGITS: usize = EXPRESSION_LOGITS + GENDER_LOGITS;
 
+/// Added to a batch norm's variance before its root is taken (Keras' default).
+pub const NORM_EPSILON: f32 = 1e-3;
+
 /// Widths and strides of one member of the family.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

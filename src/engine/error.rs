@@ -1,0 +1,32 @@
+//! Why a model can't be loaded or run.
+
+use std::path::PathBuf;
+
+/// Why a model can't be loaded or run.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The file can't be read.
+    #[error("can't read model {}: {source}", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    /// It is no `.tflite` file, or one cut short.
+    #[error("{name} is not a whole .tflite file: {why}; `mien-lab quantize` makes one")]
+    Format { name: String, why: String },
+    /// A part of the file contradicts the rest, or is more than this engine runs.
+    #[error("model {name}: {part} {why}; `mien-lab quantize` makes files that run")]
+    Unfit { name: String, part: String, why: String },
+    /// It is a network for another task.
+    #[error(
+        "model {name}: its {side} is {found}, but this program needs {needed}; \
+         use a model made by `mien-lab quantize`"
+    )]
+    Interface { name: String, side: &'static str, found: String, needed: String },
+    /// tract refuses it.
+    #[error("model {name}: {why}")]
+    Engine { name: String, why: String },
+    /// A face of another size was given.
+    #[error("a face is {}×{} pixels, not {needed}×{needed}; crop it first", found.1, found.0)]
+    FaceSize { found: (usize, usize), needed: usize },
+    /// Raw input that is no whole number of faces.
+    #[error("{found} input codes are no whole number of faces of {needed}")]
+    InputLength { found: usize, needed: usize },
+}

@@ -1,0 +1,309 @@
+//! Checks a `.tflite` file from outside in: the flatbuffer, its tensors, its operators.
+//!
+//! What passes is a network of int8 convolutions, max pools and additions whose shapes agree;
+//! operators that tract-tflite 0.23 gets wrong (MEAN, SOFTMAX) or panics on are refused by name.
+
+mod window;
+
+use tract_tflite::tflite::{
+    BuiltinOperator, Model, Operator, SubGraph, Tensor, TensorType, model_buffer_has_identifier,
+    root_as_model,
+};
+
+use self::window::Window;
+use super::{LOGITS, ModelError, Quantization};
+use crate::face::FACE_SIDE;
+
+/// Identifier and root offset: the least a flatbuffer with an identifier can have.
+const HEADER_LEN: usize = 8;
+/// No tensor of the family comes near; keeps a forged shape from asking for all memory.
+const MAX_TENSOR_LEN: usize = 1 << 24;
+
+/// Codes of the input and the output.
+pub struct Interface {
+    pub input: Quantization,
+    pub output: Quantization,
+}
+
+/// Checks a file's bytes; `name` is what errors call it.
+pub fn inspect(name: &str, bytes: &[u8]) -> Result<Interface, ModelError> {
+    let format = |why: String| ModelError::Format { name: name.into(), why };
+    if bytes.is_empty() {
+        return Err(format("it is empty".into()));
+    }
+    if bytes.len() < HEADER_LEN || !model_buffer_has_identifier(bytes) {
+        return Err(format("it does not begin as one (no `TFL3`)".into()));
+    }
+    let model = root_as_model(bytes).map_err(|e| format(first_line(&e.to_string())))?;
+    let unfit = |(part, why)| ModelError::Unfit { name: name.into(), part, why };
+    let graph = subgraph(&model).map_err(unfit)?;
+    let network = Network::new(&model, graph).map_err(unfit)?;
+    network.interface(name)?;
+    network.check_operators(&model).map_err(unfit)?;
+    Ok(Interface { input: network.code(network.input), output: network.code(network.output) })
+}
+
+/// A part of the file, and what is wrong with it.
+type Fault = (String, String);
+
+/// The one message of flatbuffers' errors that matters; the rest is a trace of offsets.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim_end_matches('.').into()
+}
+
+fn ensure(condition: bool, part: &str, why: impl FnOnce() -> String) -> Result<(), Fault> {
+    if condition { Ok(()) } else { Err((part.into(), why())) }
+}
+
+fn subgraph<'m>(model: &Model<'m>) -> Result<SubGraph<'m>, Fault> {
+    let graphs = model.subgraphs().into_iter().flatten().collect::<Vec<_>>();
+    ensure(graphs.len() == 1, "the file", || format!("holds {} graphs, not one", graphs.len()))?;
+    Ok(graphs[0])
+}
+
+/// A checked tensor.
+struct Checked {
+    name: String,
+    type_: TensorType,
+    shape: Vec<usize>,
+    scales: Vec<f32>,
+    zero_point: i64,
+    /// Its values are in the file.
+    constant: bool,
+}
+
+impl Checked {
+    fn new(model: &Model, tensor: Tensor, index: usize) -> Result<Self, Fault> {
+        let name = tensor.name().unwrap_or_default();
+        let part = format!("tensor {index} `{name}`");
+        ensure(tensor.name().is_some(), &part, || "has no name".into())?;
+        let shape: Vec<usize> = (tensor.shape().into_iter().flatten())
+            .map(|side| usize::try_from(side).unwrap_or(0))
+            .collect();
+        let len = shape.iter().try_fold(1usize, |len, &side| len.checked_mul(side));
+        let len = len.filter(|len| (1..=MAX_TENSOR_LEN).contains(len));
+        let len = len.ok_or_else(|| (part.clone(), format!("has the shape {shape:?}")))?;
+        let type_ = tensor.type_();
+        let size = match type_ {
+            TensorType::INT8 => 1,
+            TensorType::INT32 => 4,
+            other => return Err((part, format!("is {other:?}, not INT8 or INT32"))),
+        };
+        let code = tensor.quantization();
+        let scales: Vec<f32> = code.and_then(|c| c.scale()).into_iter().flatten().collect();
+        let zeros: Vec<i64> = code.and_then(|c| c.zero_point()).into_iter().flatten().collect();
+        let usable = scales.iter().all(|scale| scale.is_normal() && *scale > 0.0)
+            && zeros.iter().all(|zero| i8::try_from(*zero).is_ok() && *zero == zeros[0]);
+        ensure(usable && !scales.is_empty() && scales.len() == zeros.len(), &part, || {
+            "has no usable quantization (scales > 0, one zero point)".into()
+        })?;
+        let buffers = model.buffers();
+        let buffer = buffers.and_then(|all| {
+            let i = tensor.buffer() as usize;
+            (i < all.len()).then(|| all.get(i))
+        });
+        let buffer = buffer.ok_or_else(|| (part.clone(), "refers to no buffer".into()))?;
+        let data = buffer.data().filter(|data| tensor.buffer() != 0 && !data.is_empty());
+        if let Some(data) = data {
+            ensure(data.len() == len * size, &part, || {
+                format!("of shape {shape:?} has {} bytes", data.len())
+            })?;
+        }
+        let zero_point = zeros[0];
+        Ok(Self { name: name.into(), type_, shape, scales, zero_point, constant: data.is_some() })
+    }
+
+    fn code(&self) -> Quantization {
+        let zero_point = i8::try_from(self.zero_point).expect("checked in `new`");
+        Quantization { scale: self.scales[0], zero_point }
+    }
+}
+
+struct Network<'m> {
+    graph: SubGraph<'m>,
+    tensors: Vec<Checked>,
+    input: usize,
+    output: usize,
+}
+
+impl<'m> Network<'m> {
+    fn new(model: &Model<'m>, graph: SubGraph<'m>) -> Result<Self, Fault> {
+        let tensors = (graph.tensors().into_iter().flatten().enumerate())
+            .map(|(i, tensor)| Checked::new(model, tensor, i))
+            .collect::<Result<Vec<_>, _>>()?;
+        let single = |side: &str, list: Vec<i32>| match list[..] {
+            [i] if (0..tensors.len() as i32).contains(&i) => Ok(i as usize),
+            _ => Err((format!("its list of {side}s"), format!("is {list:?}, not one tensor"))),
+        };
+        let input = single("input", graph.inputs().into_iter().flatten().collect())?;
+        let output = single("output", graph.outputs().into_iter().flatten().collect())?;
+        Ok(Self { graph, tensors, input, output })
+    }
+
+    fn code(&self, tensor: usize) -> Quantization {
+        self.tensors[tensor].code()
+    }
+
+    /// Refuses networks that read or give something else than this program's.
+    fn interface(&self, name: &str) -> Result<(), ModelError> {
+        let side = |side, index: usize, shape: &[usize]| {
+            let found = &self.tensors[index];
+            if found.type_ == TensorType::INT8 && found.shape == shape {
+                return Ok(());
+            }
+            Err(ModelError::Interface {
+                name: name.into(),
+                side,
+                found: format!("{:?} {:?}", found.type_, found.shape),
+                needed: format!("INT8 {shape:?}"),
+            })
+        };
+        side("input", self.input, &[1, FACE_SIDE, FACE_SIDE, 1])?;
+        side("output", self.output, &[1, 1, 1, LOGITS])
+    }
+
+    fn check_operators(&self, model: &Model) -> Result<(), Fault> {
+        let mut known: Vec<bool> = self.tensors.iter().map(|tensor| tensor.constant).collect();
+        ensure(!known[self.input], "its input", || "is a constant".into())?;
+        known[self.input] = true;
+        for (i, operator) in self.graph.operators().into_iter().flatten().enumerate() {
+            let kind = operator_kind(model, operator, i)?;
+            let part = format!("operator {i} ({})", kind.variant_name().unwrap_or("unknown"));
+            let inputs = self.indices(operator.inputs().into_iter().flatten(), &part)?;
+            let outputs = self.indices(operator.outputs().into_iter().flatten(), &part)?;
+            for &input in &inputs {
+                ensure(known[input], &part, || {
+                    format!("reads `{}`, which nothing computes", self.tensors[input].name)
+                })?;
+            }
+            self.check_operator(kind, operator, &part, &inputs, &outputs)?;
+            ensure(!known[outputs[0]], &part, || "overwrites a tensor".into())?;
+            known[outputs[0]] = true;
+        }
+        ensure(known[self.output], "its output", || "is never computed".into())
+    }
+
+    fn indices(&self, list: impl Iterator<Item = i32>, part: &str) -> Result<Vec<usize>, Fault> {
+        let checked = |i: i32| match usize::try_from(i) {
+            Ok(index) if index < self.tensors.len() => Ok(index),
+            _ => Err((part.into(), format!("refers to tensor {i}, which does not exist"))),
+        };
+        list.map(checked).collect()
+    }
+
+    fn check_operator(
+        &self,
+        kind: BuiltinOperator,
+        operator: Operator,
+        part: &str,
+        inputs: &[usize],
+        outputs: &[usize],
+    ) -> Result<(), Fault> {
+        let wants = match kind {
+            BuiltinOperator::ADD => 2,
+            BuiltinOperator::MAX_POOL_2D => 1,
+            _ => 3,
+        };
+        ensure(inputs.len() == wants && outputs.len() == 1, part, || {
+            format!("has {} inputs and {} outputs", inputs.len(), outputs.len())
+        })?;
+        let x = self.activation(inputs[0], part)?;
+        let y = self.activation(outputs[0], part)?;
+        match kind {
+            BuiltinOperator::ADD => {
+                let other = self.activation(inputs[1], part)?;
+                let options = operator.builtin_options_as_add_options();
+                let plain =
+                    options.is_some_and(|o| window::is_supported(o.fused_activation_function()));
+                let alike = |a: &Checked| a.shape == y.shape && a.code() == y.code();
+                ensure(plain && alike(x) && alike(other), part, || {
+                    "has inputs and output of different shape or code".into()
+                })
+            }
+            BuiltinOperator::MAX_POOL_2D => {
+                ensure(y.code() == x.code(), part, || "changes the code".into())?;
+                Window::of_pool(operator, x, part)?.check(x, y, x.shape[3], part)
+            }
+            _ => self.check_filter(kind, operator, part, inputs, y),
+        }
+    }
+
+    /// An INT8 tensor `[1, h, w, c]` with one scale.
+    fn activation(&self, index: usize, part: &str) -> Result<&Checked, Fault> {
+        let tensor = &self.tensors[index];
+        let fits = tensor.type_ == TensorType::INT8
+            && tensor.shape.len() == 4
+            && tensor.shape[0] == 1
+            && tensor.scales.len() == 1
+            && !tensor.constant;
+        ensure(fits, part, || format!("can't use `{}` as an activation", tensor.name))?;
+        Ok(tensor)
+    }
+
+    fn check_filter(
+        &self,
+        kind: BuiltinOperator,
+        operator: Operator,
+        part: &str,
+        inputs: &[usize],
+        y: &Checked,
+    ) -> Result<(), Fault> {
+        let (x, weights, bias) =
+            (&self.tensors[inputs[0]], &self.tensors[inputs[1]], &self.tensors[inputs[2]]);
+        let depthwise = kind == BuiltinOperator::DEPTHWISE_CONV_2D;
+        ensure(weights.shape.len() == 4, part, || "has weights that are not 4-D".into())?;
+        let out = weights.shape[if depthwise { 3 } else { 0 }];
+        let per_channel = |tensor: &Checked| {
+            tensor.constant
+                && tensor.zero_point == 0
+                && (tensor.scales.len() == 1 || tensor.scales.len() == out)
+        };
+        let fits = weights.type_ == TensorType::INT8
+            && weights.shape[3] == x.shape[3]
+            && (!depthwise || weights.shape[0] == 1)
+            && per_channel(weights)
+            && bias.type_ == TensorType::INT32
+            && bias.shape == [out]
+            && per_channel(bias);
+        ensure(fits, part, || {
+            let (w, b) = (&weights.shape, &bias.shape);
+            format!("has weights {w:?} and bias {b:?} that don't fit input {:?}", x.shape)
+        })?;
+        let kernel = [weights.shape[1], weights.shape[2]];
+        let window = if depthwise {
+            Window::of_depthwise(operator, kernel, part)?
+        } else {
+            Window::of_conv(operator, kernel, part)?
+        };
+        window.check(x, y, out, part)
+    }
+}
+
+fn operator_kind(
+    model: &Model,
+    operator: Operator,
+    index: usize,
+) -> Result<BuiltinOperator, Fault> {
+    let codes = model.operator_codes();
+    let code = codes.and_then(|codes| {
+        let i = operator.opcode_index() as usize;
+        (i < codes.len()).then(|| codes.get(i))
+    });
+    let part = format!("operator {index}");
+    let code = code.ok_or_else(|| (part.clone(), "has no code".into()))?;
+    let kind = match BuiltinOperator(i32::from(code.deprecated_builtin_code())) {
+        BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES => code.builtin_code(),
+        kind => kind,
+    };
+    match kind {
+        BuiltinOperator::CONV_2D
+        | BuiltinOperator::DEPTHWISE_CONV_2D
+        | BuiltinOperator::MAX_POOL_2D
+        | BuiltinOperator::ADD => Ok(kind),
+        other => {
+            let other = other.variant_name().unwrap_or("of an unknown kind");
+            Err((part, format!("is {other}, which this engine does not run")))
+        }
+    }
+}
+

@@ -1,0 +1,392 @@
+//! Writes a quantized network as a `.tflite` file that tract-tflite and LiteRT run alike.
+//!
+//! The flatbuffer follows TensorFlow Lite's public schema, version 3, through the tables that
+//! tract-tflite generated from it. Int8 rules: weights symmetric with one scale per output
+//! channel, biases int32 with scale `input · weight`, activations with one scale per tensor.
+
+use std::collections::BTreeMap;
+
+use flatbuffers::{FlatBufferBuilder, Push, PushAlignment, UnionWIPOffset, WIPOffset};
+use tract_tflite::tflite::{
+    ActivationFunctionType, AddOptions, AddOptionsArgs, Buffer, BufferArgs, BuiltinOperator,
+    BuiltinOptions, Conv2DOptions, Conv2DOptionsArgs, DepthwiseConv2DOptions,
+    DepthwiseConv2DOptionsArgs, Metadata, MetadataArgs, Model, ModelArgs, Operator, OperatorArgs,
+    OperatorCode, OperatorCodeArgs, Padding as FilePadding, Pool2DOptions, Pool2DOptionsArgs,
+    QuantizationParameters, QuantizationParametersArgs, SubGraph, SubGraphArgs, Tensor, TensorArgs,
+    TensorType, finish_model_buffer,
+};
+
+use super::network::Shape;
+use crate::engine::Quantization;
+
+/// Version of the schema that the file follows.
+const SCHEMA_VERSION: u32 = 3;
+/// LiteRT reads weights in place and wants them aligned for its kernels.
+const BUFFER_ALIGNMENT: usize = 16;
+
+/// An int8 network: values, and the steps that compute them in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Int8Network {
+    /// Activations; step inputs and outputs are indices into this list.
+    pub values: Vec<Value>,
+    /// Operations in execution order.
+    pub steps: Vec<Step>,
+    /// The value that the caller fills.
+    pub input: usize,
+    /// The value that the caller reads.
+    pub output: usize,
+    /// Entries of the file's metadata table, by name.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// An int8 activation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value {
+    /// Unique name.
+    pub name: String,
+    /// Height, width, channels.
+    pub shape: Shape,
+    /// Its code.
+    pub quantization: Quantization,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// What it computes.
+    pub op: Int8Op,
+    /// Values it reads.
+    pub inputs: Vec<usize>,
+    /// The value it gives.
+    pub output: usize,
+}
+
+/// The operations of the int8 network.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Int8Op {
+    /// Convolution over all input channels: weights `[out, height, width, in]`.
+    Conv(Filter),
+    /// Convolution of each channel alone: weights `[1, height, width, channels]`.
+    Depthwise(Filter),
+    /// 3×3 max pooling of stride 2, `SAME`; input and output share their code.
+    MaxPool,
+    /// Sum of two values; both and the output share their code, or tract refuses the file.
+    Add,
+}
+
+/// Weights of a convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filter {
+    /// Shape of the weights, see [`Int8Op`].
+    pub shape: [usize; 4],
+    /// Codes −127…127, row-major, zero point 0.
+    pub weights: Vec<i8>,
+    /// Scale of each output channel's weights.
+    pub scales: Vec<f32>,
+    /// Bias of each output channel, in steps of input scale · weight scale.
+    pub bias: Vec<i32>,
+    /// Stride in both directions.
+    pub stride: usize,
+    /// How the window meets the edge.
+    pub padding: Padding,
+    /// Clamp the output at 0.
+    pub relu: bool,
+}
+
+/// How a window meets the picture's edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Padding {
+    /// Zeros around, output side `ceil(side / stride)`.
+    Same,
+    /// No padding.
+    Valid,
+}
+
+/// The file's bytes.
+pub fn write(network: &Int8Network) -> Vec<u8> {
+    let mut writer = Writer::new();
+    let values: Vec<i32> = network.values.iter().map(|value| writer.activation(value)).collect();
+    let steps: Vec<_> =
+        network.steps.iter().map(|step| writer.step(step, network, &values)).collect();
+    let metadata: Vec<_> =
+        network.metadata.iter().map(|(name, text)| writer.metadata(name, text)).collect();
+    writer.finish(&steps, &metadata, values[network.input], values[network.output])
+}
+
+/// Tables written so far.
+struct Writer {
+    builder: FlatBufferBuilder<'static>,
+    buffers: Vec<WIPOffset<Buffer<'static>>>,
+    tensors: Vec<WIPOffset<Tensor<'static>>>,
+    operator_codes: Vec<(BuiltinOperator, i32)>,
+}
+
+impl Writer {
+    fn new() -> Self {
+        let mut builder = FlatBufferBuilder::new();
+        // By convention buffer 0 is empty: "no data", what activations refer to.
+        let empty = Buffer::create(&mut builder, &BufferArgs::default());
+        Self { builder, buffers: vec![empty], tensors: Vec::new(), operator_codes: Vec::new() }
+    }
+
+    /// Stores bytes, aligned, and gives the buffer's index.
+    fn buffer(&mut self, bytes: &[u8]) -> u32 {
+        // The builder fills its memory from the end: align, then leave what the bytes lack to a
+        // multiple behind them, and they begin aligned.
+        self.builder.push(Aligned);
+        for _ in bytes.len()..bytes.len().next_multiple_of(BUFFER_ALIGNMENT) {
+            self.builder.push(0u8);
+        }
+        let data = self.builder.create_vector(bytes);
+        let buffer = Buffer::create(&mut self.builder, &BufferArgs { data: Some(data) });
+        self.buffers.push(buffer);
+        self.buffers.len() as u32 - 1
+    }
+
+    /// Adds a tensor and gives its index. `buffer` 0 is an activation.
+    fn tensor(
+        &mut self,
+        name: &str,
+        type_: TensorType,
+        shape: &[usize],
+        buffer: u32,
+        code: &Code,
+    ) -> i32 {
+        let shape: Vec<i32> = shape.iter().map(|&side| side as i32).collect();
+        let shape = self.builder.create_vector(&shape);
+        let name = self.builder.create_string(name);
+        let scale = self.builder.create_vector(&code.scales);
+        let zero_points = vec![i64::from(code.zero_point); code.scales.len()];
+        let zero_point = self.builder.create_vector(&zero_points);
+        let quantization = QuantizationParameters::create(
+            &mut self.builder,
+            &QuantizationParametersArgs {
+                scale: Some(scale),
+                zero_point: Some(zero_point),
+                quantized_dimension: code.channel_axis,
+                ..Default::default()
+            },
+        );
+        let tensor = Tensor::create(
+            &mut self.builder,
+            &TensorArgs {
+                shape: Some(shape),
+                type_,
+                buffer,
+                name: Some(name),
+                quantization: Some(quantization),
+                ..Default::default()
+            },
+        );
+        self.tensors.push(tensor);
+        self.tensors.len() as i32 - 1
+    }
+
+    fn activation(&mut self, value: &Value) -> i32 {
+        let [h, w, c] = value.shape;
+        let Quantization { scale, zero_point } = value.quantization;
+        let code = Code { scales: vec![scale], zero_point, channel_axis: 0 };
+        self.tensor(&value.name, TensorType::INT8, &[1, h, w, c], 0, &code)
+    }
+
+    fn step(
+        &mut self,
+        step: &Step,
+        network: &Int8Network,
+        values: &[i32],
+    ) -> WIPOffset<Operator<'static>> {
+        let name = &network.values[step.output].name;
+        let input_scale = network.values[step.inputs[0]].quantization.scale;
+        let mut inputs: Vec<i32> = step.inputs.iter().map(|&input| values[input]).collect();
+        let (operator, version, options_type, options) = match &step.op {
+            Int8Op::Conv(filter) => {
+                inputs.extend(self.filter(filter, name, 0, input_scale));
+                let options = self.conv_options(filter);
+                (BuiltinOperator::CONV_2D, 3, BuiltinOptions::Conv2DOptions, options)
+            }
+            Int8Op::Depthwise(filter) => {
+                inputs.extend(self.filter(filter, name, 3, input_scale));
+                let options = self.depthwise_options(filter);
+                let options_type = BuiltinOptions::DepthwiseConv2DOptions;
+                (BuiltinOperator::DEPTHWISE_CONV_2D, 3, options_type, options)
+            }
+            Int8Op::MaxPool => {
+                let options = self.max_pool_options();
+                (BuiltinOperator::MAX_POOL_2D, 2, BuiltinOptions::Pool2DOptions, options)
+            }
+            Int8Op::Add => {
+                let options = AddOptions::create(&mut self.builder, &AddOptionsArgs::default());
+                let options = options.as_union_value();
+                (BuiltinOperator::ADD, 2, BuiltinOptions::AddOptions, options)
+            }
+        };
+        let opcode_index = self.operator_code(operator, version);
+        let inputs = self.builder.create_vector(&inputs);
+        let outputs = self.builder.create_vector(&[values[step.output]]);
+        Operator::create(
+            &mut self.builder,
+            &OperatorArgs {
+                opcode_index,
+                inputs: Some(inputs),
+                outputs: Some(outputs),
+                builtin_options_type: options_type,
+                builtin_options: Some(options),
+                ..Default::default()
+            },
+        )
+    }
+
+    /// Adds a convolution's weights and bias; gives both tensors' indices.
+    fn filter(
+        &mut self,
+        filter: &Filter,
+        name: &str,
+        channel_axis: i32,
+        input_scale: f32,
+    ) -> [i32; 2] {
+        let bytes: Vec<u8> = filter.weights.iter().map(|code| code.cast_unsigned()).collect();
+        let buffer = self.buffer(&bytes);
+        let code = Code { scales: filter.scales.clone(), zero_point: 0, channel_axis };
+        let name_of = |tensor| format!("{name}/{tensor}");
+        let weights =
+            self.tensor(&name_of("weights"), TensorType::INT8, &filter.shape, buffer, &code);
+        let bytes: Vec<u8> = filter.bias.iter().flat_map(|bias| bias.to_le_bytes()).collect();
+        let buffer = self.buffer(&bytes);
+        let scales = filter.scales.iter().map(|scale| scale * input_scale).collect();
+        let code = Code { scales, zero_point: 0, channel_axis: 0 };
+        let shape = [filter.bias.len()];
+        let bias = self.tensor(&name_of("bias"), TensorType::INT32, &shape, buffer, &code);
+        [weights, bias]
+    }
+
+    fn conv_options(&mut self, filter: &Filter) -> WIPOffset<UnionWIPOffset> {
+        let args = Conv2DOptionsArgs {
+            padding: file_padding(filter.padding),
+            stride_w: filter.stride as i32,
+            stride_h: filter.stride as i32,
+            fused_activation_function: activation_function(filter.relu),
+            dilation_w_factor: 1,
+            dilation_h_factor: 1,
+        };
+        Conv2DOptions::create(&mut self.builder, &args).as_union_value()
+    }
+
+    fn depthwise_options(&mut self, filter: &Filter) -> WIPOffset<UnionWIPOffset> {
+        let args = DepthwiseConv2DOptionsArgs {
+            padding: file_padding(filter.padding),
+            stride_w: filter.stride as i32,
+            stride_h: filter.stride as i32,
+            depth_multiplier: 1,
+            fused_activation_function: activation_function(filter.relu),
+            dilation_w_factor: 1,
+            dilation_h_factor: 1,
+        };
+        DepthwiseConv2DOptions::create(&mut self.builder, &args).as_union_value()
+    }
+
+    fn max_pool_options(&mut self) -> WIPOffset<UnionWIPOffset> {
+        let args = Pool2DOptionsArgs {
+            padding: FilePadding::SAME,
+            stride_w: 2,
+            stride_h: 2,
+            filter_width: 3,
+            filter_height: 3,
+            fused_activation_function: ActivationFunctionType::NONE,
+        };
+        Pool2DOptions::create(&mut self.builder, &args).as_union_value()
+    }
+
+    /// Index of an operator in the file's table of operator codes.
+    fn operator_code(&mut self, operator: BuiltinOperator, version: i32) -> u32 {
+        let code = (operator, version);
+        let known = self.operator_codes.iter().position(|&other| other == code);
+        known.unwrap_or_else(|| {
+            self.operator_codes.push(code);
+            self.operator_codes.len() - 1
+        }) as u32
+    }
+
+    fn metadata(&mut self, name: &str, text: &str) -> WIPOffset<Metadata<'static>> {
+        let buffer = self.buffer(text.as_bytes());
+        let name = self.builder.create_string(name);
+        Metadata::create(&mut self.builder, &MetadataArgs { name: Some(name), buffer })
+    }
+
+    fn finish(
+        mut self,
+        steps: &[WIPOffset<Operator<'static>>],
+        metadata: &[WIPOffset<Metadata<'static>>],
+        input: i32,
+        output: i32,
+    ) -> Vec<u8> {
+        let builder = &mut self.builder;
+        let name = builder.create_string("main");
+        let subgraph = SubGraphArgs {
+            tensors: Some(builder.create_vector(&self.tensors)),
+            inputs: Some(builder.create_vector(&[input])),
+            outputs: Some(builder.create_vector(&[output])),
+            operators: Some(builder.create_vector(steps)),
+            name: Some(name),
+        };
+        let subgraph = SubGraph::create(builder, &subgraph);
+        let codes: Vec<_> = self
+            .operator_codes
+            .iter()
+            .map(|&(builtin_code, version)| {
+                // Old readers look at an int8 field; all operators used here fit it.
+                let deprecated_builtin_code = builtin_code.0 as i8;
+                let args = OperatorCodeArgs {
+                    deprecated_builtin_code,
+                    version,
+                    builtin_code,
+                    ..Default::default()
+                };
+                OperatorCode::create(builder, &args)
+            })
+            .collect();
+        let model = ModelArgs {
+            version: SCHEMA_VERSION,
+            operator_codes: Some(builder.create_vector(&codes)),
+            subgraphs: Some(builder.create_vector(&[subgraph])),
+            description: Some(builder.create_string("mien, quantized by mien-lab")),
+            buffers: Some(builder.create_vector(&self.buffers)),
+            metadata: Some(builder.create_vector(metadata)),
+            ..Default::default()
+        };
+        let model = Model::create(builder, &model);
+        finish_model_buffer(builder, model);
+        builder.finished_data().to_vec()
+    }
+}
+
+/// Scales of a tensor, one or one per channel along an axis, and its zero point.
+struct Code {
+    scales: Vec<f32>,
+    zero_point: i8,
+    channel_axis: i32,
+}
+
+/// Writes nothing, aligned.
+struct Aligned;
+
+impl Push for Aligned {
+    type Output = Aligned;
+
+    // Safety: the value has size 0, so there is nothing to write.
+    unsafe fn push(&self, _: &mut [u8], _: usize) {}
+
+    fn alignment() -> PushAlignment {
+        PushAlignment::new(BUFFER_ALIGNMENT)
+    }
+}
+
+fn file_padding(padding: Padding) -> FilePadding {
+    match padding {
+        Padding::Same => FilePadding::SAME,
+        Padding::Valid => FilePadding::VALID,
+    }
+}
+
+fn activation_function(relu: bool) -> ActivationFunctionType {
+    if relu { ActivationFunctionType::RELU } else { ActivationFunctionType::NONE }
+}
