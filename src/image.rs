@@ -1,7 +1,13 @@
-//! Grey pictures: 8 bits a pixel, row-major `[height, width]`.
+//! Grey pictures, 8 bits a pixel, row-major `[height, width]`: decode, resample.
+
+mod decode;
+mod resample;
 
 use ndarray::Array2;
 use serde::Serialize;
+
+pub use decode::{ImageError, decode, read};
+pub use resample::{resample, resize};
 
 /// A grey picture, `[height, width]`, 0 black to 255 white.
 pub type Grey = Array2<u8>;
@@ -23,6 +29,16 @@ impl Rect {
     /// Area in square pixels.
     pub fn area(&self) -> f32 {
         self.w.max(0.0) * self.h.max(0.0)
+    }
+
+    /// Its middle, `(x, y)`.
+    pub fn centre(&self) -> (f32, f32) {
+        (self.x + self.w / 2.0, self.y + self.h / 2.0)
+    }
+
+    /// The same rectangle in a picture scaled by `(fx, fy)`.
+    pub fn scaled(&self, fx: f32, fy: f32) -> Rect {
+        Rect { x: self.x * fx, y: self.y * fy, w: self.w * fx, h: self.h * fy }
     }
 
     /// Intersection over union with another rectangle, 0 (apart) to 1 (the same).
