@@ -1,5 +1,8 @@
 //! Where frames come from: [`Camera`], and its implementations.
 
+#[cfg(feature = "v4l")]
+pub mod v4l;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
