@@ -22,9 +22,7 @@ use serde::Serialize;
 
 use crate::camera::{Camera, CameraError, Frame};
 use crate::engine::ModelError;
-use crate::expression::Scores;
-use crate::face::tracker::Tracker;
-use crate::image::Rect;
+use crate::face::tracker::{Track, Tracker};
 use crate::report::event::{Event, StatusEvent};
 use crate::report::journal::{Journal, JournalError};
 use crate::report::leds::{LedError, Leds};
@@ -132,8 +130,8 @@ pub fn run<P: OutputPin>(
         tracker,
         still: StillFilter::new(options.still.clone()),
         teller: Teller::new(options.room_period),
-        found: Vec::new(),
         now: Duration::ZERO,
+        last_frame: Duration::ZERO,
         camera_lost: false,
         reporter: Reporter {
             device: &options.device,
@@ -174,10 +172,10 @@ struct Kiosk<'a, P: OutputPin> {
     tracker: Tracker,
     still: StillFilter,
     teller: Teller,
-    /// Faces of the last frame that was looked at.
-    found: Vec<(Rect, Scores)>,
     /// The source's time; never goes back.
     now: Duration,
+    /// When the last frame came.
+    last_frame: Duration,
     camera_lost: bool,
     reporter: Reporter<'a, P>,
     stages: Stages,
@@ -216,14 +214,15 @@ impl<P: OutputPin> Kiosk<'_, P> {
             log::info!("the camera gives frames again");
             self.reporter.append(&Event::Status(StatusEvent::CameraBack));
         }
-        // A still frame would read as the last one did, so that answer is repeated.
+        self.last_frame = self.now;
         if self.still.is_still(self.now, &frame.image) {
             self.summary.still += 1;
+            self.report(Tracker::hold);
         } else {
-            self.found = self.reader.read(&frame.image, &mut self.stages)?;
-            self.summary.faces += self.found.len() as u64;
+            let found = self.reader.read(&frame.image, &mut self.stages)?;
+            self.summary.faces += found.len() as u64;
+            self.report(|tracker, now| tracker.update(now, &found));
         }
-        self.report();
         Ok(())
     }
 
@@ -235,20 +234,19 @@ impl<P: OutputPin> Kiosk<'_, P> {
         }
     }
 
-    /// No frame for a while: after [`STALE`], as if frames without faces came.
+    /// No frame: after [`STALE`], as if frames without faces came.
     fn silence(&mut self, elapsed: Duration) {
-        if elapsed.saturating_sub(self.now) > STALE {
-            self.now = elapsed;
-            self.found.clear();
+        if elapsed.saturating_sub(self.last_frame) > STALE {
+            self.now = self.now.max(elapsed);
             self.still.forget();
-            self.report();
+            self.report(|tracker, now| tracker.update(now, &[]));
         }
     }
 
-    /// Follows the faces found and tells what changed.
-    fn report(&mut self) {
+    /// Follows the faces and tells what changed.
+    fn report(&mut self, follow: impl FnOnce(&mut Tracker, Duration) -> &[Track]) {
         let start = Instant::now();
-        let tracks = self.tracker.update(self.now, &self.found);
+        let tracks = follow(&mut self.tracker, self.now);
         let events = self.teller.tell(self.now, tracks);
         self.summary.tracks += events.iter().filter(|event| event.is_appearance()).count() as u64;
         self.reporter.show(tracks);

@@ -66,6 +66,11 @@ pub enum StatusEvent {
 }
 
 impl Event {
+    /// Whether it tells of a face not seen before.
+    pub fn is_appearance(&self) -> bool {
+        matches!(self, Event::Face(FaceEvent { change: FaceChange::Appeared, .. }))
+    }
+
     /// Its topic: `mien/<device>/face/<track>`, `mien/<device>/room` or `mien/<device>/status`.
     pub fn topic(&self, device: &str) -> String {
         match self {
