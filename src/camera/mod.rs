@@ -1,5 +1,7 @@
 //! Where frames come from: [`Camera`], and its implementations.
 
+mod mjpeg;
+pub mod replay;
 #[cfg(feature = "v4l")]
 pub mod v4l;
 

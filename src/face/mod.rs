@@ -2,6 +2,7 @@
 //! network was trained with, [`tracker`] follows them and smooths what they show.
 
 pub mod crop;
+pub mod detector;
 pub mod tracker;
 
 /// Side in pixels of the square crop that the network reads, as in FER2013.

@@ -3,6 +3,7 @@
 //! In the order of use: [`network`] defines the family, [`checkpoint`] keeps its weights.
 
 pub mod checkpoint;
+pub mod dataset;
 pub mod executor;
 pub mod kernels;
 pub mod network;
