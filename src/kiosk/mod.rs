@@ -9,6 +9,7 @@
 
 pub mod mailbox;
 pub mod reader;
+mod reporter;
 pub mod stages;
 pub mod still;
 mod teller;
@@ -24,15 +25,16 @@ use crate::camera::{Camera, CameraError, Frame};
 use crate::engine::ModelError;
 use crate::face::tracker::{Track, Tracker};
 use crate::report::event::{Event, StatusEvent};
-use crate::report::journal::{Journal, JournalError};
-use crate::report::leds::{LedError, Leds};
+use crate::report::journal::Journal;
+use crate::report::leds::Leds;
 
 use mailbox::{Arrival, Mailbox};
 use reader::FaceReader;
+use reporter::Reporter;
 use stages::{Stage, StageTime, Stages};
 use still::{StillFilter, StillOptions};
 use teller::Teller;
-use trouble::{BrokenFrames, Trouble};
+use trouble::BrokenFrames;
 
 /// Longest wait for a frame before the stop flag is looked at.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -72,8 +74,8 @@ pub struct Options {
     pub source: String,
     /// Name of the model, for the journal.
     pub model: String,
-    /// Least time between two summaries of the room.
-    pub room_period: Duration,
+    /// Least time between two summaries of the room, s.
+    pub room_period_s: f32,
     /// When a frame counts as still.
     pub still: StillOptions,
 }
@@ -129,18 +131,11 @@ pub fn run<P: OutputPin>(
         reader,
         tracker,
         still: StillFilter::new(options.still.clone()),
-        teller: Teller::new(options.room_period),
+        teller: Teller::new(Duration::from_secs_f32(options.room_period_s)),
         now: Duration::ZERO,
         last_frame: Duration::ZERO,
         camera_lost: false,
-        reporter: Reporter {
-            device: &options.device,
-            leds,
-            journal,
-            led_trouble: Trouble::new("LEDs"),
-            journal_trouble: Trouble::new("journal"),
-            records: 0,
-        },
+        reporter: Reporter::new(&options.device, leds, journal),
         stages: Stages::default(),
         summary: Summary::default(),
         broken: BrokenFrames::default(),
@@ -152,11 +147,7 @@ pub fn run<P: OutputPin>(
         model: options.model.clone(),
     }));
     let ended = kiosk.watch(source, stop);
-    let why = match ended {
-        Ok(why) => why,
-        Err(_) => "failure",
-    };
-    kiosk.finish(why);
+    kiosk.finish(ended.as_ref().copied().unwrap_or("failure"));
     ended?;
     Ok(Summary {
         broken: kiosk.broken.count,
@@ -187,6 +178,7 @@ impl<P: OutputPin> Kiosk<'_, P> {
     /// Handles what the source brings; why it ended.
     fn watch(&mut self, mut source: Source, stop: &AtomicBool) -> Result<&'static str, KioskError> {
         while !stop.load(Ordering::Relaxed) {
+            self.reporter.sync_if_due();
             match source.next() {
                 Arrival::Frame { frame, late } => {
                     self.summary.late += late;
