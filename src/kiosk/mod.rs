@@ -18,7 +18,6 @@ mod trouble;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use embedded_hal::digital::OutputPin;
 use serde::Serialize;
 
 use crate::camera::{Camera, CameraError, Frame};
@@ -118,11 +117,11 @@ pub enum KioskError {
 /// `journal`. At its end, good or bad, the LEDs are off and the journal is synced.
 ///
 /// A failing LED or journal is warned about and the run goes on; a broken frame is skipped.
-pub fn run<P: OutputPin>(
+pub fn run(
     source: Source,
     reader: FaceReader,
     tracker: Tracker,
-    leds: &mut Leds<P>,
+    leds: &mut Leds,
     journal: &mut Journal,
     options: &Options,
     stop: &AtomicBool,
@@ -158,7 +157,7 @@ pub fn run<P: OutputPin>(
     })
 }
 
-struct Kiosk<'a, P: OutputPin> {
+struct Kiosk<'a> {
     reader: FaceReader,
     tracker: Tracker,
     still: StillFilter,
@@ -168,13 +167,13 @@ struct Kiosk<'a, P: OutputPin> {
     /// When the last frame came.
     last_frame: Duration,
     camera_lost: bool,
-    reporter: Reporter<'a, P>,
+    reporter: Reporter<'a>,
     stages: Stages,
     summary: Summary,
     broken: BrokenFrames,
 }
 
-impl<P: OutputPin> Kiosk<'_, P> {
+impl Kiosk<'_> {
     /// Handles what the source brings; why it ended.
     fn watch(&mut self, mut source: Source, stop: &AtomicBool) -> Result<&'static str, KioskError> {
         while !stop.load(Ordering::Relaxed) {

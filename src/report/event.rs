@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::expression::{Expression, Gender, Scores};
 use crate::face::tracker::Track;
+use crate::image::Rect;
 
 /// A change of state, as journaled.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,8 +89,7 @@ impl Event {
                 "expression": track.expression,
                 "gender": track.gender,
                 "shares": scores_json(&track.scores, 1e3),
-                "box": [track.rect.x, track.rect.y, track.rect.w, track.rect.h]
-                    .map(|v| rounded(v, 10.0)),
+                "box": box_json(&track.rect),
                 "time_s": seconds(*time),
             }),
             Event::Room(RoomEvent { counts, time }) => json!({
@@ -100,6 +100,11 @@ impl Event {
             Event::Status(status) => json!(status),
         }
     }
+}
+
+/// `[x, y, w, h]`, to 1/10 pixel.
+pub fn box_json(rect: &Rect) -> Value {
+    json!([rect.x, rect.y, rect.w, rect.h].map(|v| rounded(v, 10.0)))
 }
 
 /// `{"expression": {"angry": 0.013, …}, "gender": {"female": …, "male": …}}` in FER2013's order,

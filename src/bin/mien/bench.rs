@@ -14,10 +14,11 @@ use mien::face::tracker::Tracker;
 use mien::kiosk::still::StillOptions;
 use mien::kiosk::{self, Options, Source, Summary};
 use mien::report::journal::Journal;
+use mien::report::leds::{Backend, LedOptions, Leds};
 use serde_json::{Map, Value, json};
 
 use crate::args::BenchArgs;
-use crate::{bundled, leds, parts, watch};
+use crate::{bundled, parts, watch};
 
 /// Runs the main loop over a source with every frame looked at, its journal in a temporary
 /// directory and its LEDs nowhere.
@@ -44,7 +45,7 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
         Source::EveryFrame(Box::new(camera)),
         reader,
         Tracker::new(config.tracker),
-        &mut leds::none(),
+        &mut Leds::open(&LedOptions { backend: Backend::None, ..config.leds })?,
         &mut journal,
         &options,
         &stop,

@@ -10,6 +10,9 @@ pub const MODEL: &[u8] = include_bytes!("../../../models/mien-slim.tflite");
 pub const MODEL_NAME: &str = "mien-slim";
 
 /// Mean faces that move and change; `models/demo.toml` says what they show when.
+/// Rate it was made for, frames a second.
+pub const CLIP_FPS: f32 = 10.0;
+
 const CLIP: &[u8] = include_bytes!("../../../models/demo.mjpeg");
 /// Name of the clip in errors and in the journal.
 pub const CLIP_NAME: &str = "bundled clip";

@@ -4,7 +4,6 @@ mod args;
 mod bench;
 mod bundled;
 mod journal;
-mod leds;
 #[cfg(feature = "v4l")]
 mod live;
 #[cfg(not(feature = "v4l"))]

@@ -14,7 +14,7 @@ use mien::face::detector::DetectorOptions;
 use mien::image::{self, Grey, Rect};
 use mien::kiosk::reader::FaceReader;
 use mien::kiosk::stages::Stages;
-use mien::report::event::scores_json;
+use mien::report::event::{box_json, scores_json};
 use mien::report::picture;
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ fn faces(
 
 fn json_line(path: &Path, faces: &[(Rect, Scores)]) -> String {
     let faces = faces.iter().map(|(rect, scores)| {
-        let mut face = json!({ "box": [rect.x, rect.y, rect.w, rect.h].map(f32::round) });
+        let mut face = json!({ "box": box_json(rect) });
         if let (Value::Object(face), Value::Object(shares)) =
             (&mut face, scores_json(scores, JSON_PARTS))
         {
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(
             json_line(Path::new("a.png"), &[(rect, scores)]),
             concat!(
-                r#"{"image":"a.png","faces":[{"box":[1.0,2.0,3.0,5.0],"expression":{"#,
+                r#"{"image":"a.png","faces":[{"box":[1.0,2.4,3.0,4.6],"expression":{"#,
                 r#""angry":0.1,"disgust":0.0,"fear":0.0,"happy":0.7,"sad":0.0,"surprise":0.2,"#,
                 r#""neutral":0.0},"gender":{"female":0.25,"male":0.75}}]}"#,
                 "\n"

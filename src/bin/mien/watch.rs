@@ -10,9 +10,10 @@ use mien::kiosk::mailbox::Mailbox;
 use mien::kiosk::stages::StageTime;
 use mien::kiosk::{self, Options, Source, Summary};
 use mien::report::journal::{Journal, Recovery};
+use mien::report::leds::Leds;
 
 use crate::args::RunArgs;
-use crate::{bundled, leds, live, parts};
+use crate::{bundled, live, parts};
 
 /// Where the bare demo keeps its journal; also the configuration's default.
 pub const DEMO_LOG: &str = "mien-log";
@@ -59,7 +60,7 @@ fn watch(
     let (mut journal, recovery) =
         Journal::open(&config.journal.directory, config.journal.options())?;
     tell_recovery(&recovery);
-    let mut leds = leds::open(&config.leds)?;
+    let mut leds = Leds::open(&config.leds)?;
     let options = Options {
         device: config.device.clone(),
         source: source_name.to_owned(),
