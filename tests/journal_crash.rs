@@ -1,0 +1,281 @@
+//! Promise: whatever happens to the process, the disk or its bits, the journal loses at most what
+//! was not synced, says what it dropped, never gives a wrong record, and goes on.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use mien::report::journal::{self, Delivery, Journal, JournalError, JournalOptions, Qos, Record};
+use serde_json::json;
+use tempfile::TempDir;
+
+fn open(dir: &Path) -> (Journal, journal::Recovery) {
+    Journal::open(dir, JournalOptions::default()).unwrap()
+}
+
+fn payload(n: u64) -> serde_json::Value {
+    json!({ "n": n, "text": "x".repeat((n * 7 % 23) as usize) })
+}
+
+fn append(journal: &mut Journal, n: u64) {
+    assert_eq!(journal.append("mien/test", &payload(n)).unwrap(), n);
+}
+
+/// A journal of `records` records in one segment, and the segment's path.
+fn written(records: u64) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(dir.path());
+    (0..records).for_each(|n| append(&mut journal, n));
+    drop(journal);
+    let segment = segments(dir.path()).remove(0);
+    (dir, segment)
+}
+
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|e| e == "journal")).collect();
+    segments.sort();
+    segments
+}
+
+/// The sound records, each checked to be the one that was written.
+fn sound(dir: &Path) -> Vec<u64> {
+    let mut sequences = Vec::new();
+    for record in journal::read(dir).filter_map(Result::ok) {
+        assert_eq!(record.topic, "mien/test");
+        assert_eq!(record.payload, payload(record.sequence).to_string());
+        sequences.push(record.sequence);
+    }
+    assert!(sequences.is_sorted_by(|a, b| a < b), "{sequences:?}");
+    sequences
+}
+
+#[test]
+fn what_is_appended_is_read_and_the_sequence_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let nested = dir.path().join("var/log/mien");
+    let delivery = Delivery { qos: Qos::ExactlyOnce, retain: true };
+    for run in 0..3u64 {
+        let (mut journal, recovery) = open(&nested);
+        assert_eq!((recovery.next_sequence, recovery.records), (2 * run, 2 * run));
+        assert_eq!((recovery.dropped_bytes, recovery.damaged_bytes), (0, 0));
+        append(&mut journal, 2 * run);
+        journal.append_with("mien/test", &payload(2 * run + 1), delivery).unwrap();
+    }
+    assert_eq!(sound(&nested), [0, 1, 2, 3, 4, 5]);
+    let records: Vec<Record> = journal::read(&nested).map(Result::unwrap).collect();
+    assert_eq!(records[4].delivery, Delivery::default());
+    assert_eq!(records[5].delivery, delivery);
+    assert!(records[5].monotonic >= records[4].monotonic);
+    let age = records[5].time.elapsed().unwrap_or_default();
+    assert!(age.as_secs() < 3600, "the wall clock is {age:?} off");
+}
+
+#[test]
+fn a_cut_at_any_byte_costs_only_the_record_it_falls_in() {
+    let (dir, segment) = written(4);
+    let whole = fs::read(&segment).unwrap();
+    for cut in 0..whole.len() {
+        fs::write(&segment, &whole[..cut]).unwrap();
+        let before = sound(dir.path());
+        let (mut journal, recovery) = open(dir.path());
+        let kept = before.len() as u64;
+        assert_eq!((recovery.records, recovery.next_sequence), (kept, kept), "cut at {cut}");
+        assert_eq!(recovery.damaged_bytes, 0, "cut at {cut}");
+        assert!(recovery.dropped_bytes < 100, "cut at {cut}: {recovery:?}");
+        append(&mut journal, kept);
+        drop(journal);
+        assert!(journal::read(dir.path()).all(|record| record.is_ok()), "cut at {cut}");
+        assert_eq!(sound(dir.path()), Vec::from_iter(0..=kept), "cut at {cut}");
+    }
+    fs::write(&segment, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(sound(dir.path()), [0, 1, 2], "the last byte's record alone is lost");
+    let last = journal::read(dir.path()).last().unwrap();
+    assert!(matches!(last, Err(JournalError::Torn { .. })), "{last:?}");
+}
+
+#[test]
+fn a_flipped_bit_costs_at_most_the_record_it_is_in() {
+    let (dir, segment) = written(4);
+    let whole = fs::read(&segment).unwrap();
+    for bit in 0..whole.len() * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&segment, &bytes).unwrap();
+        let found = sound(dir.path());
+        let expected = if bit / 8 < 24 { 4 } else { 3 };
+        assert_eq!(found.len(), expected, "bit {bit}: {found:?}");
+        assert_eq!(journal::read(dir.path()).filter(Result::is_err).count(), 1, "bit {bit}");
+    }
+}
+
+#[test]
+fn damage_in_the_middle_is_reported_and_survived() {
+    let (dir, segment) = written(5);
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&segment, &bytes).unwrap();
+    let (mut journal, recovery) = open(dir.path());
+    assert_eq!((recovery.records, recovery.next_sequence, recovery.dropped_bytes), (4, 5, 0));
+    assert!(recovery.damaged_bytes > 0);
+    append(&mut journal, 5);
+    drop(journal);
+    assert_eq!(sound(dir.path()), [0, 1, 3, 4, 5]);
+    let errors: Vec<_> = journal::read(dir.path()).filter_map(Result::err).collect();
+    assert!(matches!(errors[..], [JournalError::Damaged { .. }]), "{errors:?}");
+}
+
+/// Random damage of every kind: opening, appending and reading go on, and nothing is invented.
+#[test]
+fn any_damage_is_survived() {
+    let (dir, segment) = written(12);
+    let whole = fs::read(&segment).unwrap();
+    for seed in 0..300 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        segments(dir.path()).iter().for_each(|path| fs::remove_file(path).unwrap());
+        let mut bytes = whole.clone();
+        for _ in 0..rng.usize(1..4) {
+            let at = rng.usize(..bytes.len());
+            let end = (at + rng.usize(1..200)).min(bytes.len());
+            match rng.u8(..5) {
+                0 => bytes[at] ^= 1 << rng.u8(..8),
+                1 => bytes[at..end].fill(0),
+                2 => rng.fill(&mut bytes[at..end]),
+                3 => drop(bytes.splice(at..at, whole[..end - at].iter().copied())),
+                _ => bytes.truncate(at.max(1)),
+            }
+        }
+        fs::write(&segment, &bytes).unwrap();
+        let before = sound(dir.path());
+        let (mut journal, recovery) = open(dir.path());
+        let next = recovery.next_sequence;
+        assert_eq!(next, before.last().map_or(0, |last| last + 1), "seed {seed}");
+        assert_eq!(recovery.records, before.len() as u64, "seed {seed}");
+        append(&mut journal, next);
+        drop(journal);
+        assert_eq!(sound(dir.path()), [before, vec![next]].concat(), "seed {seed}");
+    }
+}
+
+#[test]
+fn segments_rotate_and_the_oldest_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions {
+        max_segment_bytes: 4096,
+        max_total_bytes: 5 * 4096,
+        ..JournalOptions::default()
+    };
+    let mut next = 0;
+    for _ in 0..4 {
+        let (mut journal, recovery) = Journal::open(dir.path(), options.clone()).unwrap();
+        assert_eq!(recovery.next_sequence, next);
+        (next..next + 300).for_each(|n| append(&mut journal, n));
+        next += 300;
+    }
+    let paths = segments(dir.path());
+    let total: u64 = paths.iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!(paths.len() >= 4 && total <= options.max_total_bytes, "{total} in {paths:?}");
+    let kept = sound(dir.path());
+    assert_eq!(kept, Vec::from_iter(kept[0]..1200), "the newest, without a gap");
+    assert_eq!(paths[0].file_stem().unwrap().to_str().unwrap(), format!("{:018}", kept[0]));
+}
+
+#[test]
+fn a_segment_whose_header_is_gone_keeps_its_records() {
+    let (dir, segment) = written(3);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[..24].fill(0);
+    fs::write(&segment, &bytes).unwrap();
+    let (mut journal, recovery) = open(dir.path());
+    assert_eq!((recovery.next_sequence, recovery.damaged_bytes), (3, 24));
+    append(&mut journal, 3);
+    assert_eq!(sound(dir.path()), [0, 1, 2, 3]);
+    assert_eq!(segments(dir.path()).len(), 2);
+}
+
+#[test]
+fn a_journal_of_a_later_version_is_left_alone() {
+    let (dir, segment) = written(1);
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[8] = 9;
+    let crc = crc32fast::hash(&bytes[..20]);
+    bytes[20..24].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&segment, &bytes).unwrap();
+    let error = Journal::open(dir.path(), JournalOptions::default()).unwrap_err();
+    assert!(matches!(error, JournalError::Newer { version: 9, .. }), "{error}");
+    assert_eq!(fs::read(&segment).unwrap(), bytes);
+}
+
+#[test]
+fn what_cannot_be_written_to_is_named_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let error = Journal::open(&file.join("log"), JournalOptions::default()).unwrap_err();
+    let message = error.to_string();
+    assert!(matches!(error, JournalError::Unwritable { .. }), "{error}");
+    assert!(message.contains(file.to_str().unwrap()) && message.contains("chown"), "{message}");
+
+    let _first = open(dir.path());
+    let error = Journal::open(dir.path(), JournalOptions::default()).unwrap_err();
+    assert!(matches!(error, JournalError::Locked { .. }), "{error}");
+}
+
+#[test]
+fn bad_options_and_too_long_records_are_refused_and_harm_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = [
+        JournalOptions { sync_period_s: f64::NAN, ..Default::default() },
+        JournalOptions { sync_period_s: -1.0, ..Default::default() },
+        JournalOptions { max_segment_bytes: 1, ..Default::default() },
+        JournalOptions { max_total_bytes: 1, ..Default::default() },
+    ];
+    for options in refused {
+        let error = Journal::open(dir.path(), options).unwrap_err();
+        assert!(matches!(error, JournalError::Option { .. }), "{error}");
+    }
+    let (mut journal, _) = open(dir.path());
+    let error = journal.append("mien/test", &json!("x".repeat(1 << 20))).unwrap_err();
+    assert!(matches!(error, JournalError::TooLong { part: "payload", .. }), "{error}");
+    append(&mut journal, 0);
+    assert_eq!(sound(dir.path()), [0]);
+}
+
+const WRITER_DIR: &str = "MIEN_TEST_JOURNAL_WRITER";
+
+/// Not a test by itself: what [`a_killed_writer_loses_no_appended_record`] starts and kills.
+#[test]
+fn writer() {
+    let Some(dir) = std::env::var_os(WRITER_DIR) else { return };
+    let (mut journal, recovery) = open(Path::new(&dir));
+    for n in recovery.next_sequence.. {
+        append(&mut journal, n);
+        println!("appended {n}");
+    }
+}
+
+#[test]
+fn a_killed_writer_loses_no_appended_record() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 1..=5u64 {
+        let mut writer = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "writer", "--nocapture"])
+            .env(WRITER_DIR, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+        let told = lines.map(|line| line.unwrap());
+        let last = told.filter_map(|line| line.strip_prefix("appended ")?.parse::<u64>().ok());
+        let last = last.take(150 * round as usize).last().unwrap();
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        let (_journal, recovery) = open(dir.path());
+        assert!(recovery.next_sequence > last, "{last} was lost: {recovery:?}");
+        assert_eq!(recovery.damaged_bytes, 0);
+        assert_eq!(sound(dir.path()), Vec::from_iter(0..recovery.next_sequence));
+    }
+}
