@@ -5,6 +5,7 @@
 pub mod checkpoint;
 pub mod dataset;
 pub mod executor;
+pub mod framing;
 pub mod kernels;
 pub mod network;
 pub mod tflite;
