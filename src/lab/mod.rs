@@ -8,4 +8,6 @@ pub mod executor;
 pub mod framing;
 pub mod kernels;
 pub mod network;
+pub mod quantize;
+pub mod reference;
 pub mod tflite;

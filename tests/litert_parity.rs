@@ -1,0 +1,159 @@
+//! tract and LiteRT give the same bytes for the same input, on the shipped model and on random
+//! networks of the family.
+//!
+//! LiteRT runs in Python: `MIEN_LITERT_PYTHON` names an interpreter with PyPI's `ai-edge-litert`.
+//! Without it the test is skipped, but not where `CI` is set.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mien::engine::{INPUT_LEN, Model};
+use mien::lab::checkpoint::{Checkpoint, initialize};
+use mien::lab::executor::{Executor, Weights};
+use mien::lab::network::{Block, Down, Graph, Preset};
+use mien::lab::quantize::quantize;
+use mien::lab::tflite;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+/// Inputs per model: enough that a rounding rule that differs would show.
+const INPUTS: usize = 64;
+
+fn python() -> Option<PathBuf> {
+    let python = std::env::var_os("MIEN_LITERT_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        let why = "MIEN_LITERT_PYTHON names no Python with ai-edge-litert";
+        assert!(std::env::var_os("CI").is_none(), "{why}");
+        println!("skipped: {why}");
+    }
+    python
+}
+
+/// Runs a model file in both and compares every byte.
+fn assert_same_bytes(python: &Path, file: &Path) {
+    let model = Model::read(file).unwrap();
+    let inputs = inputs(&model);
+    let dir = tempfile::tempdir().unwrap();
+    let (source, sink) = (dir.path().join("inputs"), dir.path().join("outputs"));
+    std::fs::write(&source, inputs.iter().map(|code| code.cast_unsigned()).collect::<Vec<u8>>())
+        .unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/litert.py");
+    let run = Command::new(python).args([&script, file, &source, &sink]).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let litert: Vec<i8> =
+        std::fs::read(&sink).unwrap().into_iter().map(u8::cast_signed).collect();
+    let tract = model.run_raw(&inputs).unwrap();
+    let differing = litert.iter().zip(&tract).filter(|(a, b)| a != b).count();
+    assert!(litert.len() == tract.len() && differing == 0, "{file:?}: {differing} codes differ");
+    let mut distinct = tract.clone();
+    distinct.sort_unstable();
+    distinct.dedup();
+    assert!(distinct.len() > 8, "{file:?}: the outputs hardly vary, so they prove little");
+}
+
+/// Noise at several contrasts, plain blobs, and the extremes of the code.
+fn inputs(model: &Model) -> Vec<i8> {
+    let mut rng = Pcg64::seed_from_u64(7);
+    let mut codes = Vec::with_capacity(INPUTS * INPUT_LEN);
+    for i in 0..INPUTS {
+        match i {
+            0 => codes.extend([i8::MIN; INPUT_LEN]),
+            1 => codes.extend([i8::MAX; INPUT_LEN]),
+            _ if i % 2 == 0 => codes.extend((0..INPUT_LEN).map(|_| rng.random::<i8>())),
+            _ => codes.extend(blobs(&mut rng).iter().map(|&value| model.input().quantize(value))),
+        }
+    }
+    codes
+}
+
+/// A picture with the low frequencies of a face: some dark and light spots, standardized about.
+fn blobs(rng: &mut Pcg64) -> Vec<f32> {
+    let mut number = |low: f32, high: f32| low + (high - low) * rng.random::<f32>();
+    let spots: Vec<[f32; 4]> = (0..12)
+        .map(|_| [number(0.0, 48.0), number(0.0, 48.0), number(2.0, 10.0), number(-2.0, 2.0)])
+        .collect();
+    let value = |y: f32, x: f32| -> f32 {
+        let spot = |[cy, cx, r, height]: &[f32; 4]| {
+            height * (-((y - cy).powi(2) + (x - cx).powi(2)) / (2.0 * r * r)).exp()
+        };
+        spots.iter().map(spot).sum()
+    };
+    (0..INPUT_LEN).map(|i| value((i / 48) as f32, (i % 48) as f32)).collect()
+}
+
+/// A network of random weights whose batch norms know its activations, as after training.
+fn random_checkpoint(preset: Preset) -> Checkpoint {
+    let mut rng = Pcg64::seed_from_u64(11);
+    let graph = Graph::build(&preset);
+    let mut draw = Pcg64::seed_from_u64(5);
+    let params = initialize(&graph, || (0..12).map(|_| draw.random::<f32>()).sum::<f32>() - 6.0);
+    let mut weights = Weights::from_params(&graph, &params).unwrap();
+    let pictures: Vec<f32> = (0..16).flat_map(|_| blobs(&mut rng)).collect();
+    let mut executor = Executor::new(graph.clone());
+    for _ in 0..40 {
+        executor.train_forward(&mut weights, &pictures, &mut rng);
+    }
+    Checkpoint { preset, params: weights.to_params(&graph), notes: BTreeMap::new() }
+}
+
+fn assert_random_network_is_the_same(preset: Preset) {
+    let Some(python) = python() else { return };
+    let mut rng = Pcg64::seed_from_u64(3);
+    let pictures: Vec<f32> = (0..32).flat_map(|_| blobs(&mut rng)).collect();
+    let network = quantize(&random_checkpoint(preset), &pictures, BTreeMap::new());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("random.tflite");
+    std::fs::write(&file, tflite::write(&network)).unwrap();
+    assert_same_bytes(&python, &file);
+}
+
+#[test]
+fn slim() {
+    assert_random_network_is_the_same(Preset::named("slim").unwrap());
+}
+
+#[test]
+fn reference() {
+    assert_random_network_is_the_same(Preset::named("reference").unwrap());
+}
+
+/// Widths that fill no vector register, max pooling next to stride, an identity shortcut on a
+/// pooled ReLU, and a head that is too large to take the pooling in.
+#[test]
+fn odd_widths() {
+    let block = |width, depth, down| Block { width, depth, down };
+    assert_random_network_is_the_same(Preset {
+        name: "odd".into(),
+        stem: [5, 13],
+        stem_norm_after_relu: false,
+        stem_pool: true,
+        blocks: vec![
+            block(13, 1, Down::No),
+            block(19, 3, Down::MaxPool),
+            block(27, 1, Down::Stride),
+        ],
+        dropout: 0.1,
+    });
+}
+
+/// The batch norm after the ReLU, read by a pooled block of depth 2 and by its shortcut.
+#[test]
+fn norm_after_relu() {
+    let block = |width, depth, down| Block { width, depth, down };
+    assert_random_network_is_the_same(Preset {
+        name: "after".into(),
+        stem: [7, 10],
+        stem_norm_after_relu: true,
+        stem_pool: true,
+        blocks: vec![block(10, 2, Down::No), block(33, 2, Down::MaxPool)],
+        dropout: 0.0,
+    });
+}
+
+#[test]
+fn shipped_model() {
+    let Some(python) = python() else { return };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mien-slim.tflite");
+    assert_same_bytes(&python, &file);
+}
