@@ -27,7 +27,9 @@ pub(super) struct Contents {
     pub records: u64,
     /// In the middle, left in place.
     pub damaged_bytes: u64,
-    /// At the end, after the last record; to be cut off.
+    /// Where the last record ends.
+    pub end: u64,
+    /// After that; to be cut off.
     pub torn_bytes: u64,
     pub next_sequence: u64,
     /// So that the segment can be appended to.
@@ -93,7 +95,9 @@ pub(super) fn examine(segment: &Segment) -> Result<Contents, JournalError> {
     let header_whole = header == Header::Whole;
     let mut contents =
         Contents { next_sequence: segment.first, header_whole, ..Contents::default() };
-    let mut end = if header_whole { SEGMENT_HEADER_LEN } else { 0 };
+    if header_whole {
+        contents.end = SEGMENT_HEADER_LEN as u64;
+    }
     let mut damaged = 0;
     for found in Scan::new(&bytes, header) {
         match found {
@@ -102,12 +106,12 @@ pub(super) fn examine(segment: &Segment) -> Result<Contents, JournalError> {
                 contents.damaged_bytes += std::mem::take(&mut damaged);
                 contents.next_sequence =
                     contents.next_sequence.max(record.sequence.saturating_add(1));
-                end = record_end;
+                contents.end = record_end as u64;
             }
             Found::Damaged { bytes, .. } => damaged += bytes as u64,
         }
     }
-    contents.torn_bytes = (bytes.len() - end) as u64;
+    contents.torn_bytes = bytes.len() as u64 - contents.end;
     if !header_whole && contents.records > 0 {
         // Nothing is appended here any more, so nothing need be cut off.
         contents.damaged_bytes += std::mem::take(&mut contents.torn_bytes);

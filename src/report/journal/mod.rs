@@ -165,8 +165,7 @@ impl Journal {
         let (tail, tail_path) = match segments.last().cloned() {
             Some(last) if contents.header_whole => {
                 segments.pop();
-                let good_len = last.len - contents.torn_bytes;
-                (reopen(&last.path, good_len).map_err(unwritable)?, last.path)
+                (reopen(&last.path, contents.end).map_err(unwritable)?, last.path)
             }
             _ => {
                 if contents.records == 0 {
