@@ -137,8 +137,10 @@ impl Config {
             let hint = suggestion(error.message()).unwrap_or_default();
             ConfigError::Syntax { path: path.to_owned(), text, hint }
         })?;
-        config.validate().map_err(|(section, why)| {
-            ConfigError::Value { path: path.to_owned(), section, why }
+        config.validate().map_err(|(section, why)| ConfigError::Value {
+            path: path.to_owned(),
+            section,
+            why,
         })?;
         Ok(config)
     }
@@ -198,11 +200,8 @@ where
 fn suggestion(message: &str) -> Option<String> {
     let (unknown, known) = message.strip_prefix("unknown field `")?.split_once('`')?;
     let likeness = |key: &str| strsim::jaro_winkler(unknown, key);
-    let nearest = known
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let nearest =
+        known.split('`').skip(1).step_by(2).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     (likeness(nearest) >= SUGGEST_FROM).then(|| format!("did you mean `{nearest}`? "))
 }
 

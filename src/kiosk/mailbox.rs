@@ -47,7 +47,8 @@ struct Slot {
     late: u64,
     broken: Option<(u64, CameraError)>,
     lost: Option<CameraError>,
-    ended: bool,
+    /// Capture is over, for this reason if it failed.
+    end: Option<Option<CameraError>>,
     closed: bool,
 }
 
@@ -66,7 +67,8 @@ impl Mailbox {
         Self::spawn(move |shared| shared.capture_paced(replay))
     }
 
-    fn spawn(capture: impl FnOnce(&Shared) + Send + 'static) -> Self {
+    /// `capture` gives the reason if the source failed for good.
+    fn spawn(capture: impl FnOnce(&Shared) -> Option<CameraError> + Send + 'static) -> Self {
         let shared = Arc::new(Shared {
             start: Instant::now(),
             slot: Mutex::default(),
@@ -74,9 +76,8 @@ impl Mailbox {
         });
         let theirs = Arc::clone(&shared);
         let thread = thread::spawn(move || {
-            capture(&theirs);
-            theirs.lock().ended = true;
-            theirs.changed.notify_all();
+            let end = capture(&theirs);
+            theirs.post(|slot| slot.end = Some(end));
         });
         Self { shared, thread: Some(thread) }
     }
@@ -94,7 +95,7 @@ impl Mailbox {
             if let Some(arrival) = slot.take() {
                 return arrival;
             }
-            if self.thread.as_ref().is_none_or(JoinHandle::is_finished) && !slot.ended {
+            if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
                 let source_name = PathBuf::from("capture thread");
                 return Arrival::End(Some(CameraError::Lost {
                     source_name,
@@ -130,15 +131,13 @@ impl Slot {
         if let Some((count, latest)) = self.broken.take() {
             return Some(Arrival::Broken { count, latest });
         }
-        if !self.ended
-            && let Some(error) = self.lost.take()
-        {
+        if let Some(error) = self.lost.take() {
             return Some(Arrival::Lost(error));
         }
         if let Some(frame) = self.frame.take() {
             return Some(Arrival::Frame { frame, late: std::mem::take(&mut self.late) });
         }
-        self.ended.then(|| Arrival::End(self.lost.take()))
+        self.end.take().map(Arrival::End)
     }
 
     fn put(&mut self, frame: Frame) {
@@ -179,23 +178,20 @@ impl Shared {
         !slot.closed
     }
 
-    fn capture_paced(&self, mut replay: impl Camera) {
+    fn capture_paced(&self, mut replay: impl Camera) -> Option<CameraError> {
         loop {
             let go_on = match replay.next_frame() {
                 Ok(Some(frame)) => {
                     self.sleep_until(frame.time) && self.post(|slot| slot.put(frame))
                 }
-                Ok(None) => return,
+                Ok(None) => return None,
                 Err(error @ CameraError::BrokenFrame { .. }) => {
                     self.post(|slot| slot.put_broken(error))
                 }
-                Err(error) => {
-                    self.post(|slot| slot.lost = Some(error));
-                    return;
-                }
+                Err(error) => return Some(error),
             };
             if !go_on {
-                return;
+                return None;
             }
         }
     }
@@ -204,21 +200,19 @@ impl Shared {
         &self,
         camera: C,
         mut reopen: impl FnMut() -> Result<C, CameraError>,
-    ) {
+    ) -> Option<CameraError> {
         let mut camera = Some(camera);
         let mut pause = FIRST_RETRY;
         loop {
-            let error = match camera.take().map_or_else(&mut reopen, Ok) {
-                Ok(camera) => match self.capture_until_lost(camera, &mut pause) {
-                    Some(error) => error,
-                    None => return,
-                },
-                Err(error) => error,
-            };
+            let opened = camera.take().map_or_else(&mut reopen, Ok);
+            let lost =
+                opened.map_or_else(Some, |camera| self.capture_until_lost(camera, &mut pause));
+            // Without a reason, the mailbox was closed.
+            let error = lost?;
             if !self.post(|slot| slot.lost = Some(error))
                 || !self.sleep_until(self.start.elapsed() + pause)
             {
-                return;
+                return None;
             }
             pause = (pause * 2).min(LAST_RETRY);
         }

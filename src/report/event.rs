@@ -119,7 +119,9 @@ pub fn scores_json(scores: &Scores, parts: f64) -> Value {
 
 fn by_name<const N: usize, T: Copy + Into<Value>>(names: [&str; N], values: &[T; N]) -> Value {
     let pairs = names.into_iter().zip(values);
-    Value::Object(pairs.map(|(name, &value)| (name.to_owned(), value.into())).collect::<Map<_, _>>())
+    Value::Object(
+        pairs.map(|(name, &value)| (name.to_owned(), value.into())).collect::<Map<_, _>>(),
+    )
 }
 
 /// To the nearest `1 / parts`, in `f64` so that JSON shows 0.1 and not 0.10000000149.

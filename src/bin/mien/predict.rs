@@ -128,10 +128,8 @@ mod tests {
     #[test]
     fn json_has_the_documented_shape_and_order() {
         let rect = Rect { x: 1.0, y: 2.4, w: 3.0, h: 4.6 };
-        let scores = Scores {
-            expression: [0.1, 0.0, 0.0, 0.7, 0.0, 0.2, 0.0],
-            gender: [0.25, 0.75],
-        };
+        let scores =
+            Scores { expression: [0.1, 0.0, 0.0, 0.7, 0.0, 0.2, 0.0], gender: [0.25, 0.75] };
         assert_eq!(
             json_line(Path::new("a.png"), &[(rect, scores)]),
             concat!(

@@ -69,8 +69,8 @@ fn watch(
         still: config.still.clone(),
     };
     let tracker = Tracker::new(config.tracker.clone());
-    let summary =
-        kiosk::run(source, reader, tracker, &mut leds, &mut journal, &options, &stop)?;
+    log::info!("watching {source_name}");
+    let summary = kiosk::run(source, reader, tracker, &mut leds, &mut journal, &options, &stop)?;
     print!("{}", text(&summary, &config.journal.directory));
     Ok(())
 }
@@ -103,7 +103,10 @@ fn text(summary: &Summary, directory: &Path) -> String {
 
 /// A line a stage.
 pub fn table(stages: &[StageTime]) -> String {
-    let head = format!("{:<10}{:>8}{:>10}{:>10}{:>10}\n", "stage", "frames", "mean ms", "p50 ms", "p95 ms");
+    let head = format!(
+        "{:<10}{:>8}{:>10}{:>10}{:>10}\n",
+        "stage", "frames", "mean ms", "p50 ms", "p95 ms"
+    );
     stages.iter().fold(head, |text, stage| {
         let StageTime { stage, frames, mean_ms, p50_ms, p95_ms } = stage;
         let name = stage.name();
