@@ -49,3 +49,20 @@ fn take(chip: &mut Chip, led: Led, line: u32, active_low: bool) -> Result<CdevPi
         .and_then(CdevPin::new)
         .map_err(|error| LedError::Line { led, line, why: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_chip_is_named() {
+        let options: LedOptions =
+            toml::from_str("chip_label = \"no-such-chip\"\nlines.happy = 1").unwrap();
+        match open(&options).err().unwrap() {
+            LedError::NoHardware { looked_for } => assert!(looked_for.contains("no-such-chip")),
+            // Chips that this user may not open might be the one.
+            LedError::Open { device, .. } => assert_eq!(device, "/dev/gpiochip*"),
+            error => panic!("{error}"),
+        }
+    }
+}

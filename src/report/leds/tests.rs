@@ -5,9 +5,16 @@ use embedded_hal::digital::{ErrorKind, ErrorType};
 
 use super::*;
 
-/// A board of pins, shared with the test: levels by line, and lines that fail.
+/// A board of pins, shared with the test.
 #[derive(Clone, Default)]
-struct Board(Arc<Mutex<(Vec<Option<bool>>, Vec<u32>)>>);
+struct Board(Arc<Mutex<Wiring>>);
+
+#[derive(Default)]
+struct Wiring {
+    /// By line; `None` before it was first set.
+    levels: Vec<Option<bool>>,
+    failing_lines: Vec<u32>,
+}
 
 struct MockPin {
     board: Board,
@@ -17,26 +24,26 @@ struct MockPin {
 impl Board {
     /// LEDs on lines 0 to 7, in order.
     fn leds(&self, active_low: bool) -> Leds {
-        self.0.lock().unwrap().0 = vec![None; 8];
+        self.0.lock().unwrap().levels = vec![None; 8];
         let pins = Led::ALL.into_iter().zip(0..);
         let pins = pins.map(|(led, line)| (led, line, MockPin { board: self.clone(), line }));
         Leds::on_pins(pins.collect(), active_low)
     }
 
     fn levels(&self) -> Vec<Option<bool>> {
-        self.0.lock().unwrap().0.clone()
+        self.0.lock().unwrap().levels.clone()
     }
 
     fn fail(&self, lines: &[u32]) {
-        self.0.lock().unwrap().1 = lines.to_vec();
+        self.0.lock().unwrap().failing_lines = lines.to_vec();
     }
 
     fn set(&self, line: u32, level: bool) -> Result<(), ErrorKind> {
         let mut board = self.0.lock().unwrap();
-        if board.1.contains(&line) {
+        if board.failing_lines.contains(&line) {
             return Err(ErrorKind::Other);
         }
-        board.0[line as usize] = Some(level);
+        board.levels[line as usize] = Some(level);
         Ok(())
     }
 }
