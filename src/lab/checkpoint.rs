@@ -50,59 +50,77 @@ const PRESET_KEY: &str = "preset";
 impl Checkpoint {
     /// Reads a checkpoint and checks every tensor's shape against its preset.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let io = |source| CheckpointError::Io { path: path.into(), source };
-        let format = |source| CheckpointError::Format { path: path.into(), source };
         let foreign = |why: String| CheckpointError::Foreign { path: path.into(), why };
-        let bytes = std::fs::read(path).map_err(io)?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(format)?;
-        let mut notes: BTreeMap<String, String> =
-            header.metadata().clone().unwrap_or_default().into_iter().collect();
+        let (mut params, mut notes) = read_tensors(path)?;
         let preset =
             notes.remove(PRESET_KEY).ok_or_else(|| foreign("it names no preset".into()))?;
         let preset: Preset =
             serde_json::from_str(&preset).map_err(|e| foreign(format!("its preset: {e}")))?;
         let graph = Graph::build(&preset);
-        let mut params = Params::new();
+        let mut checked = Params::new();
         for node in &graph.nodes {
             for (tensor, shape) in graph.tensors_of(node) {
                 let name = format!("{}.{tensor}", node.name);
-                let view = file.tensor(&name).map_err(|e| foreign(format!("{name}: {e}")))?;
-                if view.dtype() != Dtype::F32 || view.shape() != shape {
-                    let (dtype, found) = (view.dtype(), view.shape());
-                    return Err(foreign(format!(
-                        "{name} is {dtype:?} {found:?}, not F32 {shape:?}"
-                    )));
+                let tensor =
+                    params.remove(&name).ok_or_else(|| foreign(format!("it has no {name}")))?;
+                if tensor.shape != shape {
+                    return Err(foreign(format!("{name} is {:?}, not {shape:?}", tensor.shape)));
                 }
-                let data = view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
-                params.insert(name, Tensor { shape, data: data.collect() });
+                checked.insert(name, tensor);
             }
         }
-        Ok(Self { preset, params, notes })
+        Ok(Self { preset, params: checked, notes })
     }
 
     /// Writes the checkpoint whole: to a neighbour file first, then renamed over `path`.
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
-        let io = |source| CheckpointError::Io { path: path.into(), source };
-        let format = |source| CheckpointError::Format { path: path.into(), source };
-        let bytes: Vec<(&String, &Tensor, Vec<u8>)> = self
-            .params
-            .iter()
-            .map(|(name, t)| (name, t, t.data.iter().flat_map(|v| v.to_le_bytes()).collect()))
-            .collect();
-        let views: Vec<(&String, TensorView)> = bytes
-            .iter()
-            .map(|(name, t, data)| Ok((*name, TensorView::new(Dtype::F32, t.shape.clone(), data)?)))
-            .collect::<Result<_, _>>()
-            .map_err(format)?;
         let preset = serde_json::to_string(&self.preset).expect("a preset is plain data");
-        let mut metadata: std::collections::HashMap<String, String> =
-            self.notes.clone().into_iter().collect();
+        let mut metadata = self.notes.clone();
         metadata.insert(PRESET_KEY.into(), preset);
-        let file = safetensors::serialize(views, Some(metadata)).map_err(format)?;
-        let part = path.with_extension("part");
-        std::fs::write(&part, file).and_then(|()| std::fs::rename(&part, path)).map_err(io)
+        write_tensors(path, &self.params, &metadata)
     }
+}
+
+/// Reads a safetensors file of float tensors and its metadata.
+pub fn read_tensors(path: &Path) -> Result<(Params, BTreeMap<String, String>), CheckpointError> {
+    let format = |source| CheckpointError::Format { path: path.into(), source };
+    let bytes =
+        std::fs::read(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(format)?;
+    let mut params = Params::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            let why = format!("{name} is {:?}, not F32", view.dtype());
+            return Err(CheckpointError::Foreign { path: path.into(), why });
+        }
+        let data = view.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        params.insert(name.into(), Tensor { shape: view.shape().into(), data });
+    }
+    Ok((params, header.metadata().clone().unwrap_or_default().into_iter().collect()))
+}
+
+/// Writes a safetensors file whole: to a neighbour file first, then renamed over `path`.
+pub fn write_tensors(
+    path: &Path,
+    params: &Params,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), CheckpointError> {
+    let io = |source| CheckpointError::Io { path: path.into(), source };
+    let format = |source| CheckpointError::Format { path: path.into(), source };
+    let bytes: Vec<(&String, &Tensor, Vec<u8>)> = params
+        .iter()
+        .map(|(name, t)| (name, t, t.data.iter().flat_map(|v| v.to_le_bytes()).collect()))
+        .collect();
+    let views: Vec<(&String, TensorView)> = bytes
+        .iter()
+        .map(|(name, t, data)| Ok((*name, TensorView::new(Dtype::F32, t.shape.clone(), data)?)))
+        .collect::<Result<_, _>>()
+        .map_err(format)?;
+    let metadata = metadata.clone().into_iter().collect();
+    let file = safetensors::serialize(views, Some(metadata)).map_err(format)?;
+    let part = path.with_extension("part");
+    std::fs::write(&part, file).and_then(|()| std::fs::rename(&part, path)).map_err(io)
 }
 
 /// Fresh parameters: He-normal weights (He et al. 2015), unit batch norm, zero biases.

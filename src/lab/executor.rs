@@ -53,6 +53,12 @@ impl Weights {
         params
     }
 
+    /// Whether each tensor is as long as its counterpart.
+    pub fn has_sizes_of(&self, other: &Self) -> bool {
+        let lens = |w: &Self| -> Vec<usize> { w.0.iter().flatten().map(Vec::len).collect() };
+        lens(self) == lens(other)
+    }
+
     /// Zeros of the same sizes.
     pub fn zeros_like(&self) -> Self {
         let zeros = |tensor: &Vec<f32>| vec![0.0; tensor.len()];

@@ -1,13 +1,28 @@
 //! The host's workshop: from labelled pictures to the int8 file a kiosk carries.
 //!
-//! In the order of use: [`network`] defines the family, [`checkpoint`] keeps its weights.
+//! In the order of use:
+//!
+//! 1. [`dataset`] reads labelled faces, [`samples`] makes them fit to learn from.
+//! 2. [`network`] defines the family; [`checkpoint`] keeps its weights.
+//! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →
+//!    [`optimizer`]. [`reference`] says plainly what the executor computes.
+//! 4. [`quantize`] turns float weights into integers, [`tflite`] writes them to a file.
+//! 5. [`evaluate`] scores both.
+//!
+//! [`framing`] measures how data sets frame their faces.
 
+pub mod augment;
 pub mod checkpoint;
 pub mod dataset;
+pub mod evaluate;
 pub mod executor;
 pub mod framing;
 pub mod kernels;
+pub mod loss;
 pub mod network;
+pub mod optimizer;
 pub mod quantize;
 pub mod reference;
+pub mod samples;
 pub mod tflite;
+pub mod train;

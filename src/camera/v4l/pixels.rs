@@ -131,7 +131,7 @@ impl Layout {
         let Some(rest) = bytes.strip_prefix(&START_OF_IMAGE) else {
             return Err(format!("its {} bytes don't begin as a JPEG does", bytes.len()));
         };
-        let jpeg = [&START_OF_IMAGE, &AVI1_SEGMENT, rest].concat();
+        let jpeg = [START_OF_IMAGE.as_slice(), &AVI1_SEGMENT, rest].concat();
         let picture = image::decode(&jpeg).map_err(|error| error.to_string())?;
         let promised = (self.height, self.width);
         if picture.dim() != promised {

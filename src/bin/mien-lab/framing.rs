@@ -1,38 +1,18 @@
-//! `mien-lab`: the host's tool around the network that `mien` runs.
+//! `mien-lab framing`.
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use anyhow::Context;
 use mien::face::detector::{Detector, DetectorOptions};
 use mien::image::Grey;
 use mien::lab::dataset::{self, Usage};
 use mien::lab::framing;
 
-/// Trains, quantizes and evaluates the network that `mien` runs, and makes what goes with it.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Framing(FramingArgs),
-}
-
-fn main() -> Result<()> {
-    match Cli::parse().command {
-        Command::Framing(args) => framing(&args),
-    }
-}
-
 /// Measure how FER2013 and FairFace frame their faces against the detector's boxes.
 ///
 /// These are the constants in `mien::face::crop`.
-#[derive(Args)]
-struct FramingArgs {
+#[derive(clap::Args)]
+pub struct Args {
     /// FER2013, `fer2013.csv` or `.csv.xz`; its Training rows are used.
     #[arg(long, value_name = "FILE")]
     fer: PathBuf,
@@ -44,7 +24,7 @@ struct FramingArgs {
     count: usize,
 }
 
-fn framing(args: &FramingArgs) -> Result<()> {
+pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut detector = Detector::new(DetectorOptions::default())?;
     let rows = dataset::read_fer2013(&args.fer)?;
     let fer: Vec<Grey> =

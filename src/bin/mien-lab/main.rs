@@ -1,0 +1,38 @@
+//! `mien-lab`: makes the model that `mien` carries. One file a subcommand.
+
+mod framing;
+mod speed;
+mod train;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use mien::lab::network::Preset;
+
+/// Makes the int8 model that a mien kiosk carries, and what goes with it.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::Args),
+    Speed(speed::Args),
+    Framing(framing::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    match Cli::parse().command {
+        Command::Train(args) => train::run(&args),
+        Command::Speed(args) => speed::run(&args),
+        Command::Framing(args) => framing::run(&args),
+    }
+}
+
+fn named_preset(name: &str) -> anyhow::Result<Preset> {
+    Preset::named(name)
+        .with_context(|| format!("no network {name:?}; there are {}", Preset::NAMES.join(", ")))
+}

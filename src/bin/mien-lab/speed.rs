@@ -1,0 +1,46 @@
+//! `mien-lab speed`.
+
+use mien::lab::loss::Target;
+use mien::lab::network::INPUT_SIDE;
+use mien::lab::train::{Recipe, Run, Sample};
+use ndarray::Array2;
+
+/// Measure training speed on random pictures, in images a second.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Network: slim, reference.
+    #[arg(long, default_value = "slim")]
+    preset: String,
+    /// Faces in a batch.
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// Training steps.
+    #[arg(long, default_value_t = 10)]
+    steps: u32,
+}
+
+/// Times whole training steps: augmentation, forward, backward, optimizer.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let preset = crate::named_preset(&args.preset)?;
+    let face = Array2::from_shape_fn((INPUT_SIDE, INPUT_SIDE), |(y, x)| ((y * x) as f32).sin());
+    let sample = Sample { face, target: Target::Expression([1.0 / 7.0; 7]) };
+    let recipe = Recipe {
+        preset,
+        epochs: u64::MAX,
+        batch: args.batch,
+        gender_batch: 0,
+        gender_weight: 0.0,
+        learning_rate: 1e-3,
+        weight_decay: 0.0,
+        seed: 1,
+    };
+    let mut run = Run::new(recipe, vec![sample; args.batch], Vec::new())?;
+    run.epoch(|_| ())?; // the first step allocates
+    let started = std::time::Instant::now();
+    for _ in 0..args.steps {
+        run.epoch(|_| ())?;
+    }
+    let images = args.batch as f64 * f64::from(args.steps);
+    println!("{:.1} images/s", images / started.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -1,0 +1,321 @@
+//! The training loop: one network, two heads, two data sets.
+//!
+//! Each batch mixes FER2013 faces (expression) with faces of a gender pack; a face counts only
+//! for the head it is labelled for. After each epoch the run's folder holds the averaged weights
+//! (`model.safetensors`) and everything that going on needs (`resume.safetensors`). A run that
+//! was interrupted goes on after its last whole epoch and ends with the same weights as one that
+//! was not: every random draw follows from the seed and the step.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_distr::{Distribution, StandardNormal};
+use rand_pcg::Pcg64;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::augment::augment;
+use super::checkpoint::{self, Checkpoint, CheckpointError, Params, initialize};
+use super::executor::{Executor, Weights};
+use super::loss::{Losses, Target, cross_entropy};
+use super::network::{Graph, INPUT_SIDE, LOGITS, Preset};
+use super::optimizer::{AdamW, average_weights};
+
+const PIXELS: usize = INPUT_SIDE * INPUT_SIDE;
+
+/// What a run is: the same recipe and the same data give the same weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The network.
+    pub preset: Preset,
+    /// Passes over the expression faces.
+    pub epochs: u64,
+    /// Expression faces in a batch.
+    pub batch: usize,
+    /// Gender faces in a batch.
+    pub gender_batch: usize,
+    /// Weight of the gender loss beside the expression loss.
+    pub gender_weight: f32,
+    /// Peak learning rate.
+    pub learning_rate: f32,
+    /// Decay of convolution weights by one step, in learning rates.
+    pub weight_decay: f32,
+    /// Seed of every random draw.
+    pub seed: u64,
+}
+
+/// A standardized face [48, 48] and its label.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// As [`crate::face::crop::standardize`] gives it.
+    pub face: Array2<f32>,
+    /// What it is labelled with.
+    pub target: Target,
+}
+
+/// Why a run stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// A checkpoint could not be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The folder belongs to a run of another recipe.
+    #[error(
+        "{} belongs to a run with another recipe ({}); give another --out, or delete the folder",
+        path.display(), difference
+    )]
+    OtherRecipe { path: PathBuf, difference: String },
+    /// There are too few faces for one batch.
+    #[error("{found} {kind} faces do not fill a batch of {needed}; give more, or a smaller batch")]
+    TooFewFaces { kind: &'static str, found: usize, needed: usize },
+    /// The loss is no longer a number.
+    #[error("the loss became {loss} in epoch {epoch}; lower --learning-rate")]
+    Diverged { epoch: u64, loss: f32 },
+}
+
+/// What one epoch brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Epoch {
+    /// Counted from 1.
+    pub number: u64,
+    /// Mean losses over its batches.
+    pub losses: Losses,
+}
+
+/// A run between two epochs.
+pub struct Run {
+    recipe: Recipe,
+    executor: Executor,
+    weights: Weights,
+    average: Weights,
+    gradients: Weights,
+    optimizer: AdamW,
+    expressions: Vec<Sample>,
+    genders: Vec<Sample>,
+    epochs_done: u64,
+}
+
+/// The averaged weights, in a run's folder.
+pub const MODEL_FILE: &str = "model.safetensors";
+/// Everything that going on needs, in a run's folder.
+const RESUME_FILE: &str = "resume.safetensors";
+/// Metadata keys of both.
+const RECIPE: &str = "recipe";
+const EPOCHS_DONE: &str = "epochs_done";
+
+impl Run {
+    /// A run at its beginning.
+    pub fn new(
+        recipe: Recipe,
+        expressions: Vec<Sample>,
+        genders: Vec<Sample>,
+    ) -> Result<Self, TrainError> {
+        for (kind, found, needed) in [
+            ("expression", expressions.len(), recipe.batch),
+            ("gender", genders.len(), recipe.gender_batch),
+        ] {
+            if found < needed || (kind == "expression" && found == 0) {
+                return Err(TrainError::TooFewFaces { kind, found, needed });
+            }
+        }
+        let graph = Graph::build(&recipe.preset);
+        let mut rng = draw(recipe.seed, Draw::Weights, 0);
+        let params = initialize(&graph, || StandardNormal.sample(&mut rng));
+        let weights = Weights::from_params(&graph, &params).expect("all tensors were made");
+        let batches = (expressions.len() / recipe.batch) as u64;
+        let total_steps = recipe.epochs.saturating_mul(batches);
+        let optimizer =
+            AdamW::new(&graph, &weights, recipe.learning_rate, recipe.weight_decay, total_steps);
+        Ok(Self {
+            average: weights.clone(),
+            gradients: weights.zeros_like(),
+            weights,
+            optimizer,
+            executor: Executor::new(graph),
+            recipe,
+            expressions,
+            genders,
+            epochs_done: 0,
+        })
+    }
+
+    /// Takes up what an earlier process left in `folder` of this recipe's run, if it did.
+    pub fn resume(&mut self, folder: &Path) -> Result<(), TrainError> {
+        let path = folder.join(RESUME_FILE);
+        if path.exists() { self.read_state(path) } else { Ok(()) }
+    }
+
+    /// Writes the averaged weights, with `notes` in their metadata, and what going on needs.
+    pub fn save(&self, folder: &Path, notes: &BTreeMap<String, String>) -> Result<(), TrainError> {
+        let graph = self.executor.graph();
+        let mut tensors = Params::new();
+        for (part, weights) in self.parts() {
+            for (name, tensor) in weights.to_params(graph) {
+                tensors.insert(format!("{part}/{name}"), tensor);
+            }
+        }
+        let mut checkpoint = self.checkpoint();
+        checkpoint::write_tensors(&folder.join(RESUME_FILE), &tensors, &checkpoint.notes)?;
+        checkpoint.notes.extend(notes.clone());
+        checkpoint.write(&folder.join(MODEL_FILE))?;
+        Ok(())
+    }
+
+    /// Whole epochs behind it.
+    pub fn epochs_done(&self) -> u64 {
+        self.epochs_done
+    }
+
+    /// Batches of one epoch.
+    pub fn batches(&self) -> u64 {
+        (self.expressions.len() / self.recipe.batch) as u64
+    }
+
+    /// Runs one epoch; `on_batch` is called after each batch with its losses. `None` when the
+    /// recipe's epochs are done.
+    pub fn epoch(&mut self, mut on_batch: impl FnMut(Losses)) -> Result<Option<Epoch>, TrainError> {
+        if self.epochs_done == self.recipe.epochs {
+            return Ok(None);
+        }
+        let epoch = self.epochs_done;
+        let order = shuffled(self.expressions.len(), draw(self.recipe.seed, Draw::Order, epoch));
+        let mut mean = Losses::default();
+        for (i, batch) in order.chunks_exact(self.recipe.batch).enumerate() {
+            let step = epoch * self.batches() + i as u64;
+            let losses = self.step(step, batch);
+            if !(losses.expression + losses.gender).is_finite() {
+                return Err(TrainError::Diverged { epoch: epoch + 1, loss: losses.expression });
+            }
+            mean.expression += losses.expression / self.batches() as f32;
+            mean.gender += losses.gender / self.batches() as f32;
+            on_batch(losses);
+        }
+        self.epochs_done += 1;
+        Ok(Some(Epoch { number: self.epochs_done, losses: mean }))
+    }
+
+    /// The averaged weights as they would be shipped.
+    pub fn checkpoint(&self) -> Checkpoint {
+        let recipe = serde_json::to_string(&self.recipe).expect("a recipe is plain data");
+        let notes =
+            [(RECIPE.into(), recipe), (EPOCHS_DONE.into(), self.epochs_done.to_string())].into();
+        Checkpoint {
+            preset: self.recipe.preset.clone(),
+            params: self.average.to_params(self.executor.graph()),
+            notes,
+        }
+    }
+
+    /// One batch: the expression faces `batch`, and the gender faces whose turn it is.
+    fn step(&mut self, step: u64, batch: &[usize]) -> Losses {
+        let genders = self.gender_batch(step);
+        let faces: Vec<&Sample> =
+            batch.iter().map(|i| &self.expressions[*i]).chain(genders).collect();
+        let mut pictures = vec![0.0; faces.len() * PIXELS];
+        let seed = self.recipe.seed;
+        pictures.par_chunks_exact_mut(PIXELS).zip(&faces).enumerate().for_each(
+            |(i, (picture, sample))| {
+                let mut rng = draw(seed, Draw::Augment, (step << 16) + i as u64);
+                augment(sample.face.view(), &mut rng, picture);
+            },
+        );
+        let targets: Vec<Target> = faces.iter().map(|sample| sample.target).collect();
+        let mut rng = draw(seed, Draw::Dropout, step);
+        let logits = self.executor.train_forward(&mut self.weights, &pictures, &mut rng);
+        let mut dlogits = vec![0.0; targets.len() * LOGITS];
+        let losses = cross_entropy(logits, &targets, self.recipe.gender_weight, &mut dlogits);
+        self.executor.backward(&self.weights, &dlogits, &mut self.gradients);
+        self.optimizer.step(step, &mut self.weights, &self.gradients);
+        average_weights(step, &mut self.average, &self.weights);
+        losses
+    }
+
+    /// The gender faces of a step: the pack is dealt out in its own order, shuffled anew each
+    /// time it has been through.
+    fn gender_batch(&self, step: u64) -> Vec<&Sample> {
+        let n = self.recipe.gender_batch;
+        if n == 0 {
+            return Vec::new();
+        }
+        let per_pass = (self.genders.len() / n) as u64;
+        let order = shuffled(
+            self.genders.len(),
+            draw(self.recipe.seed, Draw::GenderOrder, step / per_pass),
+        );
+        let first = (step % per_pass) as usize * n;
+        order[first..first + n].iter().map(|i| &self.genders[*i]).collect()
+    }
+
+    fn read_state(&mut self, path: PathBuf) -> Result<(), TrainError> {
+        let foreign = |why: &str| CheckpointError::Foreign { path: path.clone(), why: why.into() };
+        let (tensors, metadata) = checkpoint::read_tensors(&path)?;
+        let recipe = metadata.get(RECIPE).ok_or_else(|| foreign("it names no recipe"))?;
+        let recipe: Recipe =
+            serde_json::from_str(recipe).map_err(|e| foreign(&format!("its recipe: {e}")))?;
+        if recipe != self.recipe {
+            let difference = format!("it has {recipe:?}");
+            return Err(TrainError::OtherRecipe { path, difference });
+        }
+        let done = metadata.get(EPOCHS_DONE).and_then(|done| done.parse().ok());
+        self.epochs_done = done.ok_or_else(|| foreign("it does not say how far it came"))?;
+        let graph = self.executor.graph().clone();
+        for (part, weights) in self.parts_mut() {
+            let prefix = format!("{part}/");
+            let own = tensors.iter().filter_map(|(name, tensor)| {
+                Some((name.strip_prefix(&prefix)?.to_string(), tensor.clone()))
+            });
+            let read = Weights::from_params(&graph, &own.collect())
+                .filter(|read| read.has_sizes_of(weights))
+                .ok_or_else(|| foreign(&format!("its {part} are incomplete")))?;
+            *weights = read;
+        }
+        Ok(())
+    }
+
+    fn parts(&self) -> [(&'static str, &Weights); 4] {
+        let AdamW { first, second, .. } = &self.optimizer;
+        [
+            ("weights", &self.weights),
+            ("average", &self.average),
+            ("first", first),
+            ("second", second),
+        ]
+    }
+
+    fn parts_mut(&mut self) -> [(&'static str, &mut Weights); 4] {
+        let AdamW { first, second, .. } = &mut self.optimizer;
+        [
+            ("weights", &mut self.weights),
+            ("average", &mut self.average),
+            ("first", first),
+            ("second", second),
+        ]
+    }
+}
+
+/// What random numbers are for; each purpose has its own stream.
+#[derive(Clone, Copy)]
+enum Draw {
+    Weights,
+    Order,
+    GenderOrder,
+    Augment,
+    Dropout,
+}
+
+/// The generator for one purpose at one point of a run.
+fn draw(seed: u64, purpose: Draw, index: u64) -> Pcg64 {
+    // The golden ratio's bits keep neighbouring seeds' streams apart; `index` stays below 2⁵⁶.
+    let spread = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    Pcg64::seed_from_u64(spread ^ ((purpose as u64) << 56) ^ index)
+}
+
+fn shuffled(len: usize, mut rng: Pcg64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..len).collect();
+    order.shuffle(&mut rng);
+    order
+}
