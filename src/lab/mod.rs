@@ -9,16 +9,19 @@
 //! 4. [`quantize`] turns float weights into integers, [`tflite`] writes them to a file.
 //! 5. [`evaluate`] scores both.
 //!
-//! [`framing`] measures how data sets frame their faces.
+//! [`framing`] measures how data sets frame their faces. [`demo_clip`] draws the bundled clip,
+//! out of [`mean_faces`].
 
 pub mod augment;
 pub mod checkpoint;
 pub mod dataset;
+pub mod demo_clip;
 pub mod evaluate;
 pub mod executor;
 pub mod framing;
 pub mod kernels;
 pub mod loss;
+pub mod mean_faces;
 pub mod network;
 pub mod optimizer;
 pub mod quantize;

@@ -1,5 +1,6 @@
 //! `mien-lab`: makes the model that `mien` carries. One file a subcommand.
 
+mod clip;
 mod framing;
 mod speed;
 mod train;
@@ -21,6 +22,7 @@ enum Command {
     Train(train::Args),
     Speed(speed::Args),
     Framing(framing::Args),
+    Clip(clip::Args),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -29,6 +31,7 @@ fn main() -> anyhow::Result<()> {
         Command::Train(args) => train::run(&args),
         Command::Speed(args) => speed::run(&args),
         Command::Framing(args) => framing::run(&args),
+        Command::Clip(args) => clip::run(&args),
     }
 }
 
