@@ -48,7 +48,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             device: "kiosk".into(),
-            room_period_s: 30.0,
+            room_period_s: 10.0,
             camera: CameraOptions::default(),
             still: StillOptions::default(),
             detector: DetectorOptions::default(),

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::{Model, ModelError};
+use crate::image::Grey;
+
 /// One of the seven expressions, in FER2013's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,6 +93,23 @@ impl Scores {
     pub fn top_gender(&self) -> (Gender, f32) {
         let i = argmax(&self.gender);
         (Gender::ALL[i], self.gender[i])
+    }
+}
+
+/// The network as a judge of faces.
+pub struct Classifier {
+    model: Model,
+}
+
+impl Classifier {
+    /// A classifier that asks `model`.
+    pub fn new(model: Model) -> Self {
+        Self { model }
+    }
+
+    /// The shares of each 48×48 crop, in their order.
+    pub fn classify(&self, crops: &[Grey]) -> Result<Vec<Scores>, ModelError> {
+        Ok(self.model.run(crops)?.iter().map(Scores::from_logits).collect())
     }
 }
 

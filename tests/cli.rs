@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use image::{GrayImage, ImageFormat, Luma};
@@ -168,6 +168,26 @@ fn a_model_that_is_none_is_named() {
     assert_fails(&output, 1, &["empty.tflite", "mien-lab quantize"]);
     let output = place.mien(&["predict", "clip/000.jpg", "--model", "none.tflite"]);
     assert_fails(&output, 1, &["none.tflite"]);
+}
+
+/// The bundled model with every shape [1, 48, 48, 1] made [1, 96, 96, 1].
+#[test]
+fn a_model_of_another_shape_is_named() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mien-slim.tflite");
+    let mut model = fs::read(bundled).unwrap();
+    let shape = |side: i32| [1, side, side, 1].map(i32::to_le_bytes).concat();
+    let (found, other) = (shape(48), shape(96));
+    let places: Vec<usize> =
+        (0..model.len() - 16).filter(|&i| model[i..i + 16] == found[..]).collect();
+    assert!(!places.is_empty());
+    for i in places {
+        model[i..i + 16].copy_from_slice(&other);
+    }
+    fs::write(place.path("other.tflite"), model).unwrap();
+    let output = place.mien(&["predict", "clip/000.jpg", "--model", "other.tflite"]);
+    assert_fails(&output, 1, &["other.tflite", "96", "mien-lab quantize"]);
 }
 
 #[test]

@@ -144,6 +144,12 @@ impl Slot {
         self.late += u64::from(self.frame.replace(frame).is_some());
     }
 
+    /// A frame not fetched yet came before, and is no longer true.
+    fn put_lost(&mut self, error: CameraError) {
+        self.late += u64::from(self.frame.take().is_some());
+        self.lost = Some(error);
+    }
+
     fn put_broken(&mut self, error: CameraError) {
         let count = self.broken.take().map_or(0, |(count, _)| count);
         self.broken = Some((count + 1, error));
@@ -209,7 +215,7 @@ impl Shared {
                 opened.map_or_else(Some, |camera| self.capture_until_lost(camera, &mut pause));
             // Without a reason, the mailbox was closed.
             let error = lost?;
-            if !self.post(|slot| slot.lost = Some(error))
+            if !self.post(|slot| slot.put_lost(error))
                 || !self.sleep_until(self.start.elapsed() + pause)
             {
                 return None;
@@ -257,7 +263,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Gives what the test sends, then reports that it has ended by being lost.
+    /// Gives what the test sends; is lost when the test hangs up.
     struct Scripted(Receiver<Result<Frame, CameraError>>);
 
     impl Camera for Scripted {
@@ -306,6 +312,17 @@ mod tests {
         slot.put(frame);
         assert!(matches!(slot.take(), Some(Arrival::Frame { late: 0, .. })), "counted once");
         assert!(slot.take().is_none());
+    }
+
+    #[test]
+    fn a_frame_from_before_a_loss_is_not_given_after_it() {
+        let mut slot = Slot::default();
+        slot.put(frame(0));
+        slot.put_lost(lost());
+        slot.put(frame(1));
+        assert!(matches!(slot.take(), Some(Arrival::Lost(_))));
+        let Some(Arrival::Frame { frame, late: 1 }) = slot.take() else { panic!("the new one") };
+        assert_eq!(frame.sequence, 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `mien bench`: what each stage of a frame takes.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
@@ -50,13 +50,14 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
         &options,
         &stop,
     )?;
-    if args.json {
-        println!("{}", report(&options, &summary));
+    let text = if args.json {
+        format!("{}\n", report(&options, &summary))
     } else {
         let Summary { frames, faces, elapsed_s, .. } = summary;
-        print!("{}", watch::table(&summary.stages));
-        println!("\n{frames} frames with {faces} faces in {elapsed_s:.2} s");
-    }
+        let table = watch::table(&summary.stages);
+        format!("{table}\n{frames} frames with {faces} faces in {elapsed_s:.2} s\n")
+    };
+    io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
 
@@ -65,13 +66,13 @@ fn report(options: &Options, summary: &Summary) -> Value {
         .stages
         .iter()
         .map(|time| {
-            let mean = json!({
+            let took = json!({
                 "frames": time.frames,
                 "mean_ms": time.mean_ms,
                 "p50_ms": time.p50_ms,
                 "p95_ms": time.p95_ms,
             });
-            (time.stage.name().to_owned(), mean)
+            (time.stage.name().to_owned(), took)
         })
         .collect();
     json!({

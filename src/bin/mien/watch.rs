@@ -1,5 +1,6 @@
 //! `mien` and `mien run`: watch a source.
 
+use std::io::{self, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -21,6 +22,7 @@ pub const DEMO_LOG: &str = "mien-log";
 /// Watches the bundled clip.
 pub fn demo(model: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::default();
+    writeln!(io::stdout(), "Watching the bundled clip; `mien --help` tells what else there is.")?;
     let clip = Source::EveryFrame(Box::new(bundled::clip(bundled::CLIP_FPS)));
     watch(&config, bundled::CLIP_NAME, clip, model)
 }
@@ -71,7 +73,7 @@ fn watch(
     let tracker = Tracker::new(config.tracker.clone());
     log::info!("watching {source_name}");
     let summary = kiosk::run(source, reader, tracker, &mut leds, &mut journal, &options, &stop)?;
-    print!("{}", text(&summary, &config.journal.directory));
+    io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
     Ok(())
 }
 
@@ -92,8 +94,9 @@ fn text(summary: &Summary, directory: &Path) -> String {
     let Summary { frames, still, broken, late, faces, tracks, records, elapsed_s, .. } = summary;
     let rate = *frames as f64 / elapsed_s.max(f64::EPSILON);
     format!(
-        "\n{}\n{frames} frames read in {elapsed_s:.1} s ({rate:.0} a second); {still} of them still, \
-         {broken} broken, {late} dropped late\n{faces} faces read, {tracks} people followed\n\
+        "\n{}\n{frames} frames read in {elapsed_s:.1} s ({rate:.0} a second), {still} of them still; \
+         {broken} broken, {late} dropped late\n\
+         {faces} readings of faces, {tracks} faces followed\n\
          {records} records written to {}; read them by `mien journal cat --dir {}`\n",
         table(&summary.stages),
         directory.display(),
