@@ -217,17 +217,18 @@ fn demo() -> &'static Outcome {
 fn cast(script: &Script) -> Vec<(Vec<&Scene>, Option<Followed>)> {
     let mut followed = Followed::all(&demo().records);
     let faces = script.shown.iter().map(|scene| scene.face).max().map_or(0, |last| last + 1);
-    let scenes_of = |face| script.shown.iter().filter(|scene| scene.face == face).collect();
-    let with_track = |scenes: Vec<&Scene>| {
+    let mut cast = Vec::new();
+    for face in 0..faces {
+        let scenes: Vec<&Scene> = script.shown.iter().filter(|scene| scene.face == face).collect();
         let first = scenes[0];
         let fits = |track: &mut Followed| {
             (first.from_s - 0.5..first.to_s).contains(&track.from_s)
                 && track.is_at(first.place(track.from_s))
         };
         let track = followed.extract_if(.., fits).next();
-        (scenes, track)
-    };
-    (0..faces).map(scenes_of).map(with_track).collect()
+        cast.push((scenes, track));
+    }
+    cast
 }
 
 #[test]
