@@ -41,8 +41,7 @@ fn assert_same_bytes(python: &Path, file: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/litert.py");
     let run = Command::new(python).args([&script, file, &source, &sink]).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let litert: Vec<i8> =
-        std::fs::read(&sink).unwrap().into_iter().map(u8::cast_signed).collect();
+    let litert: Vec<i8> = std::fs::read(&sink).unwrap().into_iter().map(u8::cast_signed).collect();
     let tract = model.run_raw(&inputs).unwrap();
     let differing = litert.iter().zip(&tract).filter(|(a, b)| a != b).count();
     assert!(litert.len() == tract.len() && differing == 0, "{file:?}: {differing} codes differ");

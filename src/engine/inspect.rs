@@ -5,6 +5,8 @@
 
 mod window;
 
+use std::collections::BTreeMap;
+
 use tract_tflite::tflite::{
     BuiltinOperator, Model, Operator, SubGraph, Tensor, TensorType, model_buffer_has_identifier,
     root_as_model,
@@ -19,10 +21,11 @@ const HEADER_LEN: usize = 8;
 /// No tensor of the family comes near; keeps a forged shape from asking for all memory.
 const MAX_TENSOR_LEN: usize = 1 << 24;
 
-/// Codes of the input and the output.
+/// Codes of the input and the output, and the texts in the file's metadata, by name.
 pub struct Interface {
     pub input: Quantization,
     pub output: Quantization,
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Checks a file's bytes; `name` is what errors call it.
@@ -40,7 +43,23 @@ pub fn inspect(name: &str, bytes: &[u8]) -> Result<Interface, ModelError> {
     let network = Network::new(&model, graph).map_err(unfit)?;
     network.interface(name)?;
     network.check_operators(&model).map_err(unfit)?;
-    Ok(Interface { input: network.code(network.input), output: network.code(network.output) })
+    Ok(Interface {
+        input: network.code(network.input),
+        output: network.code(network.output),
+        metadata: metadata(&model),
+    })
+}
+
+/// Metadata entries that are text; others are left out.
+fn metadata(model: &Model) -> BTreeMap<String, String> {
+    let buffers = model.buffers();
+    let text = |index: u32| {
+        let buffers = buffers.filter(|all| (index as usize) < all.len())?;
+        let data = buffers.get(index as usize).data()?;
+        String::from_utf8(data.bytes().to_vec()).ok()
+    };
+    let entries = model.metadata().into_iter().flatten();
+    entries.filter_map(|entry| Some((entry.name()?.to_string(), text(entry.buffer())?))).collect()
 }
 
 /// A part of the file, and what is wrong with it.
@@ -306,4 +325,3 @@ fn operator_kind(
         }
     }
 }
-

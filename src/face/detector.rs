@@ -19,6 +19,11 @@ const WINDOW_STEP: u32 = 4;
 const PYRAMID_RATIO: f32 = 0.8;
 
 /// What a detection costs, and what it finds.
+///
+/// On 207 pictures of WIDER FACE (validation part), faces 50 pixels or taller after scaling, not
+/// in profile nor badly blurred: a threshold of 0.95, 2.0, 2.8 and 3.85 finds .77, .70, .69 and
+/// .64 of them, with 0.21, 0.06, 0.03 and 0.02 false finds a picture. Half the pixels of the
+/// default find the same share of the faces that are still large enough, which are half as many.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectorOptions {
@@ -77,7 +82,13 @@ pub struct Detection {
     pub score: f32,
 }
 
-/// The cascade with its options. It is not `Send`: make it in the thread that uses it.
+/// The cascade with its options.
+///
+/// A known limit: `rustface` 0.1.7 copies candidate windows through raw pointers without checking
+/// that its regression left them touching the picture on the right and below. What reaches it is
+/// always of a legal size, but its own soundness is not proved.
+///
+/// It is not `Send`: make it in the thread that uses it.
 pub struct Detector {
     options: DetectorOptions,
     cascade: Box<dyn rustface::Detector>,

@@ -1,12 +1,8 @@
 //! Scores on labelled faces: accuracy, recall by class, confusion matrix.
 
-use std::collections::BTreeMap;
+use serde::{Serialize, Serializer};
 
-use serde::Serialize;
-
-use super::executor::{Executor, Weights};
 use super::network::{EXPRESSION_LOGITS, LOGITS};
-use super::train::Sample;
 use crate::expression::{Expression, argmax};
 
 /// How a classifier did on labelled faces.
@@ -16,10 +12,16 @@ pub struct Evaluation {
     pub n: usize,
     /// Share of faces whose strongest expression is the label.
     pub accuracy: f64,
-    /// Share of each class's faces that were given that class; none for a class without faces.
-    pub per_class_recall: BTreeMap<&'static str, Option<f64>>,
+    /// Share of each class's faces that were given that class, in FER2013's order; none for a
+    /// class without faces.
+    #[serde(serialize_with = "by_name")]
+    pub per_class_recall: [Option<f64>; 7],
     /// Faces by label (row) and answer (column), in FER2013's order.
     pub confusion: [[usize; 7]; 7],
+}
+
+fn by_name<S: Serializer>(values: &[Option<f64>; 7], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(Expression::ALL.iter().map(|e| e.name()).zip(values))
 }
 
 impl Evaluation {
@@ -31,43 +33,15 @@ impl Evaluation {
         }
         let n = labels.len();
         let right: usize = (0..7).map(|i| confusion[i][i]).sum();
-        let recall = |i: usize| {
+        let per_class_recall = std::array::from_fn(|i| {
             let of_class: usize = confusion[i].iter().sum();
             (of_class > 0).then(|| confusion[i][i] as f64 / of_class as f64)
-        };
-        Self {
-            n,
-            accuracy: right as f64 / n.max(1) as f64,
-            per_class_recall: Expression::ALL
-                .iter()
-                .map(|e| (e.name(), recall(*e as usize)))
-                .collect(),
-            confusion,
-        }
+        });
+        Self { n, accuracy: right as f64 / n.max(1) as f64, per_class_recall, confusion }
     }
 }
 
-/// Faces run at a time.
-const BATCH: usize = 64;
-
-/// The float network's logits of each sample.
-pub fn float_logits(
-    executor: &mut Executor,
-    weights: &Weights,
-    samples: &[Sample],
-    mut on_batch: impl FnMut(usize),
-) -> Vec<[f32; LOGITS]> {
-    let mut logits = Vec::with_capacity(samples.len());
-    for batch in samples.chunks(BATCH) {
-        let pictures: Vec<f32> = batch.iter().flat_map(|sample| &sample.face).copied().collect();
-        let rows = executor.infer(weights, &pictures).as_chunks::<LOGITS>().0;
-        logits.extend_from_slice(rows);
-        on_batch(batch.len());
-    }
-    logits
-}
-
-/// Strongest expression of each row of logits.
+/// Strongest expression of each row of logits, an index into [`Expression::ALL`].
 pub fn expression_answers(logits: &[[f32; LOGITS]]) -> Vec<usize> {
     logits.iter().map(|row| argmax(&row[..EXPRESSION_LOGITS])).collect()
 }
@@ -85,8 +59,10 @@ mod tests {
     fn answers_are_counted() {
         let evaluation = Evaluation::new(&[0, 0, 3, 6], &[0, 3, 3, 6]);
         assert_eq!((evaluation.n, evaluation.accuracy), (4, 0.75));
-        assert_eq!(evaluation.per_class_recall["angry"], Some(0.5));
-        assert_eq!(evaluation.per_class_recall["fear"], None);
+        assert_eq!(evaluation.per_class_recall[0], Some(0.5));
+        assert_eq!(evaluation.per_class_recall[2], None);
         assert_eq!(evaluation.confusion[0][3], 1);
+        let json = serde_json::to_value(&evaluation).unwrap();
+        assert_eq!(json["per_class_recall"]["happy"], 1.0);
     }
 }

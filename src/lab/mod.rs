@@ -7,12 +7,13 @@
 //! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →
 //!    [`optimizer`]. [`reference`] says plainly what the executor computes.
 //! 4. [`quantize`] turns float weights into integers, [`tflite`] writes them to a file.
-//! 5. [`evaluate`] scores both.
+//! 5. [`evaluate`] scores both, each a [`candidate`].
 //!
 //! [`framing`] measures how data sets frame their faces. [`demo_clip`] draws the bundled clip,
 //! out of [`mean_faces`].
 
 pub mod augment;
+pub mod candidate;
 pub mod checkpoint;
 pub mod dataset;
 pub mod demo_clip;

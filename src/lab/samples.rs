@@ -5,6 +5,7 @@ use super::dataset::{FerRow, PackFace};
 use super::loss::Target;
 use super::train::Sample;
 use crate::face::crop::{reframe_fairface, standardize};
+use crate::image::Grey;
 
 /// Every how many-th face is kept back for validation.
 const VALIDATION_STEP: usize = 25;
@@ -38,10 +39,16 @@ pub fn expression_sample(row: &FerRow, votes: Option<&[f32; 7]>) -> Sample {
     Sample { face: standardize(row.face.view()), target: Target::Expression(target) }
 }
 
-/// A face of a gender pack, cut to the training framing.
+/// A face of a gender pack to score by: cut to the training framing, and its label, an index into
+/// [`crate::expression::Gender::ALL`].
+pub fn kept_back_gender(face: &PackFace) -> (Grey, usize) {
+    (reframe_fairface(&face.face), usize::from(face.is_male))
+}
+
+/// A face of a gender pack to learn from, cut to the training framing.
 pub fn gender_sample(face: &PackFace) -> Sample {
     let mut target = [GENDER_SMOOTHING; 2];
     target[usize::from(face.is_male)] = 1.0 - GENDER_SMOOTHING;
-    let face = standardize(reframe_fairface(&face.face).view());
-    Sample { face, target: Target::Gender(target) }
+    let face = reframe_fairface(&face.face);
+    Sample { face: standardize(face.view()), target: Target::Gender(target) }
 }

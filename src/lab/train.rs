@@ -6,7 +6,6 @@
 //! was interrupted goes on after its last whole epoch and ends with the same weights as one that
 //! was not: every random draw follows from the seed and the step.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
@@ -149,8 +148,8 @@ impl Run {
         if path.exists() { self.read_state(path) } else { Ok(()) }
     }
 
-    /// Writes the averaged weights, with `notes` in their metadata, and what going on needs.
-    pub fn save(&self, folder: &Path, notes: &BTreeMap<String, String>) -> Result<(), TrainError> {
+    /// Writes the averaged weights and what going on needs.
+    pub fn save(&self, folder: &Path) -> Result<(), TrainError> {
         let graph = self.executor.graph();
         let mut tensors = Params::new();
         for (part, weights) in self.parts() {
@@ -158,9 +157,8 @@ impl Run {
                 tensors.insert(format!("{part}/{name}"), tensor);
             }
         }
-        let mut checkpoint = self.checkpoint();
+        let checkpoint = self.checkpoint();
         checkpoint::write_tensors(&folder.join(RESUME_FILE), &tensors, &checkpoint.notes)?;
-        checkpoint.notes.extend(notes.clone());
         checkpoint.write(&folder.join(MODEL_FILE))?;
         Ok(())
     }

@@ -1,16 +1,17 @@
 //! `mien-lab train`.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use mien::image::Grey;
+use mien::lab::candidate::Candidate;
 use mien::lab::dataset::{self, FerRow, PackFace, Usage};
-use mien::lab::evaluate::{Evaluation, expression_answers, float_logits, gender_answers};
-use mien::lab::executor::{Executor, Weights};
-use mien::lab::network::Graph;
-use mien::lab::samples::{expression_sample, gender_sample, split};
-use mien::lab::train::{MODEL_FILE, Recipe, Run, Sample};
+use mien::lab::evaluate::{expression_answers, gender_answers};
+use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender, split};
+use mien::lab::train::{Epoch, MODEL_FILE, Recipe, Run, Sample};
 
 /// Train a network; go on with the run if its folder holds one.
 #[derive(clap::Args)]
@@ -42,22 +43,20 @@ pub struct Args {
     /// Seed of every random draw.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Folder of the run: model.safetensors, resume.safetensors, curve.csv.
+    /// Folder of the run: model.safetensors (the result), resume.safetensors, curve.csv.
     #[arg(long)]
     out: PathBuf,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let preset = crate::named_preset(&args.preset)?;
-    let (expressions, validation) = expression_samples(args)?;
-    let (genders, gender_validation) = match &args.genders {
+    let (expressions, kept_back) = expression_samples(args)?;
+    let (genders, gender_kept_back) = match &args.genders {
         None => (Vec::new(), Vec::new()),
-        Some(path) => {
-            let (train, validation) = split(dataset::read_face_pack(path)?);
-            let samples = |faces: &[PackFace]| faces.iter().map(gender_sample).collect();
-            (samples(&train), validation)
-        }
+        Some(path) => split(dataset::read_face_pack(path)?),
     };
+    let genders: Vec<Sample> = genders.iter().map(gender_sample).collect();
+    let validation = Validation::new(&kept_back, &gender_kept_back);
     let recipe = Recipe {
         preset,
         epochs: args.epochs,
@@ -68,47 +67,25 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         weight_decay: args.weight_decay,
         seed: args.seed,
     };
-    std::fs::create_dir_all(&args.out).with_context(|| format!("{}", args.out.display()))?;
+    let cannot_write = || format!("can't write to --out {}", args.out.display());
+    std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
     println!("{} expression faces, {} gender faces", expressions.len(), genders.len());
     let mut run = Run::new(recipe, expressions, genders)?;
     run.resume(&args.out)?;
     if run.epochs_done() > 0 {
         println!("going on after epoch {}", run.epochs_done());
     }
-    let faces: Vec<Sample> = validation.iter().map(|row| expression_sample(row, None)).collect();
-    let labels: Vec<usize> = validation.iter().map(|row| row.label).collect();
-    let gender_faces: Vec<Sample> = gender_validation.iter().map(gender_sample).collect();
+    let mut curve = Curve::open(&args.out).with_context(cannot_write)?;
     loop {
-        let style = "epoch {msg} {wide_bar} {pos}/{len} batches, {eta} left";
-        let bar = ProgressBar::new(run.batches())
-            .with_style(ProgressStyle::with_template(style)?)
-            .with_message(format!("{}/{}", run.epochs_done() + 1, args.epochs));
-        let started = std::time::Instant::now();
+        let title = format!("epoch {}/{}", run.epochs_done() + 1, args.epochs);
+        let bar = crate::progress(run.batches(), "batches", title)?;
+        let started = Instant::now();
         let Some(epoch) = run.epoch(|_| bar.inc(1))? else { break };
         bar.finish_and_clear();
-        run.save(&args.out, &BTreeMap::new())?;
+        run.save(&args.out)?;
         let seconds = started.elapsed().as_secs_f64();
-        let checkpoint = run.checkpoint();
-        let mut executor = Executor::new(Graph::build(&checkpoint.preset));
-        let weights = Weights::from_params(executor.graph(), &checkpoint.params)
-            .expect("a run's checkpoint is whole");
-        let logits = float_logits(&mut executor, &weights, &faces, |_| {});
-        let scores = Evaluation::new(&labels, &expression_answers(&logits));
-        let gender_logits = float_logits(&mut executor, &weights, &gender_faces, |_| {});
-        let right = gender_answers(&gender_logits)
-            .iter()
-            .zip(&gender_validation)
-            .filter(|(answer, face)| **answer == usize::from(face.is_male))
-            .count();
-        println!(
-            "epoch {}: loss {:.3}, gender loss {:.3}; validation accuracy {:.4} (gender {:.4}); {:.0} s",
-            epoch.number,
-            epoch.losses.expression,
-            epoch.losses.gender,
-            scores.accuracy,
-            right as f64 / gender_validation.len().max(1) as f64,
-            seconds,
-        );
+        let scores = validation.score(&args.out.join(MODEL_FILE))?;
+        curve.add(&epoch, &scores, seconds).with_context(cannot_write)?;
     }
     println!("done: {}", args.out.join(MODEL_FILE).display());
     Ok(())
@@ -122,8 +99,69 @@ fn expression_samples(args: &Args) -> anyhow::Result<(Vec<Sample>, Vec<FerRow>)>
         bail!("{} rows of votes do not match {} rows of faces", votes.len(), rows.len());
     }
     let training = rows.into_iter().enumerate().filter(|(_, row)| row.usage == Usage::Training);
-    let (train, validation) = split(training);
+    let (train, kept_back) = split(training);
     let votes_of = |i: usize| votes.as_ref().map(|votes| &votes[i]);
     let samples = train.iter().map(|(i, row)| expression_sample(row, votes_of(*i))).collect();
-    Ok((samples, validation.into_iter().map(|(_, row)| row).collect()))
+    Ok((samples, kept_back.into_iter().map(|(_, row)| row).collect()))
+}
+
+/// Faces kept back from training, with their labels.
+struct Validation {
+    expression: (Vec<Grey>, Vec<usize>),
+    gender: (Vec<Grey>, Vec<usize>),
+}
+
+/// Shares of the validation faces answered right.
+struct Scores {
+    expression: f64,
+    gender: f64,
+}
+
+impl Validation {
+    fn new(rows: &[FerRow], genders: &[PackFace]) -> Self {
+        Self {
+            expression: rows.iter().map(|row| (row.face.clone(), row.label)).unzip(),
+            gender: genders.iter().map(kept_back_gender).unzip(),
+        }
+    }
+
+    fn score(&self, model: &Path) -> anyhow::Result<Scores> {
+        let mut candidate = Candidate::read(model)?;
+        let right = |answers: Vec<usize>, labels: &[usize]| {
+            let right = answers.iter().zip(labels).filter(|(a, b)| a == b).count();
+            right as f64 / labels.len() as f64
+        };
+        let expression = candidate.logits(&self.expression.0, |_| ())?;
+        let gender = candidate.logits(&self.gender.0, |_| ())?;
+        Ok(Scores {
+            expression: right(expression_answers(&expression), &self.expression.1),
+            gender: right(gender_answers(&gender), &self.gender.1),
+        })
+    }
+}
+
+/// `curve.csv`: a line an epoch.
+struct Curve(File);
+
+impl Curve {
+    fn open(folder: &Path) -> std::io::Result<Self> {
+        let mut file =
+            OpenOptions::new().create(true).append(true).open(folder.join("curve.csv"))?;
+        if file.metadata()?.len() == 0 {
+            writeln!(file, "epoch,loss,gender_loss,accuracy,gender_accuracy,seconds")?;
+        }
+        Ok(Self(file))
+    }
+
+    fn add(&mut self, epoch: &Epoch, scores: &Scores, seconds: f64) -> std::io::Result<()> {
+        let Epoch { number, losses } = epoch;
+        let Scores { expression, gender } = scores;
+        println!(
+            "epoch {number}: loss {:.3}, gender loss {:.3}; validation accuracy {expression:.4}, \
+             gender {gender:.4}; {seconds:.0} s",
+            losses.expression, losses.gender,
+        );
+        let (loss, gender_loss) = (losses.expression, losses.gender);
+        writeln!(self.0, "{number},{loss},{gender_loss},{expression},{gender},{seconds:.1}")
+    }
 }

@@ -121,8 +121,10 @@ impl Layout {
         if bytes.len() < needed {
             return Err(format!("{} bytes came of {needed}", bytes.len()));
         }
-        let rows = bytes.chunks(self.stride).take(self.height);
-        let luma = rows.flat_map(|line| line[offset..row].iter().step_by(step).copied()).collect();
+        let mut luma = Vec::with_capacity(self.width * self.height);
+        for line in bytes.chunks(self.stride).take(self.height) {
+            luma.extend(line[offset..row].iter().step_by(step));
+        }
         Ok(Grey::from_shape_vec((self.height, self.width), luma)
             .expect("every row gave one value a pixel"))
     }

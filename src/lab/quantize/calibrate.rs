@@ -112,9 +112,11 @@ impl Histogram {
             (0..=steps).map(|i| 1.0 - i as f32 * CLIP_STEP)
         };
         let lows = || shares().take(if self.min < 0.0 { usize::MAX } else { 1 });
-        let candidates = lows()
-            .flat_map(|low| shares().map(move |high| code_of_range(self.min * low, self.max * high)));
-        let best = candidates.map(|code| (self.error(code), code)).min_by(|a, b| a.0.total_cmp(&b.0));
+        let candidates = lows().flat_map(|low| {
+            shares().map(move |high| code_of_range(self.min * low, self.max * high))
+        });
+        let best =
+            candidates.map(|code| (self.error(code), code)).min_by(|a, b| a.0.total_cmp(&b.0));
         best.expect("the whole range is always a candidate").1
     }
 

@@ -117,13 +117,7 @@ impl Folded {
     }
 
     /// Appends a batch norm as a 1×1 depthwise convolution.
-    fn push_norm(
-        &mut self,
-        node: &Node,
-        inputs: Vec<usize>,
-        affine: Affine,
-        relu: bool,
-    ) -> usize {
+    fn push_norm(&mut self, node: &Node, inputs: Vec<usize>, affine: Affine, relu: bool) -> usize {
         let channels = node.shape[2];
         let op = Op::Depthwise { kernel: 1, stride: 1, bias: true, relu };
         let weight = Tensor { shape: vec![1, 1, channels], data: affine.scale };

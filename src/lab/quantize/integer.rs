@@ -32,7 +32,8 @@ pub fn integer_network(
     channels: &[Vec<Channel>],
     metadata: BTreeMap<String, String>,
 ) -> Int8Network {
-    let mut builder = Builder { graph, params, codes, channels, values: Vec::new(), steps: Vec::new() };
+    let mut builder =
+        Builder { graph, params, codes, channels, values: Vec::new(), steps: Vec::new() };
     // Where each node's value is in the int8 network; a fused head has none of its own.
     let mut place: Vec<Option<usize>> = Vec::with_capacity(graph.nodes.len());
     for index in 0..graph.nodes.len() {
@@ -138,7 +139,8 @@ impl Builder<'_> {
         let mut biases = Vec::with_capacity(kernel.bias.len());
         let mut codes = vec![0i8; kernel.weights.len()];
         for (channel, &bias) in kernel.bias.iter().enumerate() {
-            let greatest = kernel.taps(channel).map(|i| kernel.weights[i].abs()).fold(0.0, f32::max);
+            let greatest =
+                kernel.taps(channel).map(|i| kernel.weights[i].abs()).fold(0.0, f32::max);
             // A channel of hardly any weight still needs a scale that its bias fits.
             let least = (bias.abs() / (input_scale * BIAS_MAX)).max(f32::MIN_POSITIVE * 1e9);
             let scale = (greatest / WEIGHT_MAX).max(least);

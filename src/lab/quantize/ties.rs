@@ -75,8 +75,7 @@ mod tests {
         let group = |name: &str| {
             ties.group_of(graph.nodes.iter().position(|node| node.name == name).unwrap())
         };
-        let members =
-            ["block1_pointwise2", "block1_residual", "block1_add", "block2_pointwise2"];
+        let members = ["block1_pointwise2", "block1_residual", "block1_add", "block2_pointwise2"];
         assert!(members.iter().all(|name| group(name) == group("block2_add")));
         assert_eq!(group("b"), group("b_pool"));
         assert_ne!(group("block2_add"), group("block3_add"));
