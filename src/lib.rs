@@ -19,10 +19,12 @@
 //! - *record*: one entry of the journal: sequence, time, topic, payload.
 
 pub mod camera;
+pub mod config;
 pub mod engine;
 pub mod expression;
 pub mod face;
 pub mod image;
+pub mod kiosk;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod report;

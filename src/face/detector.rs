@@ -44,6 +44,24 @@ impl Default for DetectorOptions {
     }
 }
 
+impl DetectorOptions {
+    /// Checks every option's range.
+    pub fn validate(&self) -> Result<(), DetectorError> {
+        let wrong =
+            |option, value: String, must| Err(DetectorError::Option { option, value, must });
+        if self.max_pixels < WINDOW * WINDOW {
+            return wrong("max_pixels", self.max_pixels.to_string(), "at least 1600");
+        }
+        if self.min_face_px < 10 {
+            return wrong("min_face_px", self.min_face_px.to_string(), "at least 10");
+        }
+        if !(self.score_threshold > 0.0 && self.score_threshold.is_finite()) {
+            return wrong("score_threshold", self.score_threshold.to_string(), "above 0");
+        }
+        Ok(())
+    }
+}
+
 /// Why there is no detector.
 #[derive(Debug, thiserror::Error)]
 pub enum DetectorError {
@@ -79,7 +97,7 @@ pub struct Detector {
 impl Detector {
     /// Checks the options and loads the built-in cascade.
     pub fn new(options: DetectorOptions) -> Result<Self, DetectorError> {
-        check(&options)?;
+        options.validate()?;
         let mut cascade = rustface::create_detector_with_model(rustface::read_model(MODEL)?);
         cascade.set_slide_window_step(WINDOW_STEP, WINDOW_STEP);
         cascade.set_pyramid_scale_factor(PYRAMID_RATIO);
@@ -116,20 +134,6 @@ impl Detector {
         };
         faces.iter().map(detection).collect()
     }
-}
-
-fn check(options: &DetectorOptions) -> Result<(), DetectorError> {
-    let wrong = |option, value: String, must| Err(DetectorError::Option { option, value, must });
-    if options.max_pixels < WINDOW * WINDOW {
-        return wrong("max_pixels", options.max_pixels.to_string(), "at least 1600");
-    }
-    if options.min_face_px < 10 {
-        return wrong("min_face_px", options.min_face_px.to_string(), "at least 10");
-    }
-    if !(options.score_threshold > 0.0 && options.score_threshold.is_finite()) {
-        return wrong("score_threshold", options.score_threshold.to_string(), "above 0");
-    }
-    Ok(())
 }
 
 /// Scales a frame for the cascade, and gives the scale (pixels per frame pixel). Sides that get

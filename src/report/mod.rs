@@ -1,4 +1,7 @@
-//! What the outside sees: [`leds`] light up, the [`journal`] remembers.
+//! Telling what was seen: [`event`] says what is worth telling, [`leds`] shows it, [`journal`]
+//! keeps it, [`picture`] draws it.
 
+pub mod event;
 pub mod journal;
 pub mod leds;
+pub mod picture;

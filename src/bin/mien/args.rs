@@ -1,0 +1,123 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+const EXAMPLES: &str = "\
+Examples:
+  mien                                      watch the bundled clip
+  mien run --source /dev/video0 --config /etc/mien/config.toml
+  mien run --source clip.mjpeg --realtime   play a recording at a camera's pace
+  mien predict party.jpg --annotate out.png
+  mien predict --face --json fer2013/*.png
+  mien journal cat --dir mien-log | jq .
+
+Exit codes:
+  0  done
+  1  failed while running: a source, picture, model or directory that can't be used
+  2  wrong usage: an unknown option, or a configuration that does not hold
+
+Logging: RUST_LOG (error, warn, info, debug) or -v, -vv.";
+
+/// Reads facial expressions on the CPU, offline: frames in, LEDs and a journal out.
+///
+/// Without a command it watches the bundled clip, draws the LEDs in the terminal, keeps a journal
+/// in ./mien-log, and prints what each stage of a frame took.
+#[derive(Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Args)]
+pub struct Common {
+    /// Network to use: an int8 .tflite file made by `mien-lab quantize` [default: the bundled one]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub model: Option<PathBuf>,
+    /// Log more: -v progress, -vv details
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Watch a source until it ends or SIGINT or SIGTERM arrives
+    Run(RunArgs),
+    /// Say what each face in pictures shows, in per cent
+    Predict(PredictArgs),
+    /// Measure what each stage of a frame takes
+    Bench(BenchArgs),
+    /// Read a journal
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// Print a commented sample configuration; it states every default
+    Config,
+    /// Print a shell's completion script
+    Completions {
+        /// Shell to complete for
+        shell: Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+#[derive(Args)]
+pub struct RunArgs {
+    /// An MJPEG stream file, a folder of pictures, a picture, or a V4L2 device such as /dev/video0
+    #[arg(long, value_name = "PATH")]
+    pub source: PathBuf,
+    /// Configuration; `mien config` prints a sample [default: the sample's values]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Give a recording's frames at its own rate, dropping those the CPU is too late for, as a
+    /// camera would. Without it every frame is read, as fast as possible.
+    #[arg(long)]
+    pub realtime: bool,
+    /// Journal directory, made if missing [default: the configuration's]
+    #[arg(long, value_name = "DIR")]
+    pub log: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct PredictArgs {
+    /// JPEG or PNG pictures
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<PathBuf>,
+    /// The pictures already are cropped faces, as FER2013's: look for none, read the whole
+    #[arg(long)]
+    pub face: bool,
+    /// Print one JSON object a picture and line
+    #[arg(long)]
+    pub json: bool,
+    /// Draw boxes, labels and bars; for one picture. The format follows the ending, .png or .jpg
+    #[arg(long, value_name = "OUT.png")]
+    pub annotate: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct BenchArgs {
+    /// A recording or picture to measure on [default: the bundled clip]
+    #[arg(long, value_name = "PATH")]
+    pub source: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Read the source so many times
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: u32,
+}
+
+#[derive(Subcommand)]
+pub enum JournalCommand {
+    /// Print the records as JSON, one a line, oldest first
+    Cat {
+        /// Journal directory
+        #[arg(long, value_name = "DIR", default_value = crate::watch::DEMO_LOG)]
+        dir: PathBuf,
+    },
+}

@@ -1,0 +1,87 @@
+//! `mien`: what a kiosk carries. Only this program names hardware; the work is in the library.
+
+mod args;
+mod bench;
+mod bundled;
+mod journal;
+#[cfg(feature = "v4l")]
+mod live;
+#[cfg(not(feature = "v4l"))]
+#[path = "live_absent.rs"]
+mod live;
+mod parts;
+mod predict;
+mod watch;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use log::LevelFilter;
+use mien::config::{self, ConfigError};
+
+use args::{Cli, Command, JournalCommand};
+
+/// Exit code for wrong usage, as clap's own.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.common.verbose);
+    match dispatch(&cli) {
+        Ok(code) => code,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", message(&error));
+            ExitCode::from(if error.is::<ConfigError>() { USAGE } else { 1 })
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let model = cli.common.model.as_deref();
+    match &cli.command {
+        None => watch::demo(model)?,
+        Some(Command::Run(args)) => watch::run(args, model)?,
+        Some(Command::Predict(args)) => return predict::predict(args, model),
+        Some(Command::Bench(args)) => bench::bench(args, model)?,
+        Some(Command::Journal(JournalCommand::Cat { dir })) => journal::cat(dir)?,
+        Some(Command::Config) => io::stdout().write_all(config::SAMPLE.as_bytes())?,
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "mien", &mut script);
+            io::stdout().write_all(&script)?;
+        }
+        Some(Command::Man) => clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start_log(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::Warn,
+        1 => LevelFilter::Info,
+        _ => LevelFilter::Debug,
+    };
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(LevelFilter::Warn).filter_module("mien", level);
+    builder.parse_default_env().init();
+}
+
+/// The error and its causes, without those whose text the error already quotes.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.as_str() {
+            "" => cause,
+            text if text.contains(&cause) => text.to_owned(),
+            text => format!("{text}: {cause}"),
+        }
+    })
+}
+
+/// Whether the reader of our output, such as `head`, has seen enough.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    kind == Some(io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,40 @@
+//! Puts the library's parts together as the command line and the configuration say.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::Context;
+use mien::engine::Model;
+use mien::expression::Classifier;
+use mien::face::detector::{Detector, DetectorOptions};
+use mien::kiosk::reader::FaceReader;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use crate::bundled;
+
+/// The model's name, and detector and classifier ready to read faces.
+pub fn face_reader(
+    model: Option<&Path>,
+    options: &DetectorOptions,
+) -> anyhow::Result<(String, FaceReader)> {
+    let model = match model {
+        Some(path) => Model::read(path)?,
+        None => Model::from_bytes(bundled::MODEL_NAME, bundled::MODEL)?,
+    };
+    let name = model.name().to_owned();
+    let detector = Detector::new(options.clone())?;
+    Ok((name, FaceReader::new(detector, Classifier::new(model))))
+}
+
+/// A flag that SIGINT and SIGTERM set. A second signal ends the program at once.
+pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
+            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
+            .context("can't listen to signals")?;
+    }
+    Ok(stop)
+}

@@ -1,0 +1,118 @@
+//! `mien` and `mien run`: watch a source.
+
+use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use mien::camera::replay::Replay;
+use mien::config::Config;
+use mien::face::tracker::Tracker;
+use mien::kiosk::mailbox::Mailbox;
+use mien::kiosk::stages::StageTime;
+use mien::kiosk::{self, Options, Source, Summary};
+use mien::report::journal::{Journal, Recovery};
+use mien::report::leds::Leds;
+
+use crate::args::RunArgs;
+use crate::{bundled, live, parts};
+
+/// Where the bare demo keeps its journal; also the configuration's default.
+pub const DEMO_LOG: &str = "mien-log";
+
+/// Watches the bundled clip.
+pub fn demo(model: Option<&Path>) -> anyhow::Result<()> {
+    let config = Config::default();
+    writeln!(io::stdout(), "Watching the bundled clip; `mien --help` tells what else there is.")?;
+    let clip = Source::EveryFrame(Box::new(bundled::clip(bundled::CLIP_FPS)));
+    watch(&config, bundled::CLIP_NAME, clip, model)
+}
+
+/// Watches what `args` name.
+pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
+    let mut config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    if let Some(directory) = &args.log {
+        config.journal.directory = directory.clone();
+    }
+    let source = if is_device(&args.source) {
+        Source::Newest(live::open(&args.source, &config.camera)?)
+    } else {
+        let replay = Replay::open(&args.source, config.camera.fps)?;
+        match args.realtime {
+            true => Source::Newest(Mailbox::paced(replay)),
+            false => Source::EveryFrame(Box::new(replay)),
+        }
+    };
+    watch(&config, &args.source.to_string_lossy(), source, model)
+}
+
+/// Whether `path` is a camera, also when it is unplugged.
+fn is_device(path: &Path) -> bool {
+    let exists = path.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
+    exists || path.to_string_lossy().starts_with("/dev/video")
+}
+
+fn watch(
+    config: &Config,
+    source_name: &str,
+    source: Source,
+    model: Option<&Path>,
+) -> anyhow::Result<()> {
+    let stop = parts::stop_flag()?;
+    let (model, reader) = parts::face_reader(model, &config.detector)?;
+    let (mut journal, recovery) =
+        Journal::open(&config.journal.directory, config.journal.options())?;
+    tell_recovery(&recovery);
+    let mut leds = Leds::open(&config.leds)?;
+    let options = Options {
+        device: config.device.clone(),
+        source: source_name.to_owned(),
+        model,
+        room_period_s: config.room_period_s,
+        still: config.still.clone(),
+    };
+    let tracker = Tracker::new(config.tracker.clone());
+    log::info!("watching {source_name}");
+    let summary = kiosk::run(source, reader, tracker, &mut leds, &mut journal, &options, &stop)?;
+    io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
+    Ok(())
+}
+
+fn tell_recovery(recovery: &Recovery) {
+    let Recovery { dropped_bytes, damaged_bytes, next_sequence, .. } = recovery;
+    if *dropped_bytes > 0 {
+        log::warn!(
+            "the journal ended in an unfinished record of {dropped_bytes} bytes, which was \
+             dropped; going on with record {next_sequence}"
+        );
+    }
+    if *damaged_bytes > 0 {
+        log::warn!("{damaged_bytes} damaged bytes in the journal are passed over");
+    }
+}
+
+fn text(summary: &Summary, directory: &Path) -> String {
+    let Summary { frames, still, broken, late, faces, tracks, records, elapsed_s, .. } = summary;
+    let rate = *frames as f64 / elapsed_s.max(f64::EPSILON);
+    format!(
+        "\n{}\n{frames} frames read in {elapsed_s:.1} s ({rate:.0} a second), {still} of them still; \
+         {broken} broken, {late} dropped late\n\
+         {faces} readings of faces, {tracks} faces followed\n\
+         {records} records written to {}; read them by `mien journal cat --dir {}`\n",
+        table(&summary.stages),
+        directory.display(),
+        directory.display(),
+    )
+}
+
+/// A line a stage.
+pub fn table(stages: &[StageTime]) -> String {
+    let head = format!(
+        "{:<10}{:>8}{:>10}{:>10}{:>10}\n",
+        "stage", "frames", "mean ms", "p50 ms", "p95 ms"
+    );
+    stages.iter().fold(head, |text, stage| {
+        let StageTime { stage, frames, mean_ms, p50_ms, p95_ms } = stage;
+        let name = stage.name();
+        text + &format!("{name:<10}{frames:>8}{mean_ms:>10.3}{p50_ms:>10.3}{p95_ms:>10.3}\n")
+    })
+}

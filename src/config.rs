@@ -1,0 +1,259 @@
+//! What a user may set: a TOML file to a validated [`Config`].
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::face::detector::DetectorOptions;
+use crate::face::tracker::TrackerOptions;
+use crate::kiosk::still::StillOptions;
+use crate::report::journal::JournalOptions;
+use crate::report::leds::LedOptions;
+
+/// A commented configuration that states every default.
+pub const SAMPLE: &str = include_str!("../deploy/config.toml");
+
+/// The least likeness of an unknown key to a known one for this to be suggested (Jaro-Winkler,
+/// 0…1).
+const SUGGEST_FROM: f64 = 0.7;
+
+/// Longest device name in bytes; a topic stays short.
+const MAX_DEVICE_NAME: usize = 64;
+
+/// All settings; what a file leaves out keeps its default.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// This kiosk's name in the journal's topics, `mien/<device>/…`.
+    pub device: String,
+    /// Least time between two summaries of the room in the journal, s.
+    pub room_period_s: f32,
+    /// How a source is read.
+    pub camera: CameraOptions,
+    /// Which frames are spared.
+    pub still: StillOptions,
+    /// How faces are found.
+    pub detector: DetectorOptions,
+    /// How they are followed.
+    pub tracker: TrackerOptions,
+    /// Which LED shows what.
+    pub leds: LedOptions,
+    /// Where and how the journal is kept.
+    pub journal: JournalConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            device: "kiosk".into(),
+            room_period_s: 10.0,
+            camera: CameraOptions::default(),
+            still: StillOptions::default(),
+            detector: DetectorOptions::default(),
+            tracker: TrackerOptions::default(),
+            leds: LedOptions::default(),
+            journal: JournalConfig::default(),
+        }
+    }
+}
+
+/// How a source is read.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CameraOptions {
+    /// Width asked of a camera, pixels; it may give another.
+    pub width: u32,
+    /// Height asked of a camera, pixels.
+    pub height: u32,
+    /// Frames a second asked of a camera, and the rate of recordings.
+    pub fps: f32,
+}
+
+impl Default for CameraOptions {
+    fn default() -> Self {
+        Self { width: 640, height: 480, fps: 10.0 }
+    }
+}
+
+/// Where and how the journal is kept.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JournalConfig {
+    /// Its directory, made if missing.
+    pub directory: PathBuf,
+    /// See [`JournalOptions::sync_period_s`].
+    pub sync_period_s: f64,
+    /// See [`JournalOptions::max_segment_bytes`].
+    pub max_segment_bytes: u64,
+    /// See [`JournalOptions::max_total_bytes`].
+    pub max_total_bytes: u64,
+}
+
+impl JournalConfig {
+    /// What [`crate::report::journal::Journal::open`] wants besides the directory.
+    pub fn options(&self) -> JournalOptions {
+        let Self { sync_period_s, max_segment_bytes, max_total_bytes, .. } = *self;
+        JournalOptions { sync_period_s, max_segment_bytes, max_total_bytes }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        let JournalOptions { sync_period_s, max_segment_bytes, max_total_bytes } =
+            JournalOptions::default();
+        let directory = "mien-log".into();
+        Self { directory, sync_period_s, max_segment_bytes, max_total_bytes }
+    }
+}
+
+/// Why a configuration does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read config {}: {source}; `mien config` prints a sample", path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    /// It is no TOML, or has an unknown key or a value of another type.
+    #[error("config {}: {text}\n{hint}`mien config` prints a sample", path.display())]
+    Syntax { path: PathBuf, text: String, hint: String },
+    /// A value is out of its range.
+    #[error("config {}: in {section}: {why}", path.display())]
+    Value { path: PathBuf, section: &'static str, why: String },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &text)
+    }
+
+    /// Parses and checks a file's text; `path` is what errors call it.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text).map_err(|error| {
+            let text = error.to_string().trim_end().replace('\n', "\n  ");
+            let hint = suggestion(error.message()).unwrap_or_default();
+            ConfigError::Syntax { path: path.to_owned(), text, hint }
+        })?;
+        config.validate().map_err(|(section, why)| ConfigError::Value {
+            path: path.to_owned(),
+            section,
+            why,
+        })?;
+        Ok(config)
+    }
+
+    /// Checks every value's range; the section at fault and what is wrong there.
+    fn validate(&self) -> Result<(), (&'static str, String)> {
+        let at = |section| move |error: &dyn ToString| (section, error.to_string());
+        let Self { device, room_period_s, camera, still, detector, tracker, leds, journal } = self;
+        let device_fits = !device.is_empty()
+            && device.len() <= MAX_DEVICE_NAME
+            && !device.contains(['/', '+', '#', '\0']);
+        if !device_fits {
+            let why = format!(
+                "device = {device:?}: must be 1 to {MAX_DEVICE_NAME} bytes without /, + and #, \
+                 as it is a level of a topic"
+            );
+            return Err(("the top level", why));
+        }
+        let top = at("the top level");
+        in_range("room_period_s", *room_period_s, 1.0..=86_400.0).map_err(|e| top(&e))?;
+        camera.validate().map_err(|e| at("[camera]")(&e))?;
+        still.validate().map_err(|e| at("[still]")(&e))?;
+        detector.validate().map_err(|e| at("[detector]")(&e))?;
+        tracker.validate().map_err(|e| at("[tracker]")(&e))?;
+        leds.validate().map_err(|e| at("[leds]")(&e))?;
+        journal.options().validate().map_err(|e| at("[journal]")(&e))
+    }
+}
+
+impl CameraOptions {
+    fn validate(&self) -> Result<(), String> {
+        // Pictures below have no face the detector sees; above, no camera on a Pi.
+        in_range("width", self.width, 40..=8192)?;
+        in_range("height", self.height, 40..=8192)?;
+        in_range("fps", self.fps, 0.1..=240.0)
+    }
+}
+
+impl StillOptions {
+    fn validate(&self) -> Result<(), String> {
+        in_range("max_change", self.max_change, 0.0..=255.0)?;
+        in_range("max_hold_s", self.max_hold_s, 0.0..=3600.0)
+    }
+}
+
+fn in_range<T>(key: &str, value: T, allowed: RangeInclusive<T>) -> Result<(), String>
+where
+    T: PartialOrd + Display,
+{
+    if allowed.contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{key} = {value}: must be {} to {}", allowed.start(), allowed.end()))
+}
+
+/// The known key most like the unknown one that serde's `message` names, as an addition to it.
+fn suggestion(message: &str) -> Option<String> {
+    let (unknown, known) = message.strip_prefix("unknown field `")?.split_once('`')?;
+    let likeness = |key: &str| strsim::jaro_winkler(unknown, key);
+    let nearest =
+        known.split('`').skip(1).step_by(2).max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(nearest) >= SUGGEST_FROM).then(|| format!("did you mean `{nearest}`? "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Config::parse(Path::new("kiosk.toml"), text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_sample_states_every_default() {
+        let sample: toml::Table = SAMPLE.parse().unwrap();
+        let config = Config::parse(Path::new("sample"), SAMPLE).unwrap();
+        assert_eq!(config, Config::default());
+        let keys = ["device", "room_period_s", "camera", "still", "detector", "tracker", "leds"];
+        for key in keys.iter().chain(&["journal"]) {
+            assert!(sample.contains_key(*key), "{key} is missing");
+        }
+    }
+
+    #[test]
+    fn nothing_set_is_the_default() {
+        assert_eq!(Config::parse(Path::new("empty"), "").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_likely_one() {
+        let text = error("device = \"hall\"\n\n[tracker]\nmin_overlop = 0.3\n");
+        for part in ["kiosk.toml", "line 4", "`min_overlop`", "did you mean `min_overlap`?"] {
+            assert!(text.contains(part), "{part} not in: {text}");
+        }
+        assert!(!error("zzz = 1").contains("did you mean"));
+    }
+
+    #[test]
+    fn values_out_of_range_are_named_with_what_is_allowed() {
+        for (text, parts) in [
+            ("room_period_s = 0", ["room_period_s = 0", "1 to 86400"]),
+            ("device = 'a/b'", ["\"a/b\"", "without /"]),
+            ("[camera]\nfps = nan", ["[camera]", "fps = NaN: must be 0.1 to 240"]),
+            ("[camera]\nwidth = 0", ["[camera]", "width = 0: must be 40 to 8192"]),
+            ("[still]\nmax_change = -1.0", ["[still]", "max_change = -1: must be 0 to 255"]),
+            ("[tracker]\nmin_overlap = 2.0", ["[tracker]", "min_overlap = 2"]),
+            ("[detector]\nmin_face_px = 1", ["[detector]", "min_face_px"]),
+            ("[journal]\nsync_period_s = -1.0", ["[journal]", "sync_period_s"]),
+        ] {
+            let error = error(text);
+            for part in parts {
+                assert!(error.contains(part), "{part} not in: {error}");
+            }
+        }
+    }
+}

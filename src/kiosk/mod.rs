@@ -1,0 +1,259 @@
+//! The main loop: a source's frames → faces → tracks → LEDs and journal.
+//!
+//! - [`reader`] finds and reads a frame's faces; [`still`] spares it frames that show no change.
+//! - [`mailbox`] captures in a thread, so that the newest frame wins when the CPU is late.
+//! - [`teller`] picks the changes worth telling; [`trouble`] tells failures without flooding.
+//! - [`stages`] keeps the time that each stage took.
+//!
+//! Time is the frames' own ([`Frame::time`]), so a replay gives the same events on any machine.
+
+pub mod mailbox;
+pub mod reader;
+mod reporter;
+pub mod stages;
+pub mod still;
+mod teller;
+mod trouble;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::camera::{Camera, CameraError, Frame};
+use crate::engine::ModelError;
+use crate::face::tracker::{Track, Tracker};
+use crate::report::event::{Event, StatusEvent};
+use crate::report::journal::Journal;
+use crate::report::leds::Leds;
+
+use mailbox::{Arrival, Mailbox};
+use reader::FaceReader;
+use reporter::Reporter;
+use stages::{Stage, StageTime, Stages};
+use still::{StillFilter, StillOptions};
+use teller::Teller;
+use trouble::BrokenFrames;
+
+/// Longest wait for a frame before the stop flag is looked at.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// A live source silent for longer shows no faces: its last frame is no longer true.
+const STALE: Duration = Duration::from_secs(2);
+
+/// How the source is read.
+pub enum Source {
+    /// Every frame, as fast as it can be processed.
+    EveryFrame(Box<dyn Camera>),
+    /// The newest frame, captured in a thread.
+    Newest(Mailbox),
+}
+
+impl Source {
+    fn next(&mut self) -> Arrival {
+        match self {
+            Source::Newest(mailbox) => mailbox.next(PATIENCE),
+            Source::EveryFrame(camera) => match camera.next_frame() {
+                Ok(Some(frame)) => Arrival::Frame { frame, late: 0 },
+                Ok(None) => Arrival::End(None),
+                Err(latest @ CameraError::BrokenFrame { .. }) => {
+                    Arrival::Broken { count: 1, latest }
+                }
+                Err(error) => Arrival::End(Some(error)),
+            },
+        }
+    }
+}
+
+/// What a run is told besides its parts.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This kiosk's name in topics.
+    pub device: String,
+    /// Name of the source, for the journal.
+    pub source: String,
+    /// Name of the model, for the journal.
+    pub model: String,
+    /// Least time between two summaries of the room, s.
+    pub room_period_s: f32,
+    /// When a frame counts as still.
+    pub still: StillOptions,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Frames read, still ones among them.
+    pub frames: u64,
+    /// Frames not looked at because they showed no change.
+    pub still: u64,
+    /// Frames that could not be decoded.
+    pub broken: u64,
+    /// Frames dropped because a newer one was there.
+    pub late: u64,
+    /// Faces read, in all frames that were looked at.
+    pub faces: u64,
+    /// Different faces followed.
+    pub tracks: u64,
+    /// Records written to the journal.
+    pub records: u64,
+    /// From the first frame's request to the end, s.
+    pub elapsed_s: f64,
+    /// What each stage took.
+    pub stages: Vec<StageTime>,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KioskError {
+    /// The source failed for good.
+    #[error(transparent)]
+    Camera(#[from] CameraError),
+    /// The network refused a crop.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// Reads `source` to its end, or until `stop` is set, and tells what it sees by `leds` and
+/// `journal`. At its end, good or bad, the LEDs are off and the journal is synced.
+///
+/// A failing LED or journal is warned about and the run goes on; a broken frame is skipped.
+pub fn run(
+    source: Source,
+    reader: FaceReader,
+    tracker: Tracker,
+    leds: &mut Leds,
+    journal: &mut Journal,
+    options: &Options,
+    stop: &AtomicBool,
+) -> Result<Summary, KioskError> {
+    let mut kiosk = Kiosk {
+        reader,
+        tracker,
+        still: StillFilter::new(options.still.clone()),
+        teller: Teller::new(Duration::from_secs_f32(options.room_period_s)),
+        now: Duration::ZERO,
+        last_frame: Duration::ZERO,
+        camera_lost: false,
+        reporter: Reporter::new(&options.device, leds, journal),
+        stages: Stages::default(),
+        summary: Summary::default(),
+        broken: BrokenFrames::default(),
+    };
+    let start = Instant::now();
+    kiosk.reporter.append(&Event::Status(StatusEvent::Started {
+        version: env!("CARGO_PKG_VERSION"),
+        source: options.source.clone(),
+        model: options.model.clone(),
+    }));
+    let ended = kiosk.watch(source, stop);
+    kiosk.finish(ended.as_ref().copied().unwrap_or("failure"));
+    ended?;
+    Ok(Summary {
+        broken: kiosk.broken.count,
+        records: kiosk.reporter.records,
+        elapsed_s: start.elapsed().as_secs_f64(),
+        stages: kiosk.stages.times().to_vec(),
+        ..kiosk.summary
+    })
+}
+
+struct Kiosk<'a> {
+    reader: FaceReader,
+    tracker: Tracker,
+    still: StillFilter,
+    teller: Teller,
+    /// The source's time; never goes back.
+    now: Duration,
+    /// When the last frame came.
+    last_frame: Duration,
+    camera_lost: bool,
+    reporter: Reporter<'a>,
+    stages: Stages,
+    summary: Summary,
+    broken: BrokenFrames,
+}
+
+impl Kiosk<'_> {
+    /// Handles what the source brings; why it ended.
+    fn watch(&mut self, mut source: Source, stop: &AtomicBool) -> Result<&'static str, KioskError> {
+        while !stop.load(Ordering::Relaxed) {
+            self.reporter.sync_if_due();
+            match source.next() {
+                Arrival::Frame { frame, late } => {
+                    self.summary.late += late;
+                    self.frame(&frame)?;
+                }
+                Arrival::Broken { count, latest } => self.broken.note(count, &latest),
+                Arrival::Lost(error) => self.lost(&error),
+                Arrival::Nothing => {
+                    if let Source::Newest(mailbox) = &source {
+                        self.silence(mailbox.elapsed());
+                    }
+                }
+                Arrival::End(None) => return Ok("end of source"),
+                Arrival::End(Some(error)) => return Err(error.into()),
+            }
+        }
+        Ok("signal")
+    }
+
+    fn frame(&mut self, frame: &Frame) -> Result<(), ModelError> {
+        self.summary.frames += 1;
+        self.stages.add(Stage::Decode, frame.decode_time);
+        self.now = self.now.max(frame.time);
+        if std::mem::take(&mut self.camera_lost) {
+            log::info!("the camera gives frames again");
+            self.reporter.append(&Event::Status(StatusEvent::CameraBack));
+        }
+        self.last_frame = self.now;
+        if self.still.is_still(self.now, &frame.image) {
+            self.summary.still += 1;
+            self.report(Tracker::hold);
+        } else {
+            let found = self.reader.read(&frame.image, &mut self.stages)?;
+            self.summary.faces += found.len() as u64;
+            self.report(|tracker, now| tracker.update(now, &found));
+        }
+        Ok(())
+    }
+
+    fn lost(&mut self, error: &CameraError) {
+        log::warn!("{error}; opening it again");
+        if !std::mem::replace(&mut self.camera_lost, true) {
+            let why = error.to_string();
+            self.reporter.append(&Event::Status(StatusEvent::CameraLost { why }));
+        }
+    }
+
+    /// No frame: after [`STALE`], as if frames without faces came.
+    fn silence(&mut self, elapsed: Duration) {
+        if elapsed.saturating_sub(self.last_frame) > STALE {
+            self.now = self.now.max(elapsed);
+            self.still.forget();
+            self.report(|tracker, now| tracker.update(now, &[]));
+        }
+    }
+
+    /// Follows the faces and tells what changed.
+    fn report(&mut self, follow: impl FnOnce(&mut Tracker, Duration) -> &[Track]) {
+        let start = Instant::now();
+        let tracks = follow(&mut self.tracker, self.now);
+        let events = self.teller.tell(self.now, tracks);
+        self.summary.tracks += events.iter().filter(|event| event.is_appearance()).count() as u64;
+        self.reporter.show(tracks);
+        for event in &events {
+            self.reporter.append(event);
+        }
+        self.stages.add(Stage::Report, start.elapsed());
+    }
+
+    /// All faces leave, the LEDs go off, the journal is synced.
+    fn finish(&mut self, why: &'static str) {
+        for event in self.teller.tell(self.now, &[]) {
+            self.reporter.append(&event);
+        }
+        let frames = self.summary.frames;
+        self.reporter.append(&Event::Status(StatusEvent::Stopped { why, frames }));
+        self.reporter.close();
+    }
+}

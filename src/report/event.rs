@@ -1,0 +1,134 @@
+//! What is worth telling, and how it is told: a topic and a JSON payload.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::expression::{Expression, Gender, Scores};
+use crate::face::tracker::Track;
+use crate::image::Rect;
+
+/// A change of state, as journaled.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A face appeared, changed its shown expression, or left.
+    Face(FaceEvent),
+    /// What the room shows.
+    Room(RoomEvent),
+    /// The kiosk itself.
+    Status(StatusEvent),
+}
+
+/// What happened to a face.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FaceChange {
+    /// It is followed from now on.
+    Appeared,
+    /// It shows another expression.
+    Changed,
+    /// It is no longer seen.
+    Left,
+}
+
+/// One face's change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FaceEvent {
+    /// What happened.
+    pub change: FaceChange,
+    /// The face; when it left, as last seen.
+    pub track: Track,
+    /// The frame's time since the source started.
+    pub time: Duration,
+}
+
+/// How many faces show what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoomEvent {
+    /// Faces by [`Expression`].
+    pub counts: [u32; Expression::ALL.len()],
+    /// The frame's time since the source started.
+    pub time: Duration,
+}
+
+/// The kiosk's own state.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum StatusEvent {
+    /// It starts to read `source` with `model`.
+    Started { version: &'static str, source: String, model: String },
+    /// Its camera is gone.
+    CameraLost { why: String },
+    /// Its camera gives frames again.
+    CameraBack,
+    /// It stops.
+    Stopped { why: &'static str, frames: u64 },
+}
+
+impl Event {
+    /// Whether it tells of a face not seen before.
+    pub fn is_appearance(&self) -> bool {
+        matches!(self, Event::Face(FaceEvent { change: FaceChange::Appeared, .. }))
+    }
+
+    /// Its topic: `mien/<device>/face/<track>`, `mien/<device>/room` or `mien/<device>/status`.
+    pub fn topic(&self, device: &str) -> String {
+        match self {
+            Event::Face(face) => format!("mien/{device}/face/{}", face.track.id),
+            Event::Room(_) => format!("mien/{device}/room"),
+            Event::Status(_) => format!("mien/{device}/status"),
+        }
+    }
+
+    /// Its payload; shares are rounded to 3 decimals, the box to 1/10 pixel.
+    pub fn payload(&self) -> Value {
+        match self {
+            Event::Face(FaceEvent { change, track, time }) => json!({
+                "state": change,
+                "expression": track.expression,
+                "gender": track.gender,
+                "shares": scores_json(&track.scores, 1e3),
+                "box": box_json(&track.rect),
+                "time_s": seconds(*time),
+            }),
+            Event::Room(RoomEvent { counts, time }) => json!({
+                "faces": counts.iter().sum::<u32>(),
+                "expressions": by_name(Expression::ALL.map(Expression::name), counts),
+                "time_s": seconds(*time),
+            }),
+            Event::Status(status) => json!(status),
+        }
+    }
+}
+
+/// `[x, y, w, h]`, to 1/10 pixel.
+pub fn box_json(rect: &Rect) -> Value {
+    json!([rect.x, rect.y, rect.w, rect.h].map(|v| rounded(v, 10.0)))
+}
+
+/// `{"expression": {"angry": 0.013, …}, "gender": {"female": …, "male": …}}` in FER2013's order,
+/// shares to the nearest `1 / parts`.
+pub fn scores_json(scores: &Scores, parts: f64) -> Value {
+    let share = |v: f32| rounded(v, parts);
+    json!({
+        "expression": by_name(Expression::ALL.map(Expression::name), &scores.expression.map(share)),
+        "gender": by_name(Gender::ALL.map(Gender::name), &scores.gender.map(share)),
+    })
+}
+
+fn by_name<const N: usize, T: Copy + Into<Value>>(names: [&str; N], values: &[T; N]) -> Value {
+    let pairs = names.into_iter().zip(values);
+    Value::Object(
+        pairs.map(|(name, &value)| (name.to_owned(), value.into())).collect::<Map<_, _>>(),
+    )
+}
+
+/// To the nearest `1 / parts`, in `f64` so that JSON shows 0.1 and not 0.10000000149.
+fn rounded(value: f32, parts: f64) -> f64 {
+    (f64::from(value) * parts).round() / parts
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_millis() as f64 / 1000.0
+}

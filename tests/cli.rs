@@ -1,0 +1,357 @@
+//! The program's promises to its user: what it prints, and that bad input is named with a way out
+//! and an exit code.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use image::{GrayImage, ImageFormat, Luma};
+use serde_json::Value;
+use tempfile::TempDir;
+
+mod common;
+
+/// A directory of its own for each test, in which the program runs.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mien"));
+        command.args(args).current_dir(self.0.path()).env_remove("RUST_LOG");
+        command
+    }
+
+    fn mien(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn journal(&self, directory: &str) -> Vec<Value> {
+        let output = self.mien(&["journal", "cat", "--dir", directory]);
+        assert_ok(&output);
+        json_lines(&output)
+    }
+
+    /// Faceless pictures that differ, as frames 0.jpg, 1.jpg, …
+    fn frames(&self, directory: &str, count: u32) {
+        fs::create_dir(self.path(directory)).unwrap();
+        for i in 0..count {
+            let name = format!("{directory}/{i:03}.jpg");
+            fs::write(self.path(&name), jpeg(64 + 8 * (i % 8))).unwrap();
+        }
+    }
+}
+
+/// A slope of grey that gets brighter with `step`.
+fn jpeg(step: u32) -> Vec<u8> {
+    let picture = GrayImage::from_fn(160, 120, |x, y| Luma([((x + y) / 4 + step) as u8]));
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Jpeg).unwrap();
+    bytes.into_inner()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+fn json_lines(output: &Output) -> Vec<Value> {
+    stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[track_caller]
+fn assert_ok(output: &Output) {
+    assert_eq!(output.status.code(), Some(0), "stderr: {}", stderr(output));
+}
+
+/// It failed with `code`, and the message has all `parts`.
+#[track_caller]
+fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "stderr: {text}");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} not in: {text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}
+
+fn states(journal: &[Value]) -> Vec<&str> {
+    let status = |record: &&Value| record["topic"].as_str().unwrap().ends_with("/status");
+    journal
+        .iter()
+        .filter(status)
+        .map(|record| record["payload"]["state"].as_str().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_source_that_is_not_there_is_named() {
+    let output = Place::new().mien(&["run", "--source", "nowhere.mjpeg"]);
+    assert_fails(&output, 1, &["nowhere.mjpeg", "no such file"]);
+}
+
+#[test]
+fn a_source_that_is_no_recording_is_named() {
+    let place = Place::new();
+    fs::write(place.path("letter.txt"), "Dear Sir or Madam,").unwrap();
+    assert_fails(&place.mien(&["run", "--source", "letter.txt"]), 1, &["letter.txt", "JPEG"]);
+}
+
+#[test]
+#[cfg(not(feature = "v4l"))]
+fn a_camera_needs_a_build_with_cameras() {
+    let output = Place::new().mien(&["run", "--source", "/dev/video63"]);
+    assert_fails(&output, 1, &["/dev/video63", "--features v4l"]);
+}
+
+#[test]
+#[cfg(feature = "v4l")]
+fn a_camera_that_is_not_there_is_named() {
+    assert_fails(&Place::new().mien(&["run", "--source", "/dev/video63"]), 1, &["/dev/video63"]);
+}
+
+#[test]
+fn an_unwritable_journal_directory_is_named() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    fs::write(place.path("file"), "").unwrap();
+    let output = place.mien(&["run", "--source", "clip", "--log", "file/log"]);
+    assert_fails(&output, 1, &["file/log", "another directory"]);
+}
+
+#[test]
+fn an_unknown_key_in_the_config_is_named() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    fs::write(place.path("kiosk.toml"), "device = \"hall\"\n[tracker]\nforget_after = 3.0\n")
+        .unwrap();
+    let output = place.mien(&["run", "--source", "clip", "--config", "kiosk.toml"]);
+    let parts = ["kiosk.toml", "line 3", "`forget_after`", "did you mean `forget_after_s`"];
+    assert_fails(&output, 2, &parts);
+}
+
+#[test]
+fn a_config_that_does_not_hold_is_named() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    let output = place.mien(&["run", "--source", "clip", "--config", "none.toml"]);
+    assert_fails(&output, 2, &["none.toml", "mien config"]);
+    fs::write(place.path("kiosk.toml"), "[camera]\nfps = 0.0\n").unwrap();
+    let output = place.mien(&["run", "--source", "clip", "--config", "kiosk.toml"]);
+    assert_fails(&output, 2, &["kiosk.toml", "[camera]", "fps = 0", "0.1 to 240"]);
+}
+
+#[test]
+fn wrong_usage_has_its_own_exit_code() {
+    let place = Place::new();
+    assert_fails(&place.mien(&["run"]), 2, &["--source"]);
+    assert_fails(&place.mien(&["predict", "a.png", "b.png", "--annotate", "c.png"]), 2, &["one"]);
+}
+
+#[test]
+fn a_model_that_is_none_is_named() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    fs::write(place.path("empty.tflite"), "").unwrap();
+    let output = place.mien(&["run", "--source", "clip", "--model", "empty.tflite"]);
+    assert_fails(&output, 1, &["empty.tflite", "mien-lab quantize"]);
+    let output = place.mien(&["predict", "clip/000.jpg", "--model", "none.tflite"]);
+    assert_fails(&output, 1, &["none.tflite"]);
+}
+
+/// The bundled model with every shape [1, 48, 48, 1] made [1, 96, 96, 1].
+#[test]
+fn a_model_of_another_shape_is_named() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    let bundled = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mien-slim.tflite");
+    let mut model = fs::read(bundled).unwrap();
+    let shape = |side: i32| [1, side, side, 1].map(i32::to_le_bytes).concat();
+    let (found, other) = (shape(48), shape(96));
+    let places: Vec<usize> =
+        (0..model.len() - 16).filter(|&i| model[i..i + 16] == found[..]).collect();
+    assert!(!places.is_empty());
+    for i in places {
+        model[i..i + 16].copy_from_slice(&other);
+    }
+    fs::write(place.path("other.tflite"), model).unwrap();
+    let output = place.mien(&["predict", "clip/000.jpg", "--model", "other.tflite"]);
+    assert_fails(&output, 1, &["other.tflite", "96", "mien-lab quantize"]);
+}
+
+#[test]
+fn pictures_that_are_none_are_named_and_the_others_done() {
+    let place = Place::new();
+    place.frames("clip", 2);
+    fs::write(place.path("letter.png"), "Dear Sir or Madam,").unwrap();
+    let whole = jpeg(9);
+    fs::write(place.path("cut.jpg"), &whole[..whole.len() / 2]).unwrap();
+    let args =
+        ["predict", "--json", "clip/000.jpg", "letter.png", "none.png", "cut.jpg", "clip/001.jpg"];
+    let output = place.mien(&args);
+    assert_fails(&output, 1, &["letter.png", "none.png", "cut.jpg"]);
+    let images: Vec<_> = json_lines(&output).iter().map(|line| line["image"].clone()).collect();
+    assert_eq!(images, ["clip/000.jpg", "clip/001.jpg"]);
+}
+
+#[test]
+fn predict_gives_shares_that_sum_to_one() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    let output = place.mien(&["predict", "--face", "--json", "clip/000.jpg"]);
+    assert_ok(&output);
+    let face = &json_lines(&output)[0]["faces"][0];
+    assert_eq!(face["box"], serde_json::json!([0.0, 0.0, 160.0, 120.0]));
+    let shares = |head: &str| -> (Vec<String>, f64) {
+        let shares = face[head].as_object().unwrap();
+        (shares.keys().cloned().collect(), shares.values().map(|v| v.as_f64().unwrap()).sum())
+    };
+    let (expressions, sum) = shares("expression");
+    assert_eq!(expressions, ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]);
+    assert!((sum - 1.0).abs() < 1e-3, "{sum}");
+    let (genders, sum) = shares("gender");
+    assert_eq!(genders, ["female", "male"]);
+    assert!((sum - 1.0).abs() < 1e-3, "{sum}");
+
+    let text = place.mien(&["predict", "--face", "clip/000.jpg"]);
+    assert_ok(&text);
+    for part in ["clip/000.jpg: 1 face", "160×120", "surprise", "female", " % "] {
+        assert!(stdout(&text).contains(part), "{part} not in: {}", stdout(&text));
+    }
+}
+
+#[test]
+fn predict_draws_what_it_found() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    let args = ["predict", "--face", "clip/000.jpg", "--annotate"];
+    assert_ok(&place.mien(&[&args[..], &["out.png"]].concat()));
+    let drawn = image::open(place.path("out.png")).unwrap().to_rgb8();
+    assert!(drawn.pixels().any(|p| p.0[0].abs_diff(p.0[2]) > 50), "nothing in colour");
+    let output = place.mien(&[&args[..], &["no/folder/out.png"]].concat());
+    assert_fails(&output, 1, &["no/folder/out.png"]);
+    let output = place.mien(&[&args[..], &["out.txt"]].concat());
+    assert_fails(&output, 1, &["out.txt", ".png"]);
+}
+
+#[test]
+fn broken_frames_are_counted_and_skipped() {
+    let place = Place::new();
+    let mut stream = Vec::new();
+    for step in [0, 30, 60, 90] {
+        let mut frame = jpeg(step);
+        if step == 30 {
+            frame.drain(frame.len() / 2..frame.len() - 2);
+        }
+        stream.extend(frame);
+    }
+    fs::write(place.path("clip.mjpeg"), stream).unwrap();
+    let output = place.mien(&["run", "--source", "clip.mjpeg", "--log", "log"]);
+    assert_ok(&output);
+    assert!(stdout(&output).contains("3 frames read"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("1 broken"), "{}", stdout(&output));
+    assert!(stderr(&output).contains("frame 1"), "{}", stderr(&output));
+    assert_eq!(states(&place.journal("log")), ["started", "stopped"]);
+}
+
+#[test]
+fn sigterm_stops_cleanly() {
+    let place = Place::new();
+    place.frames("clip", 600);
+    let args = ["run", "--source", "clip", "--realtime", "--log", "log", "-v"];
+    let mut child =
+        place.command(&args).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.contains("watching clip")).expect("it says when it is watching");
+    let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    assert_ok(&output);
+    let journal = place.journal("log");
+    assert_eq!(states(&journal), ["started", "stopped"]);
+    assert_eq!(journal.last().unwrap()["payload"]["why"], "signal");
+}
+
+#[test]
+fn the_journal_goes_on_where_it_ended() {
+    let place = Place::new();
+    place.frames("clip", 2);
+    for _ in 0..2 {
+        assert_ok(&place.mien(&["run", "--source", "clip"]));
+    }
+    let journal = place.journal("mien-log");
+    assert_eq!(states(&journal), ["started", "stopped", "started", "stopped"]);
+    let sequences: Vec<u64> = journal.iter().map(|r| r["sequence"].as_u64().unwrap()).collect();
+    assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "{sequences:?}");
+}
+
+#[test]
+fn a_journal_that_is_not_there_is_named() {
+    let output = Place::new().mien(&["journal", "cat", "--dir", "nowhere"]);
+    assert_fails(&output, 1, &["nowhere"]);
+}
+
+#[test]
+fn bench_tells_each_stage() {
+    let place = Place::new();
+    place.frames("clip", 3);
+    let output = place.mien(&["bench", "--source", "clip", "--json", "--repeat", "2"]);
+    assert_ok(&output);
+    let report = &json_lines(&output)[0];
+    assert_eq!(report["frames"], 6);
+    for stage in ["decode", "detect", "crop", "classify", "report"] {
+        for key in ["mean_ms", "p50_ms", "p95_ms"] {
+            assert!(report["stages"][stage][key].is_number(), "{stage} {key}: {report}");
+        }
+    }
+    assert!(!place.path("mien-log").exists(), "it leaves no journal");
+    let text = place.mien(&["bench", "--source", "clip"]);
+    assert!(stdout(&text).contains("p95 ms"), "{}", stdout(&text));
+}
+
+#[test]
+fn the_sample_config_is_a_config() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    fs::write(place.path("kiosk.toml"), place.mien(&["config"]).stdout).unwrap();
+    assert_ok(&place.mien(&["run", "--source", "clip", "--config", "kiosk.toml"]));
+}
+
+#[test]
+fn help_teaches_completions_complete_and_the_manual_is_there() {
+    let place = Place::new();
+    for (args, part) in [
+        (&["--help"][..], "Exit codes:"),
+        (&["run", "--help"], "--realtime"),
+        (&["completions", "bash"], "_mien"),
+        (&["man"], ".TH mien"),
+    ] {
+        let output = place.mien(args);
+        assert_ok(&output);
+        assert!(stdout(&output).contains(part), "{args:?}: {}", stdout(&output));
+    }
+}
+
+#[test]
+fn faces_in_recordings_are_found_and_logged() {
+    let Some(shared) = common::shared_data() else { return };
+    let place = Place::new();
+    let clip = shared.join("data/clips/one_face_640.mjpeg");
+    let output = place.mien(&["run", "--source", &clip.to_string_lossy()]);
+    assert_ok(&output);
+    let journal = place.journal("mien-log");
+    let appeared = journal.iter().find(|record| record["payload"]["state"] == "appeared");
+    let face = &appeared.expect("a face")["payload"];
+    assert!(face["shares"]["expression"]["happy"].is_number() && face["box"][2].is_number());
+}

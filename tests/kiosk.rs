@@ -1,0 +1,387 @@
+//! The main loop, from frames to LEDs and journal. The bundled clip's faces act to a script
+//! (`models/demo.toml`), to which the run is held.
+
+use std::convert::Infallible;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use embedded_hal::digital::{ErrorType, OutputPin};
+use mien::camera::replay::Replay;
+use mien::camera::{Camera, CameraError, Frame};
+use mien::config::Config;
+use mien::engine::Model;
+use mien::expression::{Classifier, Expression};
+use mien::face::detector::Detector;
+use mien::face::tracker::Tracker;
+use mien::image::Grey;
+use mien::kiosk::mailbox::Mailbox;
+use mien::kiosk::reader::FaceReader;
+use mien::kiosk::{self, KioskError, Options, Source, Summary};
+use mien::report::journal::{self, Journal};
+use mien::report::leds::{Led, Leds};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// A found box's centre lies within this share of a face's side of where the script has it.
+const NEAR: f64 = 0.35;
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+fn reader() -> FaceReader {
+    let model = Model::read(&models().join("mien-slim.tflite")).unwrap();
+    let detector = Detector::new(Config::default().detector).unwrap();
+    FaceReader::new(detector, Classifier::new(model))
+}
+
+/// A pin that a test can look at, and whether it ever was high.
+#[derive(Clone, Default)]
+struct Pin(Arc<PinState>);
+
+#[derive(Default)]
+struct PinState {
+    high: AtomicBool,
+    was_high: AtomicBool,
+}
+
+impl Pin {
+    fn is_high(&self) -> bool {
+        self.0.high.load(Ordering::Relaxed)
+    }
+
+    fn was_high(&self) -> bool {
+        self.0.was_high.load(Ordering::Relaxed)
+    }
+}
+
+impl ErrorType for Pin {
+    type Error = Infallible;
+}
+
+impl OutputPin for Pin {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        self.0.high.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        self.0.high.store(true, Ordering::Relaxed);
+        self.0.was_high.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// What a run left behind.
+struct Outcome {
+    summary: Result<Summary, KioskError>,
+    /// Topic and payload.
+    records: Vec<(String, Value)>,
+    pins: Vec<Pin>,
+}
+
+impl Outcome {
+    fn statuses(&self) -> Vec<&str> {
+        let status = self.records.iter().filter(|(topic, _)| topic.ends_with("/status"));
+        status.map(|(_, payload)| payload["state"].as_str().unwrap()).collect()
+    }
+}
+
+fn run(source: Source, device: &str, stop: &AtomicBool) -> Outcome {
+    let config = Config::default();
+    let options = Options {
+        device: device.into(),
+        source: "test".into(),
+        model: "test".into(),
+        room_period_s: 1.0,
+        still: config.still,
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(directory.path(), config.journal.options()).unwrap();
+    let pins = Led::ALL.map(|_| Pin::default());
+    let lines = (0..).zip(&pins).zip(Led::ALL).map(|((line, pin), led)| (led, line, pin.clone()));
+    let mut leds = Leds::on_pins(lines.collect(), false);
+    let tracker = Tracker::new(config.tracker);
+    let summary = kiosk::run(source, reader(), tracker, &mut leds, &mut journal, &options, stop);
+    let records = journal::read(directory.path())
+        .map(Result::unwrap)
+        .map(|record| (record.topic, serde_json::from_str(&record.payload).unwrap()))
+        .collect();
+    Outcome { summary, records, pins: pins.to_vec() }
+}
+
+/// What each face of the bundled clip shows when.
+#[derive(Deserialize)]
+struct Script {
+    frames_per_second: f32,
+    frames: u64,
+    shown: Vec<Scene>,
+}
+
+#[derive(Deserialize)]
+struct Scene {
+    face: u32,
+    expression: Expression,
+    from_s: f64,
+    to_s: f64,
+    start: Place,
+    end: Place,
+}
+
+/// A face's centre and side in pixels.
+#[derive(Clone, Copy, Deserialize)]
+struct Place {
+    x: f64,
+    y: f64,
+    side: f64,
+}
+
+impl Scene {
+    fn place(&self, time_s: f64) -> Place {
+        let share = ((time_s - self.from_s) / (self.to_s - self.from_s)).clamp(0.0, 1.0);
+        let between = |a: f64, b: f64| a + share * (b - a);
+        Place {
+            x: between(self.start.x, self.end.x),
+            y: between(self.start.y, self.end.y),
+            side: between(self.start.side, self.end.side),
+        }
+    }
+}
+
+/// A followed face, as the journal tells it.
+#[derive(Debug)]
+struct Followed {
+    number: u64,
+    /// Box and time at its appearance.
+    first_box: [f64; 4],
+    from_s: f64,
+    to_s: f64,
+    /// What it showed from when.
+    shown: Vec<(f64, Expression)>,
+}
+
+impl Followed {
+    fn all(records: &[(String, Value)]) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for (topic, payload) in records {
+            let Some(number) = topic.strip_prefix("mien/hall/face/") else { continue };
+            let number = number.parse().unwrap();
+            let time = payload["time_s"].as_f64().unwrap();
+            let expression = serde_json::from_value(payload["expression"].clone()).unwrap();
+            let known = all.iter_mut().find(|face| face.number == number);
+            match (payload["state"].as_str().unwrap(), known) {
+                ("appeared", None) => all.push(Self {
+                    number,
+                    first_box: serde_json::from_value(payload["box"].clone()).unwrap(),
+                    from_s: time,
+                    to_s: f64::INFINITY,
+                    shown: vec![(time, expression)],
+                }),
+                ("changed", Some(face)) => face.shown.push((time, expression)),
+                ("left", Some(face)) => face.to_s = time,
+                (state, known) => panic!("{topic} {state}, known as {known:?}"),
+            }
+        }
+        all
+    }
+
+    fn is_at(&self, place: Place) -> bool {
+        let [x, y, w, h] = self.first_box;
+        let off = (x + w / 2.0 - place.x).hypot(y + h / 2.0 - place.y);
+        off <= NEAR * place.side
+    }
+
+    fn expression_at(&self, time_s: f64) -> Option<Expression> {
+        let shown = self.shown.iter().rev().find(|(from_s, _)| *from_s <= time_s);
+        shown.filter(|_| time_s <= self.to_s).map(|(_, expression)| *expression)
+    }
+}
+
+fn script() -> Script {
+    toml::from_str(&fs::read_to_string(models().join("demo.toml")).unwrap()).unwrap()
+}
+
+/// The bundled clip's run, which several tests look at.
+fn demo() -> &'static Outcome {
+    static DEMO: OnceLock<Outcome> = OnceLock::new();
+    DEMO.get_or_init(|| {
+        let clip = Replay::open(&models().join("demo.mjpeg"), script().frames_per_second).unwrap();
+        run(Source::EveryFrame(Box::new(clip)), "hall", &AtomicBool::new(false))
+    })
+}
+
+/// The scenes of each face of the script, by face, and the track that follows it.
+fn cast(script: &Script) -> Vec<(Vec<&Scene>, Option<Followed>)> {
+    let mut followed = Followed::all(&demo().records);
+    let faces = script.shown.iter().map(|scene| scene.face).max().map_or(0, |last| last + 1);
+    let mut cast = Vec::new();
+    for face in 0..faces {
+        let scenes: Vec<&Scene> = script.shown.iter().filter(|scene| scene.face == face).collect();
+        let first = scenes[0];
+        let fits = |track: &mut Followed| {
+            (first.from_s - 0.5..first.to_s).contains(&track.from_s)
+                && track.is_at(first.place(track.from_s))
+        };
+        let track = followed.extract_if(.., fits).next();
+        cast.push((scenes, track));
+    }
+    cast
+}
+
+#[test]
+fn every_face_of_the_clip_is_followed_by_one_track_while_it_is_there() {
+    let script = script();
+    let tracks = Followed::all(&demo().records).len();
+    let cast = cast(&script);
+    assert_eq!(tracks, cast.len(), "tracks");
+    for (scenes, track) in cast {
+        let face = scenes[0].face;
+        let (from_s, to_s) = (scenes[0].from_s, scenes[scenes.len() - 1].to_s);
+        let track = track.unwrap_or_else(|| panic!("face {face} is not followed"));
+        assert!(track.from_s <= from_s + 1.0, "face {face}: seen from {} s", track.from_s);
+        let last_frame_s = (script.frames - 1) as f64 / f64::from(script.frames_per_second);
+        assert!(track.to_s >= to_s.min(last_frame_s), "face {face}: left at {} s", track.to_s);
+        assert!(track.to_s <= to_s + 2.0, "face {face}: left at {} s", track.to_s);
+    }
+}
+
+#[test]
+fn every_face_of_the_clip_shows_what_its_script_says() {
+    let script = script();
+    let mut wrong = Vec::new();
+    for (scenes, track) in cast(&script) {
+        let Some(track) = track else { continue };
+        for scene in scenes {
+            let before_end_s = scene.to_s - 1.0 / f64::from(script.frames_per_second);
+            let shown = track.expression_at(before_end_s);
+            if shown != Some(scene.expression) {
+                let Scene { face, expression, .. } = scene;
+                wrong.push(format!(
+                    "{before_end_s:.1} s, face {face}: {shown:?}, not {expression:?}"
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn answers_do_not_flicker() {
+    let script = script();
+    for (scenes, track) in cast(&script) {
+        let Some(track) = track else { continue };
+        let differs = |pair: &&[&Scene]| pair[0].expression != pair[1].expression;
+        let changes = scenes.windows(2).filter(differs).count();
+        // One more may come while a face changes over from one expression to the next.
+        let allowed = 2 * changes;
+        assert!(track.shown.len() - 1 <= allowed, "face {}: {track:?}", scenes[0].face);
+    }
+}
+
+#[test]
+fn the_clip_lights_leds_and_leaves_them_dark() {
+    let face_seen = &demo().pins[Led::ALL.len() - 1];
+    assert!(face_seen.was_high());
+    assert!(demo().pins[..Led::ALL.len() - 1].iter().any(Pin::was_high));
+    assert!(demo().pins.iter().all(|pin| !pin.is_high()));
+}
+
+#[test]
+fn the_clip_is_summed_up() {
+    let outcome = demo();
+    let summary = outcome.summary.as_ref().unwrap();
+    assert_eq!(summary.frames, script().frames);
+    assert!(summary.still > 0, "parts of the clip don't move");
+    assert_eq!((summary.broken, summary.late), (0, 0));
+    assert_eq!(summary.records, outcome.records.len() as u64);
+    assert_eq!(summary.stages[0].frames, summary.frames, "each is decoded");
+    assert_eq!(summary.stages[1].frames, summary.frames - summary.still, "few are searched");
+    assert_eq!(outcome.statuses(), ["started", "stopped"]);
+    assert!(outcome.records.iter().any(|(topic, _)| topic == "mien/hall/room"));
+}
+
+/// Gives blank frames, or errors, as its closure says.
+struct Scripted<F>(F);
+
+impl<F: FnMut() -> Result<Option<Frame>, CameraError> + Send> Camera for Scripted<F> {
+    fn next_frame(&mut self) -> Result<Option<Frame>, CameraError> {
+        (self.0)()
+    }
+}
+
+fn blank(sequence: u64) -> Frame {
+    let (time, decode_time) = (Duration::from_millis(100 * sequence), Duration::ZERO);
+    Frame { sequence, time, decode_time, image: Grey::from_elem((48, 64), 9) }
+}
+
+fn lost() -> CameraError {
+    CameraError::Lost { source_name: "test".into(), why: "unplugged".into() }
+}
+
+#[test]
+fn a_lost_camera_is_journaled_and_opened_again() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = Arc::clone(&stop);
+    type Next = Box<dyn FnMut() -> Result<Option<Frame>, CameraError> + Send>;
+    let first: Next = Box::new(|| Err(lost()));
+    let reopen = move || {
+        let (stop, mut sequence) = (Arc::clone(&theirs), 0);
+        let next: Next = Box::new(move || {
+            // The mailbox asks for the next frame when it has posted the last; the loop fetches
+            // that within the pause.
+            if sequence > 0 {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            sequence += 1;
+            if sequence == 50 {
+                stop.store(true, Ordering::Relaxed);
+            }
+            Ok(Some(blank(sequence)))
+        });
+        Ok(Scripted(next))
+    };
+    let mailbox = Mailbox::live(Scripted(first), reopen);
+    let outcome = run(Source::Newest(mailbox), "hall", &stop);
+    assert_eq!(outcome.statuses(), ["started", "camera_lost", "camera_back", "stopped"]);
+    assert!(outcome.summary.unwrap().frames > 0);
+}
+
+#[test]
+fn a_replay_that_fails_ends_the_run_with_leds_dark_and_journal_closed() {
+    let source = Source::EveryFrame(Box::new(Scripted(|| Err(lost()))));
+    let outcome = run(source, "hall", &AtomicBool::new(false));
+    assert!(matches!(outcome.summary, Err(KioskError::Camera(CameraError::Lost { .. }))));
+    assert_eq!(outcome.statuses(), ["started", "stopped"]);
+    assert_eq!(outcome.records.last().unwrap().1["why"], "failure");
+    assert!(outcome.pins.iter().all(|pin| !pin.is_high()));
+}
+
+#[test]
+fn a_journal_that_refuses_records_does_not_stop_the_service() {
+    let mut sequence = 0;
+    let camera = Scripted(move || {
+        sequence += 1;
+        Ok((sequence <= 5).then(|| blank(sequence)))
+    });
+    // No topic may be so long.
+    let device = "x".repeat(100_000);
+    let outcome = run(Source::EveryFrame(Box::new(camera)), &device, &AtomicBool::new(false));
+    let summary = outcome.summary.unwrap();
+    assert_eq!((summary.frames, summary.records), (5, 0));
+    assert!(outcome.records.is_empty());
+}
+
+#[test]
+fn still_frames_are_not_searched_but_for_one_every_so_often() {
+    let mut sequence = 0;
+    let camera = Scripted(move || {
+        sequence += 1;
+        Ok((sequence <= 50).then(|| blank(sequence)))
+    });
+    let outcome = run(Source::EveryFrame(Box::new(camera)), "hall", &AtomicBool::new(false));
+    // Five seconds at ten frames each; one in two seconds is searched.
+    assert_eq!(outcome.summary.unwrap().still, 47);
+}
