@@ -7,7 +7,7 @@ use crate::face::crop::standardize;
 use crate::image::Grey;
 
 /// Faces that make one mean: enough that nobody's features are left.
-pub const FACES_IN_A_MEAN: usize = 400;
+pub const FACES_IN_A_MEAN: usize = 200;
 /// Rounds of choosing the faces nearest to the mean and averaging those.
 const ROUNDS: usize = 3;
 /// Shade and contrast (standard deviation) of the result in pixel values: a mean is flatter than
