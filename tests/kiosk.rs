@@ -98,6 +98,7 @@ fn run(source: Source, device: &str, stop: &AtomicBool) -> Outcome {
         model: "test".into(),
         room_period_s: 1.0,
         still: config.still,
+        on_event: |_| (),
     };
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(directory.path(), config.journal.options()).unwrap();

@@ -77,6 +77,8 @@ pub struct Options {
     pub room_period_s: f32,
     /// When a frame counts as still.
     pub still: StillOptions,
+    /// Called with what the faces do, as it is journaled.
+    pub on_event: fn(&Event),
 }
 
 /// What a run did.
@@ -135,6 +137,7 @@ pub fn run(
         last_frame: Duration::ZERO,
         camera_lost: false,
         reporter: Reporter::new(&options.device, leds, journal),
+        on_event: options.on_event,
         stages: Stages::default(),
         summary: Summary::default(),
         broken: BrokenFrames::default(),
@@ -168,6 +171,7 @@ struct Kiosk<'a> {
     last_frame: Duration,
     camera_lost: bool,
     reporter: Reporter<'a>,
+    on_event: fn(&Event),
     stages: Stages,
     summary: Summary,
     broken: BrokenFrames,
@@ -240,6 +244,8 @@ impl Kiosk<'_> {
         let tracks = follow(&mut self.tracker, self.now);
         let events = self.teller.tell(self.now, tracks);
         self.summary.tracks += events.iter().filter(|event| event.is_appearance()).count() as u64;
+        // Before the LEDs, whose drawing keeps to the terminal's last line.
+        events.iter().for_each(self.on_event);
         self.reporter.show(tracks);
         for event in &events {
             self.reporter.append(event);
@@ -250,6 +256,7 @@ impl Kiosk<'_> {
     /// All faces leave, the LEDs go off, the journal is synced.
     fn finish(&mut self, why: &'static str) {
         for event in self.teller.tell(self.now, &[]) {
+            (self.on_event)(&event);
             self.reporter.append(&event);
         }
         let frames = self.summary.frames;

@@ -1,6 +1,6 @@
 //! `mien` and `mien run`: watch a source.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use mien::face::tracker::Tracker;
 use mien::kiosk::mailbox::Mailbox;
 use mien::kiosk::stages::StageTime;
 use mien::kiosk::{self, Options, Source, Summary};
+use mien::report::event::{Event, FaceChange, FaceEvent};
 use mien::report::journal::{Journal, Recovery};
 use mien::report::leds::Leds;
 
@@ -69,12 +70,36 @@ fn watch(
         model,
         room_period_s: config.room_period_s,
         still: config.still.clone(),
+        on_event: print_event,
     };
     let tracker = Tracker::new(config.tracker.clone());
     log::info!("watching {source_name}");
     let summary = kiosk::run(source, reader, tracker, &mut leds, &mut journal, &options, &stop)?;
     io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
     Ok(())
+}
+
+/// A line for each change, over the LEDs' drawing, which follows below.
+fn print_event(event: &Event) {
+    let Event::Face(FaceEvent { change, track, time }) = event else { return };
+    let percent = |shares: &[f32], i: usize| 100.0 * shares[i];
+    let expression = percent(&track.scores.expression, track.expression as usize);
+    let gender = percent(&track.scores.gender, track.gender as usize);
+    let verb = match change {
+        FaceChange::Appeared => "appeared:",
+        FaceChange::Changed => "now shows",
+        FaceChange::Left => "left, last",
+    };
+    // A reader that has seen enough does not end the watch.
+    let _ = writeln!(
+        io::stdout(),
+        "{}{:6.1} s  face {} {verb} {} {expression:.0} %, {} {gender:.0} %",
+        if io::stdout().is_terminal() { "\r\x1b[K" } else { "" },
+        time.as_secs_f32(),
+        track.id,
+        track.expression.name(),
+        track.gender.name(),
+    );
 }
 
 fn tell_recovery(recovery: &Recovery) {
