@@ -3,6 +3,7 @@
 //!
 //! LiteRT runs in Python: `MIEN_LITERT_PYTHON` names an interpreter with PyPI's `ai-edge-litert`.
 //! Without it the test is skipped, but not where `CI` is set.
+#![cfg(feature = "lab")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -37,7 +37,7 @@ fn recipe(seed: u64) -> Recipe {
 fn stripes(width: usize, upright: bool, i: usize) -> Array2<f32> {
     Array2::from_shape_fn((48, 48), |(y, x)| {
         let along = if upright { x } else { y };
-        if (along + i) / width % 2 == 0 { 1.0 } else { -1.0 }
+        if ((along + i) / width).is_multiple_of(2) { 1.0 } else { -1.0 }
     })
 }
 
@@ -45,12 +45,12 @@ fn samples() -> (Vec<Sample>, Vec<Sample>) {
     let expression = |i: usize| {
         let mut target = [0.0; 7];
         target[i % 3] = 1.0;
-        let face = stripes([2, 5, 12][i % 3], i % 2 == 0, i);
+        let face = stripes([2, 5, 12][i % 3], i.is_multiple_of(2), i);
         Sample { face, target: Target::Expression(target) }
     };
     let gender = |i: usize| {
-        let face = stripes([2, 5, 12][i % 3], i % 2 == 0, i);
-        let target = if i % 2 == 0 { [1.0, 0.0] } else { [0.0, 1.0] };
+        let face = stripes([2, 5, 12][i % 3], i.is_multiple_of(2), i);
+        let target = if i.is_multiple_of(2) { [1.0, 0.0] } else { [0.0, 1.0] };
         Sample { face, target: Target::Gender(target) }
     };
     ((0..120).map(expression).collect(), (0..40).map(gender).collect())

@@ -64,8 +64,7 @@ fn evaluate(node: &Node, params: &Params, in_shape: Shape, inputs: &[&[f32]]) ->
             })
         }
         Op::BatchNorm { relu } => {
-            let [gamma, beta, mean, variance] =
-                ["gamma", "beta", "mean", "variance"].map(|name| tensor(name));
+            let [gamma, beta, mean, variance] = ["gamma", "beta", "mean", "variance"].map(tensor);
             each_output(node.shape, |oy, ox, c| {
                 let unit = (x[at(oy, ox, c)] - mean[c]) / (variance[c] + NORM_EPSILON).sqrt();
                 rectified(gamma[c] * unit + beta[c], relu)

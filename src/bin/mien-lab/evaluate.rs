@@ -1,6 +1,6 @@
 //! `mien-lab evaluate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use mien::expression::{Expression, Gender};
@@ -87,7 +87,7 @@ fn logits(candidate: &mut Candidate, faces: &[Grey]) -> anyhow::Result<Vec<[f32;
     Ok(logits)
 }
 
-fn score_gender(candidate: &mut Candidate, pack: &PathBuf) -> anyhow::Result<GenderReport> {
+fn score_gender(candidate: &mut Candidate, pack: &Path) -> anyhow::Result<GenderReport> {
     let (_, kept_back) = split(dataset::read_face_pack(pack)?);
     let (faces, labels): (Vec<Grey>, Vec<usize>) = kept_back.iter().map(kept_back_gender).unzip();
     let answers = gender_answers(&logits(candidate, &faces)?);

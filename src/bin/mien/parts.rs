@@ -24,7 +24,7 @@ pub fn face_reader(
         None => Model::from_bytes(bundled::MODEL_NAME, bundled::MODEL)?,
     };
     let name = model.name().to_owned();
-    let detector = Detector::new(options.clone())?;
+    let detector = Detector::new(*options)?;
     Ok((name, FaceReader::new(detector, Classifier::new(model))))
 }
 
