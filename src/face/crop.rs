@@ -64,7 +64,13 @@ pub fn reframe_fairface(face: &Grey) -> Grey {
 /// blown up to full contrast.
 const DEVIATION_FLOOR: f32 = 8.0;
 
-/// Per-picture standardization: zero mean, about unit deviation, `(p - mean) / (deviation + 8)`.
+/// Step of a standardized picture's values, in standard deviations: they fill 8 bits, −4 to 4, and
+/// are the int8 network's input codes. Float networks see the same values, so that nothing is
+/// rounded twice.
+pub const INPUT_STEP: f32 = 1.0 / 32.0;
+
+/// Per-picture standardization: zero mean, about unit deviation, `(p - mean) / (deviation + 8)`,
+/// to the nearest multiple of [`INPUT_STEP`] from -128 to 127 of them.
 pub fn standardize(face: ArrayView2<u8>) -> Array2<f32> {
     debug_assert_eq!(face.dim(), (FACE_SIDE, FACE_SIDE));
     let n = face.len() as f32;
@@ -73,7 +79,9 @@ pub fn standardize(face: ArrayView2<u8>) -> Array2<f32> {
     });
     let mean = sum as f32 / n;
     let deviation = (squares as f32 / n - mean * mean).max(0.0).sqrt();
-    face.map(|&p| (f32::from(p) - mean) / (deviation + DEVIATION_FLOOR))
+    let steps_per_grey_level = 1.0 / ((deviation + DEVIATION_FLOOR) * INPUT_STEP);
+    let steps = |p: &u8| ((f32::from(*p) - mean) * steps_per_grey_level).round_ties_even();
+    face.map(|p| steps(p).clamp(-128.0, 127.0) * INPUT_STEP)
 }
 
 #[cfg(test)]

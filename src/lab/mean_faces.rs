@@ -1,7 +1,7 @@
 //! Mean faces: what hundreds of people show alike when they show one expression. A picture of
 //! nobody, so it can be given away.
 
-use ndarray::{Array1, Array2, s};
+use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 
 use crate::face::crop::standardize;
 use crate::image::Grey;
@@ -14,12 +14,15 @@ const ROUNDS: usize = 3;
 /// the faces it is made of.
 const SHADE: f32 = 128.0;
 const CONTRAST: f32 = 52.0;
+/// How much of the detail finer than [`BLUR_PX`] is added to a mean.
+const SHARPENING: f32 = 2.0;
+const BLUR_PX: f32 = 1.5;
 
 /// The mean of those [`FACES_IN_A_MEAN`] 48×48 faces that look most like the mean; `None` if
 /// there are fewer.
 ///
 /// Faces are standardized. A round averages the chosen faces (at first all) with their mirror
-/// images, and chooses those that correlate best with the result.
+/// images, and chooses those that correlate best with the result. The last mean is sharpened.
 pub fn mean_face<'a>(faces: impl Iterator<Item = &'a Grey>) -> Option<Grey> {
     let faces: Vec<Array2<f32>> = faces.map(|face| standardize(face.view())).collect();
     if faces.len() < FACES_IN_A_MEAN {
@@ -33,7 +36,33 @@ pub fn mean_face<'a>(faces: impl Iterator<Item = &'a Grey>) -> Option<Grey> {
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
         chosen = ranked[..FACES_IN_A_MEAN].iter().map(|&(_, face)| face).collect();
     }
-    Some(to_grey(&symmetric_mean(&chosen)))
+    Some(to_grey(&sharpen(&symmetric_mean(&chosen))))
+}
+
+/// Unsharp masking: averaging blurs what does not lie at the same place in every face.
+fn sharpen(face: &Array2<f32>) -> Array2<f32> {
+    face + (face - &blur(face)) * SHARPENING
+}
+
+/// Gaussian blur of deviation [`BLUR_PX`]; outside the picture its edge goes on.
+fn blur(face: &Array2<f32>) -> Array2<f32> {
+    let reach = (3.0 * BLUR_PX).ceil() as isize;
+    let weights: Vec<f32> =
+        (-reach..=reach).map(|d| (-((d * d) as f32) / (2.0 * BLUR_PX * BLUR_PX)).exp()).collect();
+    let sum: f32 = weights.iter().sum();
+    let along = |lane: ArrayView1<f32>| -> Array1<f32> {
+        let at = |i: isize| lane[i.clamp(0, lane.len() as isize - 1) as usize];
+        let blurred = |i: isize| (-reach..=reach).zip(&weights).map(|(d, w)| at(i + d) * w).sum();
+        (0..lane.len() as isize).map(|i| -> f32 { blurred(i) }).collect::<Array1<f32>>() / sum
+    };
+    let mut blurred = face.clone();
+    for axis in [Axis(0), Axis(1)] {
+        for mut lane in blurred.lanes_mut(axis) {
+            let smooth = along(lane.view());
+            lane.assign(&smooth);
+        }
+    }
+    blurred
 }
 
 /// Mean of faces and their mirror images.
@@ -60,7 +89,7 @@ fn to_grey(face: &Array2<f32>) -> Grey {
     let mean = face.sum() / n;
     let deviation = (face.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / n).sqrt();
     let gain = if deviation > 0.0 { CONTRAST / deviation } else { 0.0 };
-    face.map(|v| ((v - mean) * gain + SHADE).round() as u8)
+    face.map(|v| ((v - mean) * gain + SHADE).round() as u8) // `as` saturates
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use mien::lab::dataset::{self, Usage};
 use mien::lab::{demo_clip, mean_faces};
 
 /// With a model, means are made of this many faces' best fitting [`mean_faces::FACES_IN_A_MEAN`].
-const SUREST_FACES: usize = 300;
+const SUREST_FACES: usize = 600;
 
 /// Draw the clip that `mien` plays without a camera: mean faces of FER2013 acting to a script.
 ///

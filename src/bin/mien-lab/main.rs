@@ -31,7 +31,8 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info")).init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,mien=info"))
+        .init();
     match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Quantize(args) => quantize::run(&args),

@@ -1,9 +1,10 @@
 //! What values the network takes on real faces, and the codes that hold them best.
 
 use super::super::executor::{Executor, Weights};
-use super::super::network::{Graph, INPUT_SIDE};
+use super::super::network::{Graph, INPUT_SIDE, Op};
 use super::ties::Ties;
 use crate::engine::Quantization;
+use crate::face::crop::INPUT_STEP;
 
 /// Pictures in one run of the float network.
 const BATCH: usize = 64;
@@ -47,7 +48,8 @@ pub fn channels(graph: &Graph, weights: &Weights, pictures: &[f32]) -> Vec<Vec<C
     all
 }
 
-/// The code of each value: per group of tied values, the range that codes all its values with
+/// The code of each value. The input's is that of standardization; else, per group of tied values,
+/// the range that codes all its values with
 /// the least mean squared error, clipping included.
 pub fn codes(
     graph: &Graph,
@@ -65,7 +67,11 @@ pub fn codes(
         }
     });
     let codes: Vec<Quantization> = histograms.iter().map(Histogram::best_code).collect();
-    (0..graph.nodes.len()).map(|value| codes[ties.group_of(value)]).collect()
+    let code = |value: usize| match graph.nodes[value].op {
+        Op::Input => Quantization { scale: INPUT_STEP, zero_point: 0 },
+        _ => codes[ties.group_of(value)],
+    };
+    (0..graph.nodes.len()).map(code).collect()
 }
 
 fn for_each_batch(

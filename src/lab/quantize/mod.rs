@@ -1,16 +1,18 @@
 //! From a float checkpoint to the int8 file; `docs/quantization.md` has the arithmetic.
 //!
-//! [`fold`] removes batch norm, [`ties`] finds values that must share a code, [`calibrate`] looks
-//! at values on real faces and chooses codes, [`integer`] builds the int8 operations.
+//! [`fold`] removes batch norm, [`equalize`] evens out channels, [`ties`] finds values that must
+//! share a code, [`calibrate`] looks at values on real faces and chooses codes, [`integer`] builds
+//! the int8 operations.
 
 mod calibrate;
+mod equalize;
 mod fold;
 mod integer;
 mod ties;
 
 use std::collections::BTreeMap;
 
-use super::checkpoint::Checkpoint;
+use super::checkpoint::{Checkpoint, Params};
 use super::executor::Weights;
 use super::network::Graph;
 use super::tflite::Int8Network;
@@ -22,9 +24,13 @@ pub fn quantize(
     pictures: &[f32],
     metadata: BTreeMap<String, String>,
 ) -> Int8Network {
-    let (graph, params) = fold::fold(&Graph::build(&checkpoint.preset), &checkpoint.params);
-    let weights =
-        Weights::from_params(&graph, &params).expect("folding keeps all of a graph's tensors");
+    let (graph, mut params) = fold::fold(&Graph::build(&checkpoint.preset), &checkpoint.params);
+    let weights = |params: &Params| {
+        Weights::from_params(&graph, params).expect("folding keeps all of a graph's tensors")
+    };
+    let uneven = calibrate::channels(&graph, &weights(&params), pictures);
+    equalize::equalize(&graph, &mut params, &uneven);
+    let weights = weights(&params);
     let ties = Ties::of(&graph);
     let channels = calibrate::channels(&graph, &weights, pictures);
     let codes = calibrate::codes(&graph, &weights, &ties, &channels, pictures);
