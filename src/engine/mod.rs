@@ -129,3 +129,20 @@ fn prepare(bytes: &[u8]) -> TractResult<Arc<TypedRunnableModel>> {
     let mut reader = bytes;
     tract_tflite::tflite().model_for_read(&mut reader)?.into_runnable()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// LiteRT's answers of the shipped model. After a new model:
+    /// `python tests/litert.py models/mien-slim.tflite tests/data/golden_inputs.i8
+    /// tests/data/golden_outputs.i8`. This also runs for aarch64, where LiteRT is not at hand.
+    #[test]
+    fn the_shipped_model_gives_litert_s_bytes_on_every_cpu() {
+        let inputs = include_bytes!("../../tests/data/golden_inputs.i8").map(|b| b as i8);
+        let expected = include_bytes!("../../tests/data/golden_outputs.i8").map(|b| b as i8);
+        let model = include_bytes!("../../models/mien-slim.tflite");
+        let model = Model::from_bytes("mien-slim", model).unwrap();
+        assert_eq!(model.run_raw(&inputs).unwrap(), expected);
+    }
+}
