@@ -14,6 +14,12 @@ use mien::image::Rect;
 /// Every this many frames of a recorded clip is enough.
 const STRIDE: u64 = 4;
 
+/// Intersection over union from which a face counts as found, as in PASCAL VOC. The detector's
+/// boxes vary in size from frame to frame, most while a mouth opens or closes.
+const FOUND_OVERLAP: f32 = 0.5;
+/// What half of the frames must exceed, or crops would not be framed as in training.
+const TYPICAL_OVERLAP: f32 = 0.75;
+
 /// Number of faces found in each of some frames of a clip.
 fn counts(clip: &Path) -> Vec<usize> {
     let mut detector = Detector::new(DetectorOptions::default()).unwrap();
@@ -90,6 +96,7 @@ fn the_bundled_clips_faces_are_found_where_its_script_says() {
     let script: Script = toml::from_str(&script).unwrap();
     let mut replay = Replay::open(&models.join("demo.mjpeg"), script.frames_per_second).unwrap();
     let mut detector = Detector::new(DetectorOptions::default()).unwrap();
+    let mut overlaps = Vec::new();
     let mut frames = 0;
     let mut without_faces = 0;
     while let Some(frame) = replay.next_frame().unwrap() {
@@ -98,12 +105,15 @@ fn the_bundled_clips_faces_are_found_where_its_script_says() {
             let expected = shown.frame_at(frame.time.as_secs_f32());
             let overlap = |rect| TRAINING_FRAMING.around(rect).iou(&expected);
             let best = found.iter().map(|f| overlap(f.rect)).fold(0.0, f32::max);
-            // The detector's boxes vary by a tenth of their side from frame to frame.
-            assert!(best > 0.6, "{:?}: best overlap {best} of {found:?}", frame.time);
+            assert!(best > FOUND_OVERLAP, "{:?}: best overlap {best} of {found:?}", frame.time);
+            overlaps.push(best);
         }
         frames += 1;
         without_faces += usize::from(found.is_empty());
     }
+    overlaps.sort_by(f32::total_cmp);
+    let median = overlaps[overlaps.len() / 2];
+    assert!(median > TYPICAL_OVERLAP, "median overlap {median}");
     assert_eq!(frames, script.frames);
     assert!((10..=20).contains(&without_faces), "{without_faces} frames without a face");
 }
