@@ -355,3 +355,31 @@ fn faces_in_recordings_are_found_and_logged() {
     let face = &appeared.expect("a face")["payload"];
     assert!(face["shares"]["expression"]["happy"].is_number() && face["box"][2].is_number());
 }
+
+/// The first picture of the bundled clip, which shows two faces.
+fn demo_picture() -> Vec<u8> {
+    let clip = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo.mjpeg");
+    let clip = fs::read(clip).unwrap();
+    let next = clip[2..].windows(3).position(|bytes| bytes == [0xFF, 0xD8, 0xFF]).unwrap();
+    clip[..next + 2].to_vec()
+}
+
+#[test]
+fn one_picture_is_enough_to_log_its_faces() {
+    let place = Place::new();
+    fs::write(place.path("one.jpg"), demo_picture()).unwrap();
+    assert_ok(&place.mien(&["run", "--source", "one.jpg"]));
+    let journal = place.journal("mien-log");
+    let appeared = journal.iter().filter(|record| record["payload"]["state"] == "appeared");
+    assert_eq!(appeared.count(), 2);
+}
+
+#[test]
+fn a_source_without_a_readable_picture_fails() {
+    let place = Place::new();
+    let picture = demo_picture();
+    fs::write(place.path("cut.jpg"), &picture[..picture.len() / 2]).unwrap();
+    let output = place.mien(&["run", "--source", "cut.jpg"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("none of the pictures in cut.jpg"));
+}

@@ -123,4 +123,11 @@ fn another_recipe_does_not_go_on_with_a_run() {
     first.save(folder.path()).unwrap();
     let error = run(2).resume(folder.path()).unwrap_err();
     assert!(matches!(error, TrainError::OtherRecipe { .. }), "{error}");
+    assert!(error.to_string().contains("(seed 1)"), "{error}");
+
+    let (expressions, genders) = samples();
+    let other_labels = genders.into_iter().rev().collect();
+    let mut other = Run::new(recipe(1), expressions, other_labels).unwrap();
+    let error = other.resume(folder.path()).unwrap_err();
+    assert!(matches!(error, TrainError::OtherRecipe { .. }), "{error}");
 }

@@ -194,7 +194,11 @@ impl Kiosk<'_> {
                         self.silence(mailbox.elapsed());
                     }
                 }
-                Arrival::End(None) => return Ok("end of source"),
+                Arrival::End(None) => {
+                    // Who was found in the last frame only is told too: it may be the only one.
+                    self.report(Tracker::hold);
+                    return Ok("end of source");
+                }
                 Arrival::End(Some(error)) => return Err(error.into()),
             }
         }

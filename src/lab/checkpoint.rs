@@ -66,6 +66,9 @@ impl Checkpoint {
                 if tensor.shape != shape {
                     return Err(foreign(format!("{name} is {:?}, not {shape:?}", tensor.shape)));
                 }
+                if !tensor.data.iter().all(|value| value.is_finite()) {
+                    return Err(foreign(format!("{name} holds values that are no numbers")));
+                }
                 checked.insert(name, tensor);
             }
         }

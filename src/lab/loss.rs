@@ -64,7 +64,8 @@ fn head<const N: usize>(
     for (d, (share, target)) in dlogits.iter_mut().zip(shares.iter().zip(target)) {
         *d = weight * (share - target);
     }
-    let log_share = |share: f32| share.max(f32::MIN_POSITIVE).ln();
+    // `clamp`, unlike `max`, lets NaN through, by which a diverged run is known.
+    let log_share = |share: f32| share.clamp(f32::MIN_POSITIVE, 1.0).ln();
     -target.iter().zip(shares).map(|(target, share)| target * log_share(share)).sum::<f32>()
 }
 

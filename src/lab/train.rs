@@ -47,6 +47,17 @@ pub struct Recipe {
     pub seed: u64,
 }
 
+impl Recipe {
+    /// The settings in which this recipe is not as `other`, with its values.
+    fn difference(&self, other: &Self) -> String {
+        let fields = |recipe: &Self| serde_json::to_value(recipe).expect("plain data");
+        let (own, other) = (fields(self), fields(other));
+        let own = own.as_object().into_iter().flatten();
+        let differing = own.filter(|(name, value)| other[name.as_str()] != **value);
+        differing.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// A standardized face [48, 48] and its label.
 #[derive(Clone, Debug)]
 pub struct Sample {
@@ -105,6 +116,7 @@ const RESUME_FILE: &str = "resume.safetensors";
 /// Metadata keys of both.
 const RECIPE: &str = "recipe";
 const EPOCHS_DONE: &str = "epochs_done";
+const LABELS: &str = "labels_crc32";
 
 impl Run {
     /// A run at its beginning.
@@ -117,7 +129,7 @@ impl Run {
             ("expression", expressions.len(), recipe.batch),
             ("gender", genders.len(), recipe.gender_batch),
         ] {
-            if found < needed || (kind == "expression" && found == 0) {
+            if found < needed || (kind == "expression" && needed == 0) {
                 return Err(TrainError::TooFewFaces { kind, found, needed });
             }
         }
@@ -199,8 +211,12 @@ impl Run {
     /// The averaged weights as they would be shipped.
     pub fn checkpoint(&self) -> Checkpoint {
         let recipe = serde_json::to_string(&self.recipe).expect("a recipe is plain data");
-        let notes =
-            [(RECIPE.into(), recipe), (EPOCHS_DONE.into(), self.epochs_done.to_string())].into();
+        let notes = [
+            (RECIPE.into(), recipe),
+            (EPOCHS_DONE.into(), self.epochs_done.to_string()),
+            (LABELS.into(), self.labels_checksum()),
+        ]
+        .into();
         Checkpoint {
             preset: self.recipe.preset.clone(),
             params: self.average.to_params(self.executor.graph()),
@@ -248,6 +264,19 @@ impl Run {
         order[first..first + n].iter().map(|i| &self.genders[*i]).collect()
     }
 
+    /// Tells this run's faces and labels from another data set's: CRC-32 of the labels in order.
+    fn labels_checksum(&self) -> String {
+        let mut crc = crc32fast::Hasher::new();
+        for sample in self.expressions.iter().chain(&self.genders) {
+            let shares = match &sample.target {
+                Target::Expression(shares) => &shares[..],
+                Target::Gender(shares) => &shares[..],
+            };
+            shares.iter().for_each(|share| crc.update(&share.to_le_bytes()));
+        }
+        format!("{:08x}", crc.finalize())
+    }
+
     fn read_state(&mut self, path: PathBuf) -> Result<(), TrainError> {
         let foreign = |why: &str| CheckpointError::Foreign { path: path.clone(), why: why.into() };
         let (tensors, metadata) = checkpoint::read_tensors(&path)?;
@@ -255,8 +284,11 @@ impl Run {
         let recipe: Recipe =
             serde_json::from_str(recipe).map_err(|e| foreign(&format!("its recipe: {e}")))?;
         if recipe != self.recipe {
-            let difference = format!("it has {recipe:?}");
+            let difference = recipe.difference(&self.recipe);
             return Err(TrainError::OtherRecipe { path, difference });
+        }
+        if metadata.get(LABELS) != Some(&self.labels_checksum()) {
+            return Err(TrainError::OtherRecipe { path, difference: "other labels".into() });
         }
         let done = metadata.get(EPOCHS_DONE).and_then(|done| done.parse().ok());
         self.epochs_done = done.ok_or_else(|| foreign("it does not say how far it came"))?;

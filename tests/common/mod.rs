@@ -1,5 +1,6 @@
 //! What several tests share.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The data that is not part of the repository: `MIEN_SHARED`, else `../shared` beside the
@@ -12,6 +13,7 @@ pub fn shared_data() -> Option<PathBuf> {
     }
     let missing = format!("no data in {}; set MIEN_SHARED to it", shared.display());
     assert!(std::env::var_os("CI").is_none(), "{missing}");
-    println!("skipped: {missing}");
+    // Not by `println!`, which the test runner keeps to itself.
+    let _ = writeln!(std::io::stderr(), "skipped: {missing}");
     None
 }

@@ -3,11 +3,16 @@
 mod clip;
 mod evaluate;
 mod framing;
+#[path = "../common/message.rs"]
+mod message;
 mod quantize;
 mod speed;
 mod train;
 
+use std::process::ExitCode;
+
 use anyhow::Context;
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use mien::lab::network::Preset;
@@ -30,17 +35,35 @@ enum Command {
     Speed(speed::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,mien=info"))
         .init();
-    match Cli::parse().command {
+    let done = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Clip(args) => clip::run(&args),
         Command::Framing(args) => framing::run(&args),
         Command::Speed(args) => speed::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", message::message(&error));
+            ExitCode::FAILURE
+        }
     }
+}
+
+/// A count that must not be 0.
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+/// A finite number from 0 on.
+fn not_negative(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|n: &f32| n.is_finite() && *n >= 0.0);
+    number.ok_or_else(|| format!("{text:?} is not a number from 0 on"))
 }
 
 fn named_preset(name: &str) -> anyhow::Result<Preset> {

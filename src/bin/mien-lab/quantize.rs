@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use indicatif::ProgressBar;
-use mien::engine::LOGITS;
+use mien::engine::{LOGITS, Model};
 use mien::expression::{Expression, Gender};
 use mien::face::crop::standardize;
 use mien::image::Grey;
@@ -26,10 +26,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
     /// Training faces to calibrate on, spread evenly over the set.
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = 2048, value_parser = crate::at_least_one())]
     faces: usize,
     /// PublicTest faces on which to compare int8 with float.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 1000, value_parser = crate::at_least_one())]
     compare: usize,
     /// File to write.
     #[arg(long, value_name = "FILE")]
@@ -52,12 +52,18 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         )
     };
     let bytes = tflite::write(&network);
+    // Whatever stood at --out stays unless the new file loads.
+    Model::from_bytes(&args.out.to_string_lossy(), &bytes)?;
     let part = args.out.with_extension("part");
     std::fs::write(&part, &bytes)
         .and_then(|()| std::fs::rename(&part, &args.out))
         .with_context(|| format!("can't write {}", args.out.display()))?;
     println!("{}: {} bytes", args.out.display(), bytes.len());
-    compare(args, &spread_evenly(&rows, Usage::PublicTest, args.compare))
+    match spread_evenly(&rows, Usage::PublicTest, args.compare) {
+        faces if faces.is_empty() => println!("no PublicTest rows to compare on"),
+        faces => compare(args, &faces)?,
+    }
+    Ok(())
 }
 
 /// Up to `count` faces of a usage, spread evenly over the set.

@@ -12,7 +12,7 @@ pub struct Args {
     #[arg(long, default_value = "slim")]
     preset: String,
     /// Faces in a batch.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = crate::at_least_one())]
     batch: usize,
     /// Training steps.
     #[arg(long, default_value_t = 10)]

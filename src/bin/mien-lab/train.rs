@@ -29,16 +29,16 @@ pub struct Args {
     #[arg(long, default_value = "slim")]
     preset: String,
     /// Passes over the training faces.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: u64,
     /// Expression faces in a batch; a third as many gender faces join them.
-    #[arg(long, default_value_t = 48)]
+    #[arg(long, default_value_t = 48, value_parser = crate::at_least_one())]
     batch: usize,
     /// Peak learning rate.
-    #[arg(long, default_value_t = 4e-3)]
+    #[arg(long, default_value_t = 4e-3, value_parser = crate::not_negative)]
     learning_rate: f32,
     /// Weight decay by one step, in learning rates.
-    #[arg(long, default_value_t = 0.02)]
+    #[arg(long, default_value_t = 0.02, value_parser = crate::not_negative)]
     weight_decay: f32,
     /// Seed of every random draw.
     #[arg(long, default_value_t = 1)]

@@ -9,6 +9,8 @@ mod live;
 #[cfg(not(feature = "v4l"))]
 #[path = "live_absent.rs"]
 mod live;
+#[path = "../common/message.rs"]
+mod message;
 mod parts;
 mod predict;
 mod watch;
@@ -19,6 +21,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 use mien::config::{self, ConfigError};
+
+use message::message;
 
 use args::{Cli, Command, JournalCommand};
 
@@ -66,18 +70,6 @@ fn start_log(verbose: u8) {
     let mut builder = env_logger::Builder::new();
     builder.filter_level(LevelFilter::Warn).filter_module("mien", level);
     builder.parse_default_env().init();
-}
-
-/// The error and its causes, without those whose text the error already quotes.
-fn message(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |text, cause| {
-        let cause = cause.to_string();
-        match text.as_str() {
-            "" => cause,
-            text if text.contains(&cause) => text.to_owned(),
-            text => format!("{text}: {cause}"),
-        }
-    })
 }
 
 /// Whether the reader of our output, such as `head`, has seen enough.

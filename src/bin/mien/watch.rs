@@ -76,6 +76,9 @@ fn watch(
     log::info!("watching {source_name}");
     let summary = kiosk::run(source, reader, tracker, &mut leds, &mut journal, &options, &stop)?;
     io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
+    if summary.frames == 0 && summary.broken > 0 {
+        anyhow::bail!("none of the pictures in {source_name} could be read");
+    }
     Ok(())
 }
 

@@ -97,9 +97,6 @@ mod tests {
             let pictures = random_pictures(16, 4);
             let network = quantize(&checkpoint, &pictures, BTreeMap::new());
             let bytes = tflite::write(&network);
-            if let Ok(dir) = std::env::var("DEV_MODEL_DIR") {
-                std::fs::write(format!("{dir}/dev-{name}.tflite"), &bytes).unwrap();
-            }
             let model = Model::from_bytes(name, &bytes).unwrap();
             let codes: Vec<i8> = pictures.iter().map(|&p| model.input().quantize(p)).collect();
             let got: Vec<f32> = model
