@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+/// Where the bare demo keeps its journal; also the configuration's default.
+const DEMO_LOG: &str = "mien-log";
+
 const EXAMPLES: &str = "\
 Examples:
   mien                                      watch the bundled clip
@@ -117,7 +120,7 @@ pub enum JournalCommand {
     /// Print the records as JSON, one a line, oldest first
     Cat {
         /// Journal directory
-        #[arg(long, value_name = "DIR", default_value = crate::watch::DEMO_LOG)]
+        #[arg(long, value_name = "DIR", default_value = DEMO_LOG)]
         dir: PathBuf,
     },
 }

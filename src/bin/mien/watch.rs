@@ -17,9 +17,6 @@ use mien::report::leds::Leds;
 use crate::args::RunArgs;
 use crate::{bundled, live, parts};
 
-/// Where the bare demo keeps its journal; also the configuration's default.
-pub const DEMO_LOG: &str = "mien-log";
-
 /// Watches the bundled clip.
 pub fn demo(model: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::default();
