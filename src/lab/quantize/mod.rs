@@ -89,6 +89,10 @@ mod tests {
         }
     }
 
+    /// Share of the logits' size that the roundings of 26 layers may add up to. Random weights on
+    /// noise are a hard case: 6 % for `slim`.
+    const ROUNDING_SHARE: f32 = 0.1;
+
     /// The int8 file must say about what the float network says, operator by operator.
     #[test]
     fn the_int8_network_is_close_to_the_float_one() {
@@ -113,8 +117,7 @@ mod tests {
             };
             let error = rms(&mut got.iter().zip(want).map(|(g, w)| g - w));
             let size = rms(&mut want.iter().copied());
-            println!("{name}: rms error {error}, rms logit {size}");
-            assert!(error < 0.1 * size, "{name}: error {error} on logits of {size}");
+            assert!(error < ROUNDING_SHARE * size, "{name}: error {error} on logits of {size}");
         }
     }
 
