@@ -18,17 +18,17 @@ use super::network::{Graph, NORM_EPSILON, Node, Op};
 /// Pictures in one unit of work.
 const RUN: usize = 8;
 /// Weight of a batch's statistics in the running mean and variance.
-const NORM_MOMENTUM: f32 = 0.1;
+pub(super) const NORM_MOMENTUM: f32 = 0.1;
 
 /// A graph's tensors: by node, then in the order of [`Graph::tensors_of`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights(pub Vec<Vec<Vec<f32>>>);
 
 /// Positions of a batch norm's tensors.
-const GAMMA: usize = 0;
-const BETA: usize = 1;
-const MEAN: usize = 2;
-const VARIANCE: usize = 3;
+pub(super) const GAMMA: usize = 0;
+pub(super) const BETA: usize = 1;
+pub(super) const MEAN: usize = 2;
+pub(super) const VARIANCE: usize = 3;
 
 impl Weights {
     /// Takes a graph's tensors out of `params`; `None` if one is missing.

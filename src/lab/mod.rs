@@ -5,7 +5,8 @@
 //! 1. [`dataset`] reads labelled faces, [`samples`] makes them fit to learn from.
 //! 2. [`network`] defines the family; [`checkpoint`] keeps its weights.
 //! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →
-//!    [`optimizer`]. [`reference`] says plainly what the executor computes.
+//!    [`optimizer`]. [`reference`] says plainly what the executor computes, [`device`] runs its
+//!    training passes on a GPU instead.
 //! 4. [`quantize`] turns float weights into integers, [`tflite`] writes them to a file.
 //! 5. [`evaluate`] scores both, each a [`candidate`].
 //!
@@ -17,6 +18,7 @@ pub mod candidate;
 pub mod checkpoint;
 pub mod dataset;
 pub mod demo_clip;
+pub mod device;
 pub mod evaluate;
 pub mod executor;
 pub mod framing;

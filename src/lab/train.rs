@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::augment;
 use super::checkpoint::{self, Checkpoint, CheckpointError, Params, initialize};
-use super::executor::{Executor, Weights};
+use super::device::{Device, DeviceError, Passes};
+use super::executor::Weights;
 use super::loss::{Losses, Target, cross_entropy};
 use super::network::{Graph, INPUT_SIDE, LOGITS, Preset};
 use super::optimizer::{AdamW, average_weights};
@@ -73,6 +74,9 @@ pub enum TrainError {
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The device can't train, or broke off.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The folder belongs to a run of another recipe.
     #[error(
         "{} belongs to a run with another recipe ({}); give another --out, or delete the folder",
@@ -99,7 +103,7 @@ pub struct Epoch {
 /// A run between two epochs.
 pub struct Run {
     recipe: Recipe,
-    executor: Executor,
+    executor: Box<dyn Passes>,
     weights: Weights,
     average: Weights,
     gradients: Weights,
@@ -119,8 +123,18 @@ const EPOCHS_DONE: &str = "epochs_done";
 const LABELS: &str = "labels_crc32";
 
 impl Run {
-    /// A run at its beginning.
+    /// A run at its beginning, on the CPU.
     pub fn new(
+        recipe: Recipe,
+        expressions: Vec<Sample>,
+        genders: Vec<Sample>,
+    ) -> Result<Self, TrainError> {
+        Self::on(Device::Cpu, recipe, expressions, genders)
+    }
+
+    /// A run at its beginning, on `device`. What it saves, any device can go on with.
+    pub fn on(
+        device: Device,
         recipe: Recipe,
         expressions: Vec<Sample>,
         genders: Vec<Sample>,
@@ -146,7 +160,7 @@ impl Run {
             gradients: weights.zeros_like(),
             weights,
             optimizer,
-            executor: Executor::new(graph),
+            executor: device.passes(graph)?,
             recipe,
             expressions,
             genders,
@@ -196,7 +210,7 @@ impl Run {
         let mut mean = Losses::default();
         for (i, batch) in order.chunks_exact(self.recipe.batch).enumerate() {
             let step = epoch * self.batches() + i as u64;
-            let losses = self.step(step, batch);
+            let losses = self.step(step, batch)?;
             if !(losses.expression + losses.gender).is_finite() {
                 return Err(TrainError::Diverged { epoch: epoch + 1, loss: losses.expression });
             }
@@ -225,7 +239,7 @@ impl Run {
     }
 
     /// One batch: the expression faces `batch`, and the gender faces whose turn it is.
-    fn step(&mut self, step: u64, batch: &[usize]) -> Losses {
+    fn step(&mut self, step: u64, batch: &[usize]) -> Result<Losses, TrainError> {
         let genders = self.gender_batch(step);
         let faces: Vec<&Sample> =
             batch.iter().map(|i| &self.expressions[*i]).chain(genders).collect();
@@ -239,13 +253,13 @@ impl Run {
         );
         let targets: Vec<Target> = faces.iter().map(|sample| sample.target).collect();
         let mut rng = draw(seed, Draw::Dropout, step);
-        let logits = self.executor.train_forward(&mut self.weights, &pictures, &mut rng);
+        let logits = self.executor.train_forward(&mut self.weights, &pictures, &mut rng)?;
         let mut dlogits = vec![0.0; targets.len() * LOGITS];
         let losses = cross_entropy(logits, &targets, self.recipe.gender_weight, &mut dlogits);
-        self.executor.backward(&self.weights, &dlogits, &mut self.gradients);
+        self.executor.backward(&self.weights, &dlogits, &mut self.gradients)?;
         self.optimizer.step(step, &mut self.weights, &self.gradients);
         average_weights(step, &mut self.average, &self.weights);
-        losses
+        Ok(losses)
     }
 
     /// The gender faces of a step: the pack is dealt out in its own order, shuffled anew each

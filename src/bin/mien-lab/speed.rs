@@ -1,5 +1,6 @@
 //! `mien-lab speed`.
 
+use mien::lab::device::Device;
 use mien::lab::loss::Target;
 use mien::lab::network::INPUT_SIDE;
 use mien::lab::train::{Recipe, Run, Sample};
@@ -17,6 +18,9 @@ pub struct Args {
     /// Training steps.
     #[arg(long, default_value_t = 10)]
     steps: u32,
+    /// What computes the network's passes.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: Device,
 }
 
 /// Times whole training steps: augmentation, forward, backward, optimizer.
@@ -34,7 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         weight_decay: 0.0,
         seed: 1,
     };
-    let mut run = Run::new(recipe, vec![sample; args.batch], Vec::new())?;
+    let mut run = Run::on(args.device, recipe, vec![sample; args.batch], Vec::new())?;
     run.epoch(|_| ())?; // the first step allocates
     let started = std::time::Instant::now();
     for _ in 0..args.steps {

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use mien::image::Grey;
 use mien::lab::candidate::Candidate;
 use mien::lab::dataset::{self, FerRow, PackFace, Usage};
+use mien::lab::device::Device;
 use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender, split};
 use mien::lab::train::{Epoch, MODEL_FILE, Recipe, Run, Sample};
@@ -43,6 +44,9 @@ pub struct Args {
     /// Seed of every random draw.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// What computes the network's passes.
+    #[arg(long, value_enum, default_value = "cpu")]
+    device: Device,
     /// Folder of the run: model.safetensors (the result), resume.safetensors, curve.csv.
     #[arg(long)]
     out: PathBuf,
@@ -70,7 +74,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
     println!("{} expression faces, {} gender faces", expressions.len(), genders.len());
-    let mut run = Run::new(recipe, expressions, genders)?;
+    let mut run = Run::on(args.device, recipe, expressions, genders)?;
     run.resume(&args.out)?;
     if run.epochs_done() > 0 {
         println!("going on after epoch {}", run.epochs_done());

@@ -1,0 +1,9 @@
+//! Stands in for CUDA in a build without feature `cuda`.
+
+use super::{DeviceError, Passes};
+use crate::lab::network::Graph;
+
+/// Says how to get a build that can use a GPU.
+pub fn passes(_: Graph) -> Result<Box<dyn Passes>, DeviceError> {
+    Err(DeviceError::NotBuilt)
+}
