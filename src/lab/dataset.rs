@@ -29,8 +29,7 @@ pub enum DatasetError {
 }
 
 /// FER2013's split that a row belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-#[value(rename_all = "PascalCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usage {
     /// Rows to learn from.
     Training,
@@ -113,10 +112,15 @@ pub struct PackFace {
     pub face: Grey,
     /// The pack's label.
     pub is_male: bool,
+    /// The pack's age group, where it tells.
+    pub age: Option<String>,
+    /// The pack's race group, where it tells.
+    pub race: Option<String>,
 }
 
 /// Reads a face pack: `NAME.u8.xz` (48×48 grey bytes, one face after the other) and beside it
-/// `NAME.csv.xz`, whose column `is_male` holds 0 or 1 in the same order.
+/// `NAME.csv.xz`, whose column `is_male` holds 0 or 1 in the same order. It may have columns `age`
+/// and `race`.
 pub fn read_face_pack(u8_path: &Path) -> Result<Vec<PackFace>, DatasetError> {
     let name = u8_path.to_string_lossy();
     let csv_path = name.strip_suffix(".u8.xz").map(|stem| PathBuf::from(format!("{stem}.csv.xz")));
@@ -127,12 +131,16 @@ pub fn read_face_pack(u8_path: &Path) -> Result<Vec<PackFace>, DatasetError> {
     let mut labels = Vec::new();
     let mut reader = csv::Reader::from_reader(open(&csv_path)?);
     let [column] = columns(&csv_path, &mut reader, ["is_male"])?;
+    let header = reader.headers().map_err(|e| csv_error(&csv_path, e))?;
+    let [age, race] = ["age", "race"].map(|name| header.iter().position(|h| h.trim() == name));
     for_each_line(&csv_path, &mut reader, |record| {
-        labels.push(match &record[column] {
+        let is_male = match &record[column] {
             "0" => false,
             "1" => true,
             other => return Err(format!("is_male is {other:?}, not 0 or 1")),
-        });
+        };
+        let text = |column: Option<usize>| column.map(|column| record[column].trim().to_owned());
+        labels.push((is_male, text(age), text(race)));
         Ok(())
     })?;
     let mut bytes = Vec::new();
@@ -151,7 +159,11 @@ pub fn read_face_pack(u8_path: &Path) -> Result<Vec<PackFace>, DatasetError> {
         Array2::from_shape_vec((FACE_SIDE, FACE_SIDE), bytes.into()).expect("a face's bytes")
     };
     let faces = bytes.chunks_exact(FACE_PIXELS).zip(labels);
-    Ok(faces.map(|(bytes, is_male)| PackFace { face: face(bytes), is_male }).collect())
+    let faces = faces.map(|(bytes, label)| {
+        let (is_male, age, race) = label;
+        PackFace { face: face(bytes), is_male, age, race }
+    });
+    Ok(faces.collect())
 }
 
 fn open(path: &Path) -> Result<Box<dyn Read>, DatasetError> {

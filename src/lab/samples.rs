@@ -1,5 +1,4 @@
-//! Data sets as training samples: standardized faces with soft labels, and which of them are
-//! kept back to choose by.
+//! Data sets as training samples: standardized faces with soft labels.
 
 use super::dataset::{FerRow, PackFace};
 use super::loss::Target;
@@ -7,24 +6,11 @@ use super::train::Sample;
 use crate::face::crop::{reframe_fairface, standardize};
 use crate::image::Grey;
 
-/// Every how many-th face is kept back for validation.
-const VALIDATION_STEP: usize = 25;
-
 /// Share of the FER+ votes in a soft label, beside FER2013's own label.
 const VOTES_SHARE: f32 = 0.4;
 
 /// Chance given to the other gender's label: FairFace's labels are judgements, some of them wrong.
 const GENDER_SMOOTHING: f32 = 0.05;
-
-/// Splits faces into those to learn from and those kept back for validation.
-pub fn split<T>(faces: impl IntoIterator<Item = T>) -> (Vec<T>, Vec<T>) {
-    let (mut train, mut validation) = (Vec::new(), Vec::new());
-    for (i, face) in faces.into_iter().enumerate() {
-        let part = if i % VALIDATION_STEP == 0 { &mut validation } else { &mut train };
-        part.push(face);
-    }
-    (train, validation)
-}
 
 /// A FER2013 face whose label is softened by its FER+ votes, where it has any.
 pub fn expression_sample(row: &FerRow, votes: Option<&[f32; 7]>) -> Sample {

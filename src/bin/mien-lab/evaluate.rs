@@ -6,9 +6,10 @@ use anyhow::bail;
 use mien::expression::{Expression, Gender};
 use mien::image::Grey;
 use mien::lab::candidate::Candidate;
-use mien::lab::dataset::{self, Usage};
+use mien::lab::dataset;
 use mien::lab::evaluate::{Evaluation, expression_answers, gender_answers};
-use mien::lab::samples::{kept_back_gender, split};
+use mien::lab::samples::kept_back_gender;
+use mien::lab::split::{Part, Split, positions};
 use serde::Serialize;
 
 /// Score a model on labelled faces: a float checkpoint or an int8 file.
@@ -20,9 +21,9 @@ pub struct Args {
     /// Kaggle's fer2013.csv, plain or .xz.
     #[arg(long)]
     data: PathBuf,
-    /// Which of its rows.
+    /// Which of its rows; Validation are the Training rows kept back from training.
     #[arg(long, default_value = "PublicTest")]
-    usage: Usage,
+    usage: Part,
     /// A face pack NAME.u8.xz: score gender too, on the faces kept back from training.
     #[arg(long)]
     genders: Option<PathBuf>,
@@ -56,12 +57,12 @@ struct GenderReport {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut candidate = Candidate::read(&args.model)?;
     let rows = dataset::read_fer2013(&args.data)?;
-    let rows: Vec<_> = rows.into_iter().filter(|row| row.usage == args.usage).collect();
-    if rows.is_empty() {
+    let of_part = positions(&rows, args.usage);
+    if of_part.is_empty() {
         bail!("{} has no {:?} rows", args.data.display(), args.usage);
     }
     let (faces, labels): (Vec<_>, Vec<_>) =
-        rows.into_iter().map(|row| (row.face, row.label)).unzip();
+        of_part.into_iter().map(|i| (rows[i].face.clone(), rows[i].label)).unzip();
     let answers = expression_answers(&logits(&mut candidate, &faces)?);
     let gender =
         args.genders.as_ref().map(|pack| score_gender(&mut candidate, pack)).transpose()?;
@@ -88,8 +89,10 @@ fn logits(candidate: &mut Candidate, faces: &[Grey]) -> anyhow::Result<Vec<[f32;
 }
 
 fn score_gender(candidate: &mut Candidate, pack: &Path) -> anyhow::Result<GenderReport> {
-    let (_, kept_back) = split(dataset::read_face_pack(pack)?);
-    let (faces, labels): (Vec<Grey>, Vec<usize>) = kept_back.iter().map(kept_back_gender).unzip();
+    let pack = dataset::read_face_pack(pack)?;
+    let kept_back = Split::of_genders(&pack).validation;
+    let (faces, labels): (Vec<Grey>, Vec<usize>) =
+        kept_back.into_iter().map(|i| kept_back_gender(&pack[i])).unzip();
     let answers = gender_answers(&logits(candidate, &faces)?);
     let recall = |gender: Gender| {
         let of_gender = || labels.iter().zip(&answers).filter(|(l, _)| **l == gender as usize);

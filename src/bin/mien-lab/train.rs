@@ -8,9 +8,10 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use mien::image::Grey;
 use mien::lab::candidate::Candidate;
-use mien::lab::dataset::{self, FerRow, PackFace, Usage};
+use mien::lab::dataset::{self, FerRow, PackFace};
 use mien::lab::evaluate::{expression_answers, gender_answers};
-use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender, split};
+use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender};
+use mien::lab::split::Split;
 use mien::lab::train::{Epoch, MODEL_FILE, Recipe, Run, Sample};
 
 /// Train a network; go on with the run if its folder holds one.
@@ -53,9 +54,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (expressions, kept_back) = expression_samples(args)?;
     let (genders, gender_kept_back) = match &args.genders {
         None => (Vec::new(), Vec::new()),
-        Some(path) => split(dataset::read_face_pack(path)?),
+        Some(path) => gender_samples(path)?,
     };
-    let genders: Vec<Sample> = genders.iter().map(gender_sample).collect();
     let validation = Validation::new(&kept_back, &gender_kept_back);
     let recipe = Recipe {
         preset,
@@ -69,7 +69,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
-    println!("{} expression faces, {} gender faces", expressions.len(), genders.len());
     let mut run = Run::new(recipe, expressions, genders)?;
     run.resume(&args.out)?;
     if run.epochs_done() > 0 {
@@ -98,11 +97,20 @@ fn expression_samples(args: &Args) -> anyhow::Result<(Vec<Sample>, Vec<FerRow>)>
     if let Some(votes) = votes.as_ref().filter(|votes| votes.len() != rows.len()) {
         bail!("{} rows of votes do not match {} rows of faces", votes.len(), rows.len());
     }
-    let training = rows.into_iter().enumerate().filter(|(_, row)| row.usage == Usage::Training);
-    let (train, kept_back) = split(training);
+    let split = Split::of_expressions(&rows);
+    println!("{}: {split}", args.data.display());
     let votes_of = |i: usize| votes.as_ref().map(|votes| &votes[i]);
-    let samples = train.iter().map(|(i, row)| expression_sample(row, votes_of(*i))).collect();
-    Ok((samples, kept_back.into_iter().map(|(_, row)| row).collect()))
+    let samples = split.training.iter().map(|i| expression_sample(&rows[*i], votes_of(*i)));
+    Ok((samples.collect(), split.validation.iter().map(|i| rows[*i].clone()).collect()))
+}
+
+/// Training samples of a face pack, and the faces kept back for validation.
+fn gender_samples(path: &Path) -> anyhow::Result<(Vec<Sample>, Vec<PackFace>)> {
+    let faces = dataset::read_face_pack(path)?;
+    let split = Split::of_genders(&faces);
+    println!("{}: {split}", path.display());
+    let samples = split.training.iter().map(|i| gender_sample(&faces[*i]));
+    Ok((samples.collect(), split.validation.iter().map(|i| faces[*i].clone()).collect()))
 }
 
 /// Faces kept back from training, with their labels.
