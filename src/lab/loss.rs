@@ -35,11 +35,7 @@ impl Target {
     }
 }
 
-fn mixed<const N: usize>(
-    a: Option<[f32; N]>,
-    b: Option<[f32; N]>,
-    share: f32,
-) -> Option<[f32; N]> {
+fn mixed<const N: usize>(a: Option<[f32; N]>, b: Option<[f32; N]>, share: f32) -> Option<[f32; N]> {
     let (a, b) = (a?, b?);
     Some(std::array::from_fn(|i| (1.0 - share) * a[i] + share * b[i]))
 }
@@ -72,6 +68,19 @@ impl Default for LossSettings {
             focal_gamma: 0.0,
             gender_weight: 0.5,
         }
+    }
+}
+
+impl LossSettings {
+    /// What is wrong with the settings, if anything is.
+    pub fn fault(&self) -> Option<String> {
+        let shares = [self.label_smoothing, self.gender_smoothing];
+        if let Some(share) = shares.into_iter().find(|share| !(0.0..1.0).contains(share)) {
+            return Some(format!("smoothing {share} is not a share from 0 to below 1"));
+        }
+        let amounts = [self.class_balance, self.focal_gamma, self.gender_weight];
+        let bad = amounts.into_iter().find(|amount| !(amount.is_finite() && *amount >= 0.0));
+        bad.map(|amount| format!("{amount} is not a number from 0 on"))
     }
 }
 

@@ -9,9 +9,6 @@ use crate::image::Grey;
 /// Share of the FER+ votes in a soft label, beside FER2013's own label.
 const VOTES_SHARE: f32 = 0.4;
 
-/// Chance given to the other gender's label: FairFace's labels are judgements, some of them wrong.
-const GENDER_SMOOTHING: f32 = 0.05;
-
 /// A FER2013 face whose label is softened by its FER+ votes, where it has any.
 pub fn expression_sample(row: &FerRow, votes: Option<&[f32; 7]>) -> Sample {
     let mut target = [0.0; 7];
@@ -22,7 +19,7 @@ pub fn expression_sample(row: &FerRow, votes: Option<&[f32; 7]>) -> Sample {
             *target = (1.0 - VOTES_SHARE) * *target + VOTES_SHARE * vote / sum;
         }
     }
-    Sample { face: standardize(row.face.view()), target: Target::Expression(target) }
+    Sample { face: standardize(row.face.view()), target: Target::expression(target) }
 }
 
 /// A face of a gender pack to score by: cut to the training framing, and its label, an index into
@@ -33,8 +30,8 @@ pub fn kept_back_gender(face: &PackFace) -> (Grey, usize) {
 
 /// A face of a gender pack to learn from, cut to the training framing.
 pub fn gender_sample(face: &PackFace) -> Sample {
-    let mut target = [GENDER_SMOOTHING; 2];
-    target[usize::from(face.is_male)] = 1.0 - GENDER_SMOOTHING;
+    let mut target = [0.0; 2];
+    target[usize::from(face.is_male)] = 1.0;
     let face = reframe_fairface(&face.face);
-    Sample { face: standardize(face.view()), target: Target::Gender(target) }
+    Sample { face: standardize(face.view()), target: Target::gender(target) }
 }
