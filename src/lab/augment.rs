@@ -73,7 +73,9 @@ impl Augment {
     pub fn fault(&self) -> Option<String> {
         let Self { cutout_side_px: [least, most], mixup_alpha, mixup_share, .. } = *self;
         if least > most || most > FACE_SIDE {
-            return Some(format!("cutout_side_px [{least}, {most}] is not [least, most] of a face"));
+            return Some(format!(
+                "cutout_side_px [{least}, {most}] is not [least, most] of a face"
+            ));
         }
         if mixup_share > 0.0 && Beta::new(mixup_alpha, mixup_alpha).is_err() {
             return Some(format!("mixup_alpha {mixup_alpha} is not a number above 0"));

@@ -35,11 +35,7 @@ impl Target {
     }
 }
 
-fn mixed<const N: usize>(
-    a: Option<[f32; N]>,
-    b: Option<[f32; N]>,
-    share: f32,
-) -> Option<[f32; N]> {
+fn mixed<const N: usize>(a: Option<[f32; N]>, b: Option<[f32; N]>, share: f32) -> Option<[f32; N]> {
     let (a, b) = (a?, b?);
     Some(std::array::from_fn(|i| (1.0 - share) * a[i] + share * b[i]))
 }

@@ -107,8 +107,11 @@ impl AdamW {
                 if *kind == Kind::Statistic {
                     continue;
                 }
-                let keep =
-                    if *kind == Kind::Decayed { 1.0 - rate * self.settings.weight_decay } else { 1.0 };
+                let keep = if *kind == Kind::Decayed {
+                    1.0 - rate * self.settings.weight_decay
+                } else {
+                    1.0
+                };
                 let (first, second) =
                     (&mut self.first.0[node][tensor], &mut self.second.0[node][tensor]);
                 let moments = first.iter_mut().zip(second);

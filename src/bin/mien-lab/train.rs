@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use mien::image::Grey;
 use mien::lab::candidate::Candidate;
-use mien::lab::dataset::{self, FerRow, PackFace};
+use mien::lab::dataset::{self, LabelledFace, PackFace, ferplus};
 use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender};
 use mien::lab::split::Split;
@@ -91,16 +91,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Training samples of the Training rows, and the rows kept back for validation.
-fn expression_samples(args: &Args) -> anyhow::Result<(Vec<Sample>, Vec<FerRow>)> {
-    let rows = dataset::read_fer2013(&args.data)?;
-    let votes = args.votes.as_deref().map(dataset::read_ferplus).transpose()?;
-    if let Some(votes) = votes.as_ref().filter(|votes| votes.len() != rows.len()) {
-        bail!("{} rows of votes do not match {} rows of faces", votes.len(), rows.len());
+fn expression_samples(args: &Args) -> anyhow::Result<(Vec<Sample>, Vec<LabelledFace>)> {
+    let mut rows = dataset::read_fer2013(&args.data)?;
+    if let Some(votes) = &args.votes {
+        ferplus::join(votes, &mut rows)?;
     }
     let split = Split::of_expressions(&rows);
     println!("{}: {split}", args.data.display());
-    let votes_of = |i: usize| votes.as_ref().map(|votes| &votes[i]);
-    let samples = split.training.iter().map(|i| expression_sample(&rows[*i], votes_of(*i)));
+    let samples = split.training.iter().map(|i| expression_sample(&rows[*i], 0.4));
     Ok((samples.collect(), split.validation.iter().map(|i| rows[*i].clone()).collect()))
 }
 
@@ -126,7 +124,7 @@ struct Scores {
 }
 
 impl Validation {
-    fn new(rows: &[FerRow], genders: &[PackFace]) -> Self {
+    fn new(rows: &[LabelledFace], genders: &[PackFace]) -> Self {
         Self {
             expression: rows.iter().map(|row| (row.face.clone(), row.label)).unzip(),
             gender: genders.iter().map(kept_back_gender).unzip(),
