@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::dataset::{FerRow, PackFace, Usage};
+use super::dataset::{LabelledFace, PackFace, Usage};
 use super::duplicates;
 use crate::image::Grey;
 
@@ -48,7 +48,7 @@ pub struct Split {
 
 impl Split {
     /// Deals out faces labelled with an expression, evenly over the labels.
-    pub fn of_expressions(rows: &[FerRow]) -> Self {
+    pub fn of_expressions(rows: &[LabelledFace]) -> Self {
         let faces: Vec<&Grey> = rows.iter().map(|row| &row.face).collect();
         Self::new(&faces, |i| rows[i].usage == Usage::Training, |i| rows[i].label)
     }
@@ -115,7 +115,7 @@ impl fmt::Display for Split {
 }
 
 /// Positions of the rows in `part`, in order.
-pub fn positions(rows: &[FerRow], part: Part) -> Vec<usize> {
+pub fn positions(rows: &[LabelledFace], part: Part) -> Vec<usize> {
     let of_usage = |usage| {
         let of_usage = rows.iter().enumerate().filter(|(_, row)| row.usage == usage);
         of_usage.map(|(i, _)| i).collect()
@@ -133,9 +133,9 @@ mod tests {
     use super::*;
 
     /// Faces of noise, each third one in a copy or mirrored copy: no two others are alike.
-    fn rows() -> Vec<FerRow> {
+    fn rows() -> Vec<LabelledFace> {
         let mut random = fastrand::Rng::with_seed(7);
-        let mut rows = Vec::<FerRow>::new();
+        let mut rows = Vec::<LabelledFace>::new();
         for i in 0..1500 {
             let mut face = Grey::from_shape_simple_fn((48, 48), || random.u8(..));
             if i % 3 == 0 && i > 30 {
@@ -145,12 +145,12 @@ mod tests {
                 }
             }
             let usage = if i % 10 == 0 { Usage::PublicTest } else { Usage::Training };
-            rows.push(FerRow { face, label: random.usize(..7).min(2), usage });
+            rows.push(LabelledFace { face, label: random.usize(..7).min(2), usage, votes: None });
         }
         rows
     }
 
-    fn groups(rows: &[FerRow]) -> Vec<usize> {
+    fn groups(rows: &[LabelledFace]) -> Vec<usize> {
         duplicates::groups(&rows.iter().map(|row| &row.face).collect::<Vec<_>>())
     }
 
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn the_split_is_the_faces_own() {
         let rows = rows();
-        let reversed: Vec<FerRow> = rows.iter().rev().cloned().collect();
+        let reversed: Vec<LabelledFace> = rows.iter().rev().cloned().collect();
         let last = rows.len() - 1;
         let mut of_reversed: Vec<usize> =
             positions(&reversed, Part::Validation).into_iter().map(|i| last - i).collect();

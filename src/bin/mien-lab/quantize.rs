@@ -11,7 +11,7 @@ use mien::face::crop::standardize;
 use mien::image::Grey;
 use mien::lab::candidate::{Candidate, PRESET_METADATA};
 use mien::lab::checkpoint::Checkpoint;
-use mien::lab::dataset::{self, FerRow, Usage};
+use mien::lab::dataset::{self, LabelledFace, Usage};
 use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::quantize::quantize;
 use mien::lab::tflite;
@@ -67,8 +67,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Up to `count` faces of a usage, spread evenly over the set.
-fn spread_evenly(rows: &[FerRow], usage: Usage, count: usize) -> Vec<Grey> {
-    let of_usage: Vec<&FerRow> = rows.iter().filter(|row| row.usage == usage).collect();
+fn spread_evenly(rows: &[LabelledFace], usage: Usage, count: usize) -> Vec<Grey> {
+    let of_usage: Vec<&LabelledFace> = rows.iter().filter(|row| row.usage == usage).collect();
     let step = (of_usage.len() / count.max(1)).max(1);
     of_usage.iter().step_by(step).take(count).map(|row| row.face.clone()).collect()
 }
