@@ -16,6 +16,7 @@
 pub mod augment;
 pub mod candidate;
 pub mod checkpoint;
+pub mod curve;
 pub mod dataset;
 pub mod demo_clip;
 pub mod duplicates;
