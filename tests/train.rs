@@ -6,13 +6,14 @@ use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::executor::{Executor, Weights};
 use mien::lab::loss::Target;
 use mien::lab::network::{Block, Down, Graph, Preset};
+use mien::lab::optimizer::OptimizerSettings;
 use mien::lab::train::{Recipe, Run, Sample, TrainError};
 use ndarray::Array2;
 
 const EPOCHS: u64 = 6;
 
 fn recipe(seed: u64) -> Recipe {
-    let preset = Preset {
+    let network = Preset {
         name: "tiny".into(),
         stem: [4, 8],
         stem_stride: 1,
@@ -22,14 +23,17 @@ fn recipe(seed: u64) -> Recipe {
         dropout: 0.1,
     };
     Recipe {
-        preset,
+        network,
         epochs: EPOCHS,
         batch: 12,
         gender_batch: 4,
-        gender_weight: 0.5,
-        learning_rate: 2e-2,
-        weight_decay: 0.01,
         seed,
+        optimizer: OptimizerSettings {
+            learning_rate: 2e-2,
+            average_steps: 100.0,
+            ..Default::default()
+        },
+        ..Recipe::default()
     }
 }
 
@@ -47,12 +51,12 @@ fn samples() -> (Vec<Sample>, Vec<Sample>) {
         let mut target = [0.0; 7];
         target[i % 3] = 1.0;
         let face = stripes([2, 5, 12][i % 3], i.is_multiple_of(2), i);
-        Sample { face, target: Target::Expression(target) }
+        Sample { face, target: Target::expression(target) }
     };
     let gender = |i: usize| {
         let face = stripes([2, 5, 12][i % 3], i.is_multiple_of(2), i);
         let target = if i.is_multiple_of(2) { [1.0, 0.0] } else { [0.0, 1.0] };
-        Sample { face, target: Target::Gender(target) }
+        Sample { face, target: Target::gender(target) }
     };
     ((0..120).map(expression).collect(), (0..40).map(gender).collect())
 }
