@@ -203,14 +203,12 @@ impl Curve {
     }
 
     fn add(&mut self, epoch: &Epoch, scores: &Scores, seconds: f64) -> std::io::Result<()> {
-        let Epoch { number, losses, data_share } = epoch;
+        let Epoch { number, losses, .. } = epoch;
         let Scores { expression, gender } = scores;
         println!(
             "epoch {number}: loss {:.3}, gender loss {:.3}; validation accuracy {expression:.4}, \
-             gender {gender:.4}; {seconds:.0} s, {:.1} % of them waiting for pictures",
-            losses.expression,
-            losses.gender,
-            100.0 * data_share,
+             gender {gender:.4}; {seconds:.0} s",
+            losses.expression, losses.gender,
         );
         let (loss, gender_loss) = (losses.expression, losses.gender);
         writeln!(self.0, "{number},{loss},{gender_loss},{expression},{gender},{seconds:.1}")
