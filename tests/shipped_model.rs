@@ -9,7 +9,7 @@ use std::path::Path;
 use mien::image::Grey;
 use mien::lab::candidate::Candidate;
 use mien::lab::dataset::{Usage, read_fer2013};
-use mien::lab::evaluate::{Evaluation, expression_answers};
+use mien::lab::evaluate::{Classes, Evaluation, expression_answers};
 
 /// Least share of PublicTest's faces that the shipped int8 file must name as labelled.
 const LEAST_ACCURACY: f64 = 0.62;
@@ -33,7 +33,7 @@ fn int8_and_float_agree_and_score() {
     };
     let (float, int8) = (answers("mien-slim.safetensors"), answers("mien-slim.tflite"));
 
-    let accuracy = Evaluation::new(&labels, &int8).accuracy;
+    let accuracy = Evaluation::new(Classes::default().names(), &labels, &int8).accuracy;
     assert!(accuracy >= LEAST_ACCURACY, "int8 accuracy {accuracy:.4}");
     let alike = float.iter().zip(&int8).filter(|(f, i)| f == i).count();
     let agreement = alike as f64 / faces.len() as f64;

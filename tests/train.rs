@@ -15,6 +15,7 @@ fn recipe(seed: u64) -> Recipe {
     let preset = Preset {
         name: "tiny".into(),
         stem: [4, 8],
+        stem_stride: 1,
         stem_norm_after_relu: false,
         stem_pool: true,
         blocks: vec![Block { width: 16, depth: 1, down: Down::Stride }],

@@ -60,31 +60,35 @@ enum Network {
 impl Candidate {
     /// Reads a model, its kind told by the file's extension.
     pub fn read(path: &Path) -> Result<Self, CandidateError> {
-        let (network, calibration, graph) =
-            match path.extension().and_then(|extension| extension.to_str()) {
-                Some("safetensors") => {
-                    let checkpoint = Checkpoint::read(path)?;
-                    let note = |name: &str| checkpoint.notes.get(name).map(String::as_str);
-                    let calibration = Calibration::from_metadata(note).map_err(|source| {
-                        CandidateError::Calibration { path: path.into(), source }
-                    })?;
-                    let graph = Graph::build(&checkpoint.preset);
-                    let weights = Weights::from_params(&graph, &checkpoint.params)
-                        .expect("a checkpoint's tensors were checked as it was read");
-                    let network = Network::Float(Box::new(Executor::new(graph.clone())), weights);
-                    (network, calibration, Some(graph))
-                }
-                Some("tflite") => {
-                    let model = Model::read(path)?;
-                    let preset = model.metadata(PRESET_METADATA);
-                    let preset: Option<Preset> = preset.and_then(|p| serde_json::from_str(p).ok());
-                    let calibration = model.calibration();
-                    (Network::Int8(model), calibration, preset.map(|preset| Graph::build(&preset)))
-                }
-                _ => return Err(CandidateError::Kind { path: path.into() }),
-            };
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        Ok(Self { network, calibration, graph, bytes })
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => Self::from_checkpoint(path, &Checkpoint::read(path)?, bytes),
+            Some("tflite") => Ok(Self::from_model(Model::read(path)?, bytes)),
+            _ => Err(CandidateError::Kind { path: path.into() }),
+        }
+    }
+
+    fn from_checkpoint(
+        path: &Path,
+        checkpoint: &Checkpoint,
+        bytes: u64,
+    ) -> Result<Self, CandidateError> {
+        let note = |name: &str| checkpoint.notes.get(name).map(String::as_str);
+        let calibration = Calibration::from_metadata(note)
+            .map_err(|source| CandidateError::Calibration { path: path.into(), source })?;
+        let graph = Graph::build(&checkpoint.preset);
+        let weights = Weights::from_params(&graph, &checkpoint.params)
+            .expect("a checkpoint's tensors were checked as it was read");
+        let network = Network::Float(Box::new(Executor::new(graph.clone())), weights);
+        Ok(Self { network, calibration, graph: Some(graph), bytes })
+    }
+
+    /// A loaded int8 model whose file has so many bytes.
+    pub fn from_model(model: Model, bytes: u64) -> Self {
+        let preset = model.metadata(PRESET_METADATA);
+        let preset: Option<Preset> = preset.and_then(|p| serde_json::from_str(p).ok());
+        let graph = preset.map(|preset| Graph::build(&preset));
+        Self { calibration: model.calibration(), network: Network::Int8(model), graph, bytes }
     }
 
     /// Logits of 48×48 faces; `on_batch` is told how many more are done.

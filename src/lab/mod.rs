@@ -2,7 +2,8 @@
 //!
 //! In the order of use:
 //!
-//! 1. [`dataset`] reads labelled faces, [`samples`] makes them fit to learn from.
+//! 1. [`dataset`] reads labelled faces, [`split`] deals them out so that no [`duplicates`] are on
+//!    two sides, [`samples`] makes them fit to learn from.
 //! 2. [`network`] defines the family; [`checkpoint`] keeps its weights.
 //! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →
 //!    [`optimizer`]. [`reference`] says plainly what the executor computes.
@@ -19,6 +20,7 @@ pub mod candidate;
 pub mod checkpoint;
 pub mod dataset;
 pub mod demo_clip;
+pub mod duplicates;
 pub mod evaluate;
 pub mod executor;
 pub mod framing;
@@ -30,5 +32,6 @@ pub mod optimizer;
 pub mod quantize;
 pub mod reference;
 pub mod samples;
+pub mod split;
 pub mod tflite;
 pub mod train;

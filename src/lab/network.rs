@@ -27,6 +27,9 @@ pub struct Preset {
     pub name: String,
     /// Filters of the 3×3 convolutions A and B.
     pub stem: [usize; 2],
+    /// Stride of A.
+    #[serde(default = "one")]
+    pub stem_stride: usize,
     /// Put batch norm after the ReLU in A and B (the blog post's order), not before it.
     pub stem_norm_after_relu: bool,
     /// Max-pool B's output 3×3/2.
@@ -47,6 +50,10 @@ pub struct Block {
     pub depth: usize,
     /// How the block halves its resolution, if it does.
     pub down: Down,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// How a block halves its resolution. Its shortcut is then a 1×1 convolution of stride 2.
@@ -75,6 +82,7 @@ impl Preset {
             "reference" => Some(Self {
                 name: name.into(),
                 stem: [64, 64],
+                stem_stride: 1,
                 stem_norm_after_relu: true,
                 stem_pool: false,
                 blocks: vec![block(128, 1, Down::MaxPool), block(256, 1, Down::MaxPool)],
@@ -83,6 +91,7 @@ impl Preset {
             "slim" => Some(Self {
                 name: name.into(),
                 stem: [16, 32],
+                stem_stride: 1,
                 stem_norm_after_relu: false,
                 stem_pool: true,
                 blocks: vec![
@@ -161,8 +170,9 @@ impl Graph {
     pub fn build(preset: &Preset) -> Self {
         let mut graph = Graph { nodes: Vec::new() };
         let input = graph.push("input", Op::Input, &[]);
-        let mut x = graph.stem_conv("a", input, preset.stem[0], preset.stem_norm_after_relu);
-        x = graph.stem_conv("b", x, preset.stem[1], preset.stem_norm_after_relu);
+        let norm_last = preset.stem_norm_after_relu;
+        let mut x = graph.stem_conv("a", input, preset.stem[0], preset.stem_stride, norm_last);
+        x = graph.stem_conv("b", x, preset.stem[1], 1, norm_last);
         if preset.stem_pool {
             x = graph.push("b_pool", Op::MaxPool, &[x]);
         }
@@ -177,9 +187,16 @@ impl Graph {
         graph
     }
 
-    fn stem_conv(&mut self, name: &str, x: usize, filters: usize, norm_after_relu: bool) -> usize {
-        let x = self.conv(name, x, 3, 1, filters, norm_after_relu, norm_after_relu);
-        self.push(&format!("{name}_norm"), Op::BatchNorm { relu: !norm_after_relu }, &[x])
+    fn stem_conv(
+        &mut self,
+        name: &str,
+        x: usize,
+        filters: usize,
+        stride: usize,
+        norm_last: bool,
+    ) -> usize {
+        let x = self.conv(name, x, 3, stride, filters, norm_last, norm_last);
+        self.push(&format!("{name}_norm"), Op::BatchNorm { relu: !norm_last }, &[x])
     }
 
     fn block(&mut self, name: &str, input: usize, block: &Block) -> usize {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::augment;
 use super::checkpoint::{self, Checkpoint, CheckpointError, Params, initialize};
-use super::executor::{Executor, Weights};
+use super::executor::{Executor, Precision, Weights};
 use super::loss::{Losses, Target, cross_entropy};
 use super::network::{Graph, INPUT_SIDE, LOGITS, Preset};
 use super::optimizer::{AdamW, average_weights};
@@ -146,7 +146,7 @@ impl Run {
             gradients: weights.zeros_like(),
             weights,
             optimizer,
-            executor: Executor::new(graph),
+            executor: Executor::with_precision(graph, Precision::Bf16),
             recipe,
             expressions,
             genders,

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use mien::lab::candidate::Candidate;
-use mien::lab::dataset::Usage;
 use mien::lab::evaluate::report::{Report, Wanted};
-use mien::lab::evaluate::test_set::{PackPart, TestSet};
+use mien::lab::evaluate::test_set::TestSet;
 use mien::lab::evaluate::{Classes, html, text};
+use mien::lab::split::Part;
 use serde_json::json;
 
 /// Score models on labelled faces, side by side: float checkpoints and int8 files.
@@ -20,9 +20,10 @@ pub struct Args {
     /// pack NAME.u8.xz with NAME.csv.xz beside it, which scores gender.
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
-    /// Which rows of FER2013.
-    #[arg(long, default_value = "PublicTest")]
-    usage: Usage,
+    /// Which faces; Validation are those kept back from training [default: of FER2013,
+    /// PublicTest; else all]
+    #[arg(long)]
+    usage: Option<Part>,
     /// FER+ votes (fer2013new.csv) for the same rows: scores against their majority too.
     #[arg(long, value_name = "FILE")]
     votes: Option<PathBuf>,
@@ -96,12 +97,16 @@ fn test_set(args: &Args) -> anyhow::Result<TestSet> {
         args.data.display()
     );
     let mut set = if is_pack {
-        TestSet::pack(&args.data, PackPart::All)?
+        TestSet::pack(&args.data, args.usage)?
+    } else if args.data.is_dir() {
+        ensure!(args.usage.is_none(), "--usage picks rows of FER2013 or faces of a pack");
+        TestSet::folder(&args.data)?
     } else {
-        TestSet::fer2013(&args.data, args.usage, args.votes.as_deref())?
+        let part = args.usage.unwrap_or(Part::PublicTest);
+        TestSet::fer2013(&args.data, part, args.votes.as_deref())?
     };
     if let Some(pack) = &args.genders {
-        set.join(TestSet::pack(pack, PackPart::KeptBack)?);
+        set.join(TestSet::pack(pack, Some(Part::Validation))?);
     }
     Ok(set)
 }

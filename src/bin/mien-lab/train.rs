@@ -5,12 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use mien::image::Grey;
 use mien::lab::candidate::Candidate;
-use mien::lab::dataset::{self, FerRow, PackFace, Usage};
+use mien::lab::dataset::{self, LabelledFace, PackFace, ferplus};
 use mien::lab::evaluate::{expression_answers, gender_answers};
-use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender, split};
+use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender};
+use mien::lab::split::Split;
 use mien::lab::train::{Epoch, MODEL_FILE, Recipe, Run, Sample};
 
 /// Train a network; go on with the run if its folder holds one.
@@ -53,9 +54,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (expressions, kept_back) = expression_samples(args)?;
     let (genders, gender_kept_back) = match &args.genders {
         None => (Vec::new(), Vec::new()),
-        Some(path) => split(dataset::read_face_pack(path)?),
+        Some(path) => gender_samples(path)?,
     };
-    let genders: Vec<Sample> = genders.iter().map(gender_sample).collect();
     let validation = Validation::new(&kept_back, &gender_kept_back);
     let recipe = Recipe {
         preset,
@@ -69,7 +69,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
-    println!("{} expression faces, {} gender faces", expressions.len(), genders.len());
     let mut run = Run::new(recipe, expressions, genders)?;
     run.resume(&args.out)?;
     if run.epochs_done() > 0 {
@@ -92,17 +91,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Training samples of the Training rows, and the rows kept back for validation.
-fn expression_samples(args: &Args) -> anyhow::Result<(Vec<Sample>, Vec<FerRow>)> {
-    let rows = dataset::read_fer2013(&args.data)?;
-    let votes = args.votes.as_deref().map(dataset::read_ferplus).transpose()?;
-    if let Some(votes) = votes.as_ref().filter(|votes| votes.len() != rows.len()) {
-        bail!("{} rows of votes do not match {} rows of faces", votes.len(), rows.len());
+fn expression_samples(args: &Args) -> anyhow::Result<(Vec<Sample>, Vec<LabelledFace>)> {
+    let mut rows = dataset::read_fer2013(&args.data)?;
+    if let Some(votes) = &args.votes {
+        ferplus::join(votes, &mut rows)?;
     }
-    let training = rows.into_iter().enumerate().filter(|(_, row)| row.usage == Usage::Training);
-    let (train, kept_back) = split(training);
-    let votes_of = |i: usize| votes.as_ref().map(|votes| &votes[i]);
-    let samples = train.iter().map(|(i, row)| expression_sample(row, votes_of(*i))).collect();
-    Ok((samples, kept_back.into_iter().map(|(_, row)| row).collect()))
+    let split = Split::of_expressions(&rows);
+    println!("{}: {split}", args.data.display());
+    let samples = split.training.iter().map(|i| expression_sample(&rows[*i], 0.4));
+    Ok((samples.collect(), split.validation.iter().map(|i| rows[*i].clone()).collect()))
+}
+
+/// Training samples of a face pack, and the faces kept back for validation.
+fn gender_samples(path: &Path) -> anyhow::Result<(Vec<Sample>, Vec<PackFace>)> {
+    let faces = dataset::read_face_pack(path)?;
+    let split = Split::of_genders(&faces);
+    println!("{}: {split}", path.display());
+    let samples = split.training.iter().map(|i| gender_sample(&faces[*i]));
+    Ok((samples.collect(), split.validation.iter().map(|i| faces[*i].clone()).collect()))
 }
 
 /// Faces kept back from training, with their labels.
@@ -118,7 +124,7 @@ struct Scores {
 }
 
 impl Validation {
-    fn new(rows: &[FerRow], genders: &[PackFace]) -> Self {
+    fn new(rows: &[LabelledFace], genders: &[PackFace]) -> Self {
         Self {
             expression: rows.iter().map(|row| (row.face.clone(), row.label)).unzip(),
             gender: genders.iter().map(kept_back_gender).unzip(),

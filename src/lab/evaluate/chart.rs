@@ -34,7 +34,7 @@ pub fn confusion(evaluation: &Evaluation) -> Markup {
             (text(NAMES + (WIDTH - NAMES) / 2.0, 12.0, "middle muted", "answer"))
             (text(NAMES - 8.0, 28.0, "end muted", "label"))
             @for (i, name) in classes.iter().enumerate() {
-                (text(NAMES + cell * (i as f64 + 0.5), 28.0, "middle small", name))
+                (text(NAMES + cell * (i as f64 + 0.5), 28.0, "middle tiny", name))
             }
             @for (i, (name, counts)) in rows {
                 @let y = top + row_height * i as f64;

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::gender::Person;
 use crate::image::Grey;
-use crate::lab::dataset::{self, DatasetError, FerRow, PackFace, Usage};
-use crate::lab::samples::{kept_back_gender, split};
+use crate::lab::dataset::{self, DatasetError, LabelledFace, PackFace, ferplus};
+use crate::lab::samples::kept_back_gender;
+use crate::lab::split::{Part, Split, positions};
 
 /// Faces to score by; either list may be empty.
 #[derive(Clone, Debug, Default)]
@@ -29,58 +30,62 @@ pub struct ExpressionFace {
     pub face: Grey,
     /// Index into [`crate::expression::Expression::ALL`].
     pub label: usize,
-    /// The label that most FER+ taggers gave, if it is one of the seven and no other had as many.
+    /// FER+'s majority label, see [`dataset::Votes::majority`].
     pub majority: Option<usize>,
 }
 
-/// Which faces of a gender pack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PackPart {
-    /// All.
-    All,
-    /// Those that `mien-lab train` keeps back.
-    KeptBack,
-}
-
 impl TestSet {
-    /// FER2013's rows of a usage; with FER+ votes, their majority too.
-    pub fn fer2013(path: &Path, usage: Usage, votes: Option<&Path>) -> Result<Self, DatasetError> {
-        let rows = dataset::read_fer2013(path)?;
-        let votes_path = votes;
-        let votes = votes.map(dataset::read_ferplus).transpose()?;
-        if let (Some(path), Some(votes)) = (votes_path, &votes)
-            && votes.len() != rows.len()
-        {
-            let why = format!("{} rows of votes for {} faces", votes.len(), rows.len());
-            return Err(DatasetError::Shape { path: path.into(), why });
+    /// FER2013's rows of a part; with FER+ votes, their majority too.
+    pub fn fer2013(path: &Path, part: Part, votes: Option<&Path>) -> Result<Self, DatasetError> {
+        let mut rows = dataset::read_fer2013(path)?;
+        if let Some(votes) = votes {
+            ferplus::join(votes, &mut rows)?;
         }
-        let of_usage = rows.into_iter().enumerate().filter(|(_, row)| row.usage == usage);
-        let expressions: Vec<_> = of_usage
-            .map(|(i, FerRow { face, label, .. })| ExpressionFace {
-                name: format!("row {i}"),
-                face,
-                label,
-                majority: votes.as_ref().and_then(|votes| majority(&votes[i])),
-            })
-            .collect();
-        if expressions.is_empty() {
-            let why = format!("it has no {usage:?} rows");
-            return Err(DatasetError::Shape { path: path.into(), why });
-        }
-        let title = format!("{}, {usage:?}", file_name(path));
-        Ok(Self { title, expressions, has_votes: votes.is_some(), genders: Vec::new() })
+        let face = |i: usize| {
+            let LabelledFace { face, label, votes, .. } = &rows[i];
+            let majority = votes.and_then(|votes| votes.majority());
+            ExpressionFace { name: format!("row {i}"), face: face.clone(), label: *label, majority }
+        };
+        let expressions: Vec<_> = positions(&rows, part).into_iter().map(face).collect();
+        let title = format!("{}, {part:?}", file_name(path));
+        let set = Self { title, expressions, has_votes: votes.is_some(), genders: Vec::new() };
+        set.or_empty(path, part)
     }
 
-    /// A gender pack `NAME.u8.xz`.
-    pub fn pack(path: &Path, part: PackPart) -> Result<Self, DatasetError> {
-        let mut faces = dataset::read_face_pack(path)?;
-        let mut title = file_name(path);
-        if part == PackPart::KeptBack {
-            faces = split(faces).1;
-            title += ", faces kept back from training";
+    /// A folder with a folder of pictures for each class.
+    pub fn folder(path: &Path) -> Result<Self, DatasetError> {
+        let read = dataset::read_image_folder(path)?;
+        let faces = read.faces.into_iter().zip(read.files).map(|(face, file)| {
+            let name = file.strip_prefix(path).unwrap_or(&file).display().to_string();
+            ExpressionFace { name, face: face.face, label: face.label, majority: None }
+        });
+        Ok(Self { title: file_name(path), expressions: faces.collect(), ..Self::default() })
+    }
+
+    /// A gender pack `NAME.u8.xz`: all of it, or what of it is learnt from or kept back.
+    pub fn pack(path: &Path, part: Option<Part>) -> Result<Self, DatasetError> {
+        let faces = dataset::read_face_pack(path)?;
+        let (chosen, title) = match part {
+            None => ((0..faces.len()).collect(), file_name(path)),
+            Some(part) => {
+                let split = Split::of_genders(&faces);
+                let chosen = match part {
+                    Part::Training => split.training,
+                    Part::Validation => split.validation,
+                    Part::PublicTest | Part::PrivateTest => Vec::new(),
+                };
+                (chosen, format!("{}, {part:?}", file_name(path)))
+            }
+        };
+        let genders = chosen.into_iter().map(|i| {
+            let (face, _) = kept_back_gender(&faces[i]);
+            (face, person(&faces[i]))
+        });
+        let set = Self { title, genders: genders.collect(), ..Self::default() };
+        match part {
+            Some(part) => set.or_empty(path, part),
+            None => Ok(set),
         }
-        let genders = faces.iter().map(|face| (kept_back_gender(face).0, person(face)));
-        Ok(Self { title, genders: genders.collect(), ..Self::default() })
     }
 
     /// Adds the faces of another set.
@@ -90,6 +95,30 @@ impl TestSet {
         self.has_votes |= other.has_votes;
         self.genders.extend(other.genders);
     }
+
+    /// Up to `count` of the faces of each kind, spread evenly over them.
+    pub fn thinned(mut self, count: usize) -> Self {
+        self.expressions = spread_evenly(self.expressions, count);
+        self.genders = spread_evenly(self.genders, count);
+        self
+    }
+
+    fn or_empty(self, path: &Path, part: Part) -> Result<Self, DatasetError> {
+        if self.expressions.is_empty() && self.genders.is_empty() {
+            let why = format!("it has no {part:?} faces; choose others by --usage");
+            return Err(DatasetError::Shape { path: path.into(), why });
+        }
+        Ok(self)
+    }
+}
+
+/// Up to `count` of the values, spread evenly over them.
+pub fn spread_evenly<T>(values: Vec<T>, count: usize) -> Vec<T> {
+    let (len, count) = (values.len(), count.min(values.len()));
+    // Value i is taken if it is the first of its count-th part.
+    let begins_part = |i: usize| i * count % len < count;
+    let values = values.into_iter().enumerate();
+    values.filter(|(i, _)| begins_part(*i)).map(|(_, value)| value).collect()
 }
 
 fn file_name(path: &Path) -> String {
@@ -97,13 +126,23 @@ fn file_name(path: &Path) -> String {
 }
 
 fn person(face: &PackFace) -> Person {
-    Person { is_male: face.is_male, age: String::new(), race: String::new() }
+    let text = |label: &Option<String>| label.clone().unwrap_or_default();
+    Person { is_male: face.is_male, age: text(&face.age), race: text(&face.race) }
 }
 
-/// The label with the most votes; none if two share the lead.
-fn majority(votes: &[f32; 7]) -> Option<usize> {
-    let most = votes.iter().copied().fold(0.0, f32::max);
-    let mut leaders = (0..7).filter(|&i| votes[i] == most);
-    let leader = leaders.next().filter(|_| most > 0.0);
-    leader.filter(|_| leaders.next().is_none())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_spread_evenly() {
+        assert_eq!(spread_evenly((0..10).collect(), 5), [0, 2, 4, 6, 8]);
+        assert_eq!(spread_evenly((0..10).collect(), 3), [0, 4, 7]);
+        assert_eq!(spread_evenly((0..3).collect(), 9), [0, 1, 2]);
+        assert!(spread_evenly((0..3).collect(), 0).is_empty());
+        assert!(spread_evenly(Vec::<u8>::new(), 3).is_empty());
+        for (len, count) in [(1143, 200), (3579, 200), (7, 7)] {
+            assert_eq!(spread_evenly((0..len).collect(), count).len(), count);
+        }
+    }
 }
