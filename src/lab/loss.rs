@@ -71,6 +71,19 @@ impl Default for LossSettings {
     }
 }
 
+impl LossSettings {
+    /// What is wrong with the settings, if anything is.
+    pub fn fault(&self) -> Option<String> {
+        let shares = [self.label_smoothing, self.gender_smoothing];
+        if let Some(share) = shares.into_iter().find(|share| !(0.0..1.0).contains(share)) {
+            return Some(format!("smoothing {share} is not a share from 0 to below 1"));
+        }
+        let amounts = [self.class_balance, self.focal_gamma, self.gender_weight];
+        let bad = amounts.into_iter().find(|amount| !(amount.is_finite() && *amount >= 0.0));
+        bad.map(|amount| format!("{amount} is not a number from 0 on"))
+    }
+}
+
 /// Mean losses of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Losses {

@@ -33,5 +33,6 @@ pub mod quantize;
 pub mod reference;
 pub mod samples;
 pub mod split;
+pub mod teacher;
 pub mod tflite;
 pub mod train;

@@ -5,7 +5,7 @@
 //! that one list. Activations are NHWC; `SAME` padding is TensorFlow's (the odd row and column
 //! of padding goes below and to the right), so that the int8 file computes what was trained.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// Side of the square grey input in pixels, as in FER2013.
 pub const INPUT_SIDE: usize = crate::face::FACE_SIDE;
@@ -72,40 +72,65 @@ impl Preset {
     /// Names that [`Preset::named`] knows.
     pub const NAMES: [&str; 2] = ["reference", "slim"];
 
-    /// The preset of this name.
-    ///
-    /// `reference` is the blog post's network at full width, `slim` the deeper, thinner member
-    /// that ships. (Tests build smaller ones by hand.)
+    /// The preset of this name. (Tests build smaller ones by hand.)
     pub fn named(name: &str) -> Option<Self> {
-        let block = |width, depth, down| Block { width, depth, down };
         match name {
-            "reference" => Some(Self {
-                name: name.into(),
-                stem: [64, 64],
-                stem_stride: 1,
-                stem_norm_after_relu: true,
-                stem_pool: false,
-                blocks: vec![block(128, 1, Down::MaxPool), block(256, 1, Down::MaxPool)],
-                dropout: 0.0,
-            }),
-            "slim" => Some(Self {
-                name: name.into(),
-                stem: [16, 32],
-                stem_stride: 1,
-                stem_norm_after_relu: false,
-                stem_pool: true,
-                blocks: vec![
-                    block(64, 2, Down::Stride),
-                    block(64, 2, Down::No),
-                    block(128, 2, Down::Stride),
-                    block(128, 2, Down::No),
-                    block(192, 2, Down::Stride),
-                    block(192, 2, Down::No),
-                ],
-                dropout: 0.1,
-            }),
+            "reference" => Some(Self::reference()),
+            "slim" => Some(Self::slim()),
             _ => None,
         }
+    }
+
+    /// The blog post's network at full width.
+    pub fn reference() -> Self {
+        let block = |width| Block { width, depth: 1, down: Down::MaxPool };
+        Self {
+            name: "reference".into(),
+            stem: [64, 64],
+            stem_stride: 1,
+            stem_norm_after_relu: true,
+            stem_pool: false,
+            blocks: vec![block(128), block(256)],
+            dropout: 0.0,
+        }
+    }
+
+    /// The deeper, thinner member that ships.
+    pub fn slim() -> Self {
+        let block = |width, down| Block { width, depth: 2, down };
+        Self {
+            name: "slim".into(),
+            stem: [16, 32],
+            stem_stride: 1,
+            stem_norm_after_relu: false,
+            stem_pool: true,
+            blocks: vec![
+                block(64, Down::Stride),
+                block(64, Down::No),
+                block(128, Down::Stride),
+                block(128, Down::No),
+                block(192, Down::Stride),
+                block(192, Down::No),
+            ],
+            dropout: 0.1,
+        }
+    }
+}
+
+/// Reads a preset: its name, or all of its fields.
+pub fn preset_or_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Preset, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Name(String),
+        Whole(Preset),
+    }
+    match Form::deserialize(deserializer)? {
+        Form::Whole(preset) => Ok(preset),
+        Form::Name(name) => Preset::named(&name).ok_or_else(|| {
+            let names = Preset::NAMES.join(", ");
+            de::Error::custom(format!("no network {name:?}; there are {names}"))
+        }),
     }
 }
 

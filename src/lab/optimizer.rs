@@ -41,6 +41,22 @@ impl Default for OptimizerSettings {
     }
 }
 
+impl OptimizerSettings {
+    /// What is wrong with the settings, if anything is.
+    pub fn fault(&self) -> Option<String> {
+        let amounts = [self.learning_rate, self.weight_decay, self.clip_norm];
+        if let Some(bad) = amounts.into_iter().find(|a| !(a.is_finite() && *a >= 0.0)) {
+            return Some(format!("{bad} is not a number from 0 on"));
+        }
+        if !(0.0..1.0).contains(&self.warm_up) {
+            return Some(format!("warm_up {} is not a share from 0 to below 1", self.warm_up));
+        }
+        let steps = self.average_steps;
+        (!(1.0..f32::INFINITY).contains(&steps))
+            .then(|| format!("average_steps {steps} is not a number from 1 on"))
+    }
+}
+
 /// Moments of the gradients, and what each tensor is subject to.
 pub struct AdamW {
     settings: OptimizerSettings,

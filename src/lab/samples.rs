@@ -6,9 +6,6 @@ use super::train::Sample;
 use crate::face::crop::{reframe_fairface, standardize};
 use crate::image::Grey;
 
-/// Chance given to the other gender's label: FairFace's labels are judgements, some of them wrong.
-const GENDER_SMOOTHING: f32 = 0.05;
-
 /// A face labelled with an expression; `votes_share` of its soft label are its FER+ votes, where
 /// it has any for the seven expressions, the rest its own label.
 pub fn expression_sample(labelled: &LabelledFace, votes_share: f32) -> Sample {
@@ -19,7 +16,7 @@ pub fn expression_sample(labelled: &LabelledFace, votes_share: f32) -> Sample {
             *target = (1.0 - votes_share) * *target + votes_share * share;
         }
     }
-    Sample { face: standardize(labelled.face.view()), target: Target::Expression(target) }
+    Sample { face: standardize(labelled.face.view()), target: Target::expression(target) }
 }
 
 /// A face of a gender pack to score by: cut to the training framing, and its label, an index into
@@ -30,8 +27,8 @@ pub fn kept_back_gender(face: &PackFace) -> (Grey, usize) {
 
 /// A face of a gender pack to learn from, cut to the training framing.
 pub fn gender_sample(face: &PackFace) -> Sample {
-    let mut target = [GENDER_SMOOTHING; 2];
-    target[usize::from(face.is_male)] = 1.0 - GENDER_SMOOTHING;
+    let mut target = [0.0; 2];
+    target[usize::from(face.is_male)] = 1.0;
     let face = reframe_fairface(&face.face);
-    Sample { face: standardize(face.view()), target: Target::Gender(target) }
+    Sample { face: standardize(face.view()), target: Target::gender(target) }
 }

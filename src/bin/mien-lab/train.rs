@@ -10,6 +10,7 @@ use mien::image::Grey;
 use mien::lab::candidate::Candidate;
 use mien::lab::dataset::{self, LabelledFace, PackFace, ferplus};
 use mien::lab::evaluate::{expression_answers, gender_answers};
+use mien::lab::optimizer::OptimizerSettings;
 use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender};
 use mien::lab::split::Split;
 use mien::lab::train::{Epoch, MODEL_FILE, Recipe, Run, Sample};
@@ -50,7 +51,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let preset = crate::named_preset(&args.preset)?;
+    let network = crate::named_preset(&args.preset)?;
     let (expressions, kept_back) = expression_samples(args)?;
     let (genders, gender_kept_back) = match &args.genders {
         None => (Vec::new(), Vec::new()),
@@ -58,14 +59,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     let validation = Validation::new(&kept_back, &gender_kept_back);
     let recipe = Recipe {
-        preset,
+        network,
         epochs: args.epochs,
         batch: args.batch,
         gender_batch: if genders.is_empty() { 0 } else { args.batch / 3 },
-        gender_weight: 0.5,
-        learning_rate: args.learning_rate,
-        weight_decay: args.weight_decay,
         seed: args.seed,
+        optimizer: OptimizerSettings {
+            learning_rate: args.learning_rate,
+            weight_decay: args.weight_decay,
+            ..OptimizerSettings::default()
+        },
+        ..Recipe::default()
     };
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
@@ -160,12 +164,14 @@ impl Curve {
     }
 
     fn add(&mut self, epoch: &Epoch, scores: &Scores, seconds: f64) -> std::io::Result<()> {
-        let Epoch { number, losses } = epoch;
+        let Epoch { number, losses, data_share } = epoch;
         let Scores { expression, gender } = scores;
         println!(
             "epoch {number}: loss {:.3}, gender loss {:.3}; validation accuracy {expression:.4}, \
-             gender {gender:.4}; {seconds:.0} s",
-            losses.expression, losses.gender,
+             gender {gender:.4}; {seconds:.0} s, {:.1} % of them waiting for pictures",
+            losses.expression,
+            losses.gender,
+            100.0 * data_share,
         );
         let (loss, gender_loss) = (losses.expression, losses.gender);
         writeln!(self.0, "{number},{loss},{gender_loss},{expression},{gender},{seconds:.1}")
