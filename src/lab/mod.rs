@@ -9,7 +9,7 @@
 //!    [`optimizer`]. [`reference`] says plainly what the executor computes.
 //! 4. [`quantize`] turns float weights into integers, [`tflite`] writes them to a file.
 //! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
-//!    are to be taken.
+//!    are to be taken, [`card`] writes the figures down.
 //!
 //! [`framing`] measures how data sets frame their faces. [`demo_clip`] draws the bundled clip,
 //! out of [`mean_faces`].
@@ -17,6 +17,7 @@
 pub mod augment;
 pub mod calibration;
 pub mod candidate;
+pub mod card;
 pub mod checkpoint;
 pub mod dataset;
 pub mod demo_clip;
