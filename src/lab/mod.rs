@@ -8,13 +8,16 @@
 //! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →
 //!    [`optimizer`], beside labels also from a [`teacher`]. [`reference`] says plainly what the executor computes.
 //! 4. [`quantize`] turns float weights into integers, [`tflite`] writes them to a file.
-//! 5. [`evaluate`] scores both, each a [`candidate`].
+//! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
+//!    are to be taken, [`card`] writes the figures down.
 //!
 //! [`framing`] measures how data sets frame their faces. [`demo_clip`] draws the bundled clip,
 //! out of [`mean_faces`].
 
 pub mod augment;
+pub mod calibration;
 pub mod candidate;
+pub mod card;
 pub mod checkpoint;
 pub mod curve;
 pub mod dataset;

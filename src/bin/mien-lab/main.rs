@@ -1,5 +1,6 @@
 //! `mien-lab`: makes the model that `mien` carries. One file a subcommand.
 
+mod card;
 mod clip;
 mod evaluate;
 mod framing;
@@ -30,6 +31,7 @@ enum Command {
     Train(train::Args),
     Quantize(quantize::Args),
     Evaluate(evaluate::Args),
+    Card(card::Args),
     Clip(clip::Args),
     Framing(framing::Args),
     Speed(speed::Args),
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Card(args) => card::run(&args),
         Command::Clip(args) => clip::run(&args),
         Command::Framing(args) => framing::run(&args),
         Command::Speed(args) => speed::run(&args),
