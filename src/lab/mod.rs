@@ -32,6 +32,7 @@ pub mod mean_faces;
 pub mod mixture;
 pub mod network;
 pub mod optimizer;
+pub mod pack;
 pub mod preprocessing;
 pub mod quantize;
 pub mod recipe;
