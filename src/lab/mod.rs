@@ -42,3 +42,4 @@ pub mod split;
 pub mod teacher;
 pub mod tflite;
 pub mod train;
+pub mod validation;

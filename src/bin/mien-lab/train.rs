@@ -4,18 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use mien::image::Grey;
-use mien::lab::checkpoint::Checkpoint;
 use mien::lab::curve::{Curve, Point};
-use mien::lab::evaluate::{expression_answers, gender_answers};
-use mien::lab::executor::{Executor, Weights};
 use mien::lab::mixture::Mixture;
-use mien::lab::network::{Graph, LOGITS};
-use mien::lab::preprocessing::Preprocessing;
 use mien::lab::recipe::RecipeFile;
-use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender};
+use mien::lab::samples::{expression_sample, gender_sample};
 use mien::lab::teacher::{self, TeacherSettings};
 use mien::lab::train::{MODEL_FILE, Run, Sample};
+use mien::lab::validation::{Scores, Validation};
 
 /// Train a network by a recipe; go on with the run if its folder holds one.
 #[derive(clap::Args)]
@@ -62,11 +57,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         bar.finish_and_clear();
         let seconds = started.elapsed().as_secs_f64();
         run.save(&args.out)?;
-        let [accuracy, gender_accuracy] = validation.score(&run.checkpoint());
+        let Scores { loss, accuracy, gender_accuracy } = validation.score(&run.checkpoint());
         let point = Point {
             epoch: epoch.number,
             loss: epoch.losses.expression,
             gender_loss: epoch.losses.gender,
+            validation_loss: loss,
             accuracy,
             gender_accuracy,
             seconds,
@@ -124,70 +120,15 @@ fn teach(
 }
 
 fn print_point(point: &Point) {
-    let Point { epoch, loss, gender_loss, seconds, data_share, .. } = point;
+    let Point { epoch, loss, gender_loss, validation_loss, seconds, data_share, .. } = point;
     let percent =
         |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.2} %", 100.0 * share));
     println!(
-        "epoch {epoch}: loss {loss:.3}, gender loss {gender_loss:.3}; validation accuracy {}, \
-         gender {}; {seconds:.0} s, {:.1} % of them making pictures",
+        "epoch {epoch}: loss {loss:.3}, gender loss {gender_loss:.3}; validation loss {}, \
+         accuracy {}, gender {}; {seconds:.0} s, {:.1} % of them making pictures",
+        validation_loss.map_or("-".into(), |loss| format!("{loss:.3}")),
         percent(point.accuracy),
         percent(point.gender_accuracy),
         100.0 * data_share,
     );
-}
-
-/// Faces kept back from training, with their labels.
-struct Validation {
-    expression: Part,
-    gender: Part,
-}
-
-/// Prepared faces [n, 48, 48] and their labels.
-struct Part {
-    pictures: Vec<f32>,
-    labels: Vec<usize>,
-}
-
-impl Part {
-    fn new(preprocessing: &Preprocessing, faces: impl Iterator<Item = (Grey, usize)>) -> Self {
-        let (faces, labels): (Vec<Grey>, Vec<usize>) = faces.unzip();
-        let pictures = faces.iter().flat_map(|face| preprocessing.prepare(face)).collect();
-        Self { pictures, labels }
-    }
-
-    /// Share of the faces whose answer is the label; none where there are no faces.
-    fn accuracy(
-        &self,
-        logits: &[[f32; LOGITS]],
-        answers: fn(&[[f32; LOGITS]]) -> Vec<usize>,
-    ) -> Option<f64> {
-        let answers = answers(logits);
-        let right = answers.iter().zip(&self.labels).filter(|(a, b)| a == b).count();
-        (!self.labels.is_empty()).then(|| right as f64 / self.labels.len() as f64)
-    }
-}
-
-impl Validation {
-    fn new(preprocessing: &Preprocessing, mixture: &Mixture) -> Self {
-        let expressions = mixture.expressions_kept_back.iter();
-        let expressions = expressions.map(|labelled| (labelled.face.clone(), labelled.label));
-        let genders = mixture.genders_kept_back.iter().map(kept_back_gender);
-        Self {
-            expression: Part::new(preprocessing, expressions),
-            gender: Part::new(preprocessing, genders),
-        }
-    }
-
-    /// Shares of the expressions and of the genders answered right.
-    fn score(&self, checkpoint: &Checkpoint) -> [Option<f64>; 2] {
-        let mut executor = Executor::new(Graph::build(&checkpoint.preset));
-        let weights = Weights::from_params(executor.graph(), &checkpoint.params)
-            .expect("a run's checkpoint is whole");
-        let expression = executor.logits(&weights, &self.expression.pictures);
-        let gender = executor.logits(&weights, &self.gender.pictures);
-        [
-            self.expression.accuracy(&expression, expression_answers),
-            self.gender.accuracy(&gender, gender_answers),
-        ]
-    }
 }
