@@ -14,10 +14,12 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Params, Tensor};
 use super::kernels::{Window, conv, conv_bf16, depthwise, norm, pool};
-use super::network::{Graph, NORM_EPSILON, Node, Op};
+use super::network::{Graph, LOGITS, NORM_EPSILON, Node, Op};
 
 /// Pictures in one unit of work.
 const RUN: usize = 8;
+/// Pictures that [`Executor::logits`] runs at a time.
+const BATCH: usize = 64;
 /// Weight of a batch's statistics in the running mean and variance.
 const NORM_MOMENTUM: f32 = 0.1;
 
@@ -138,6 +140,13 @@ impl Executor {
                 _ => executor.forward(index, &weights.0[index], value),
             }
         })
+    }
+
+    /// Logits of any number of pictures, [`BATCH`] at a time.
+    pub fn logits(&mut self, weights: &Weights, pictures: &[f32]) -> Vec<[f32; LOGITS]> {
+        let picture = self.graph.nodes[0].shape.iter().product::<usize>();
+        let batches = pictures.chunks(BATCH * picture);
+        batches.flat_map(|batch| self.infer(weights, batch).as_chunks().0.to_vec()).collect()
     }
 
     /// Every node's value of the last run, by node: [n, height, width, channels].

@@ -3,10 +3,10 @@
 //! In the order of use:
 //!
 //! 1. [`dataset`] reads labelled faces, [`split`] deals them out so that no [`duplicates`] are on
-//!    two sides, [`samples`] makes them fit to learn from.
+//!    two sides, [`samples`] makes them fit to learn from, by a [`preprocessing`].
 //! 2. [`network`] defines the family; [`checkpoint`] keeps its weights.
 //! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →
-//!    [`optimizer`]. [`reference`] says plainly what the executor computes.
+//!    [`optimizer`], beside labels also from a [`teacher`]. [`reference`] says plainly what the executor computes.
 //! 4. [`quantize`] turns float weights into integers, [`tflite`] writes them to a file.
 //! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
 //!    are to be taken, [`card`] writes the figures down.
@@ -19,6 +19,7 @@ pub mod calibration;
 pub mod candidate;
 pub mod card;
 pub mod checkpoint;
+pub mod curve;
 pub mod dataset;
 pub mod demo_clip;
 pub mod duplicates;
@@ -28,9 +29,12 @@ pub mod framing;
 pub mod kernels;
 pub mod loss;
 pub mod mean_faces;
+pub mod mixture;
 pub mod network;
 pub mod optimizer;
+pub mod preprocessing;
 pub mod quantize;
+pub mod recipe;
 pub mod reference;
 pub mod samples;
 pub mod split;

@@ -1,14 +1,19 @@
-//! Data sets as training samples: standardized faces with soft labels.
+//! Data sets as training samples: prepared faces with soft labels.
 
 use super::dataset::{LabelledFace, PackFace, Votes};
 use super::loss::Target;
+use super::preprocessing::Preprocessing;
 use super::train::Sample;
-use crate::face::crop::{reframe_fairface, standardize};
+use crate::face::crop::reframe_fairface;
 use crate::image::Grey;
 
 /// A face labelled with an expression; `votes_share` of its soft label are its FER+ votes, where
 /// it has any for the seven expressions, the rest its own label.
-pub fn expression_sample(labelled: &LabelledFace, votes_share: f32) -> Sample {
+pub fn expression_sample(
+    labelled: &LabelledFace,
+    votes_share: f32,
+    preprocessing: &Preprocessing,
+) -> Sample {
     let mut target = [0.0; 7];
     target[labelled.label] = 1.0;
     if let Some(shares) = labelled.votes.as_ref().and_then(Votes::shares) {
@@ -16,7 +21,7 @@ pub fn expression_sample(labelled: &LabelledFace, votes_share: f32) -> Sample {
             *target = (1.0 - votes_share) * *target + votes_share * share;
         }
     }
-    Sample { face: standardize(labelled.face.view()), target: Target::expression(target) }
+    Sample { face: preprocessing.prepare(&labelled.face), target: Target::expression(target) }
 }
 
 /// A face of a gender pack to score by: cut to the training framing, and its label, an index into
@@ -26,9 +31,9 @@ pub fn kept_back_gender(face: &PackFace) -> (Grey, usize) {
 }
 
 /// A face of a gender pack to learn from, cut to the training framing.
-pub fn gender_sample(face: &PackFace) -> Sample {
+pub fn gender_sample(face: &PackFace, preprocessing: &Preprocessing) -> Sample {
     let mut target = [0.0; 2];
     target[usize::from(face.is_male)] = 1.0;
     let face = reframe_fairface(&face.face);
-    Sample { face: standardize(face.view()), target: Target::gender(target) }
+    Sample { face: preprocessing.prepare(&face), target: Target::gender(target) }
 }

@@ -7,7 +7,7 @@
 //! The split follows from the faces of one set alone, not from a run's seed or what else it
 //! learns from: training, quantization and evaluation find the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::dataset::{LabelledFace, PackFace, Usage};
@@ -114,6 +114,14 @@ impl fmt::Display for Split {
     }
 }
 
+/// Of each of the `faces` whether it is a near-duplicate of one of the `kept_back`.
+pub fn near_kept_back(faces: &[&Grey], kept_back: &[&Grey]) -> Vec<bool> {
+    let groups = duplicates::groups(&[faces, kept_back].concat());
+    let (own, kept_back) = groups.split_at(faces.len());
+    let kept_back: BTreeSet<usize> = kept_back.iter().copied().collect();
+    own.iter().map(|group| kept_back.contains(group)).collect()
+}
+
 /// Positions of the rows in `part`, in order.
 pub fn positions(rows: &[LabelledFace], part: Part) -> Vec<usize> {
     let of_usage = |usage| {
@@ -166,9 +174,7 @@ mod tests {
         let groups = groups(&rows);
         let reported = positions(&rows, Part::PublicTest);
         assert!(split.groups > 200 && split.dropped.len() > 50, "{split}");
-        let of = |part: &[usize]| {
-            part.iter().map(|i| groups[*i]).collect::<std::collections::BTreeSet<_>>()
-        };
+        let of = |part: &[usize]| part.iter().map(|i| groups[*i]).collect::<BTreeSet<_>>();
         let (training, validation) = (of(&split.training), of(&split.validation));
         assert!(training.is_disjoint(&validation));
         assert!(training.is_disjoint(&of(&reported)) && validation.is_disjoint(&of(&reported)));

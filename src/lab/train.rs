@@ -23,6 +23,7 @@ use super::executor::{Executor, Precision, Weights};
 use super::loss::{Loss, LossSettings, Losses, Target};
 use super::network::{EXPRESSION_LOGITS, Graph, INPUT_SIDE, LOGITS, Preset};
 use super::optimizer::{AdamW, OptimizerSettings};
+use super::preprocessing::Preprocessing;
 use super::teacher::TeacherSettings;
 
 const PIXELS: usize = INPUT_SIDE * INPUT_SIDE;
@@ -44,6 +45,8 @@ pub struct Recipe {
     pub seed: u64,
     /// What convolutions multiply in.
     pub precision: Precision,
+    /// How faces are prepared.
+    pub preprocessing: Preprocessing,
     /// Random views of the faces.
     pub augment: Augment,
     /// What is minimized.
@@ -63,6 +66,7 @@ impl Default for Recipe {
             gender_batch: 16,
             seed: 1,
             precision: Precision::default(),
+            preprocessing: Preprocessing::default(),
             augment: Augment::default(),
             loss: LossSettings::default(),
             optimizer: OptimizerSettings::default(),
@@ -78,6 +82,7 @@ impl Recipe {
             Some(fault) => Err(TrainError::Setting { table, fault }),
             None => Ok(()),
         };
+        setting("preprocessing", self.preprocessing.fault())?;
         setting("augment", self.augment.fault())?;
         setting("loss", self.loss.fault())?;
         setting("optimizer", self.optimizer.fault())

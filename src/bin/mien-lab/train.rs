@@ -7,10 +7,13 @@ use std::time::Instant;
 
 use anyhow::Context;
 use mien::image::Grey;
-use mien::lab::candidate::Candidate;
+use mien::lab::checkpoint::Checkpoint;
 use mien::lab::dataset::{self, LabelledFace, PackFace, ferplus};
 use mien::lab::evaluate::{expression_answers, gender_answers};
+use mien::lab::executor::{Executor, Weights};
+use mien::lab::network::{Graph, LOGITS};
 use mien::lab::optimizer::OptimizerSettings;
+use mien::lab::preprocessing::Preprocessing;
 use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender};
 use mien::lab::split::Split;
 use mien::lab::train::{Epoch, MODEL_FILE, Recipe, Run, Sample};
@@ -51,26 +54,16 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let network = crate::named_preset(&args.preset)?;
-    let (expressions, kept_back) = expression_samples(args)?;
+    let mut recipe = recipe(args)?;
+    let (expressions, kept_back) = expression_samples(args, &recipe.preprocessing)?;
     let (genders, gender_kept_back) = match &args.genders {
         None => (Vec::new(), Vec::new()),
-        Some(path) => gender_samples(path)?,
+        Some(path) => gender_samples(path, &recipe.preprocessing)?,
     };
-    let validation = Validation::new(&kept_back, &gender_kept_back);
-    let recipe = Recipe {
-        network,
-        epochs: args.epochs,
-        batch: args.batch,
-        gender_batch: if genders.is_empty() { 0 } else { args.batch / 3 },
-        seed: args.seed,
-        optimizer: OptimizerSettings {
-            learning_rate: args.learning_rate,
-            weight_decay: args.weight_decay,
-            ..OptimizerSettings::default()
-        },
-        ..Recipe::default()
-    };
+    if genders.is_empty() {
+        recipe.gender_batch = 0;
+    }
+    let validation = Validation::new(&recipe.preprocessing, &kept_back, &gender_kept_back);
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
     let mut run = Run::new(recipe, expressions, genders)?;
@@ -87,38 +80,85 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         bar.finish_and_clear();
         run.save(&args.out)?;
         let seconds = started.elapsed().as_secs_f64();
-        let scores = validation.score(&args.out.join(MODEL_FILE))?;
+        let scores = validation.score(&run.checkpoint());
         curve.add(&epoch, &scores, seconds).with_context(cannot_write)?;
     }
     println!("done: {}", args.out.join(MODEL_FILE).display());
     Ok(())
 }
 
+fn recipe(args: &Args) -> anyhow::Result<Recipe> {
+    Ok(Recipe {
+        network: crate::named_preset(&args.preset)?,
+        epochs: args.epochs,
+        batch: args.batch,
+        gender_batch: args.batch / 3,
+        seed: args.seed,
+        optimizer: OptimizerSettings {
+            learning_rate: args.learning_rate,
+            weight_decay: args.weight_decay,
+            ..OptimizerSettings::default()
+        },
+        ..Recipe::default()
+    })
+}
+
 /// Training samples of the Training rows, and the rows kept back for validation.
-fn expression_samples(args: &Args) -> anyhow::Result<(Vec<Sample>, Vec<LabelledFace>)> {
+fn expression_samples(
+    args: &Args,
+    preprocessing: &Preprocessing,
+) -> anyhow::Result<(Vec<Sample>, Vec<LabelledFace>)> {
     let mut rows = dataset::read_fer2013(&args.data)?;
     if let Some(votes) = &args.votes {
         ferplus::join(votes, &mut rows)?;
     }
     let split = Split::of_expressions(&rows);
     println!("{}: {split}", args.data.display());
-    let samples = split.training.iter().map(|i| expression_sample(&rows[*i], 0.4));
+    let samples = split.training.iter().map(|i| expression_sample(&rows[*i], 0.4, preprocessing));
     Ok((samples.collect(), split.validation.iter().map(|i| rows[*i].clone()).collect()))
 }
 
 /// Training samples of a face pack, and the faces kept back for validation.
-fn gender_samples(path: &Path) -> anyhow::Result<(Vec<Sample>, Vec<PackFace>)> {
+fn gender_samples(
+    path: &Path,
+    preprocessing: &Preprocessing,
+) -> anyhow::Result<(Vec<Sample>, Vec<PackFace>)> {
     let faces = dataset::read_face_pack(path)?;
     let split = Split::of_genders(&faces);
     println!("{}: {split}", path.display());
-    let samples = split.training.iter().map(|i| gender_sample(&faces[*i]));
+    let samples = split.training.iter().map(|i| gender_sample(&faces[*i], preprocessing));
     Ok((samples.collect(), split.validation.iter().map(|i| faces[*i].clone()).collect()))
 }
 
 /// Faces kept back from training, with their labels.
 struct Validation {
-    expression: (Vec<Grey>, Vec<usize>),
-    gender: (Vec<Grey>, Vec<usize>),
+    expression: Part,
+    gender: Part,
+}
+
+/// Prepared faces [n, 48, 48] and their labels.
+struct Part {
+    pictures: Vec<f32>,
+    labels: Vec<usize>,
+}
+
+impl Part {
+    fn new(preprocessing: &Preprocessing, faces: impl Iterator<Item = (Grey, usize)>) -> Self {
+        let (faces, labels): (Vec<Grey>, Vec<usize>) = faces.unzip();
+        let pictures = faces.iter().flat_map(|face| preprocessing.prepare(face)).collect();
+        Self { pictures, labels }
+    }
+
+    /// Share of the faces whose answer is the label.
+    fn accuracy(
+        &self,
+        logits: &[[f32; LOGITS]],
+        answers: fn(&[[f32; LOGITS]]) -> Vec<usize>,
+    ) -> f64 {
+        let answers = answers(logits);
+        let right = answers.iter().zip(&self.labels).filter(|(a, b)| a == b).count();
+        right as f64 / self.labels.len() as f64
+    }
 }
 
 /// Shares of the validation faces answered right.
@@ -128,25 +168,24 @@ struct Scores {
 }
 
 impl Validation {
-    fn new(rows: &[LabelledFace], genders: &[PackFace]) -> Self {
+    fn new(preprocessing: &Preprocessing, rows: &[LabelledFace], genders: &[PackFace]) -> Self {
+        let expressions = rows.iter().map(|row| (row.face.clone(), row.label));
         Self {
-            expression: rows.iter().map(|row| (row.face.clone(), row.label)).unzip(),
-            gender: genders.iter().map(kept_back_gender).unzip(),
+            expression: Part::new(preprocessing, expressions),
+            gender: Part::new(preprocessing, genders.iter().map(kept_back_gender)),
         }
     }
 
-    fn score(&self, model: &Path) -> anyhow::Result<Scores> {
-        let mut candidate = Candidate::read(model)?;
-        let right = |answers: Vec<usize>, labels: &[usize]| {
-            let right = answers.iter().zip(labels).filter(|(a, b)| a == b).count();
-            right as f64 / labels.len() as f64
-        };
-        let expression = candidate.logits(&self.expression.0, |_| ())?;
-        let gender = candidate.logits(&self.gender.0, |_| ())?;
-        Ok(Scores {
-            expression: right(expression_answers(&expression), &self.expression.1),
-            gender: right(gender_answers(&gender), &self.gender.1),
-        })
+    fn score(&self, checkpoint: &Checkpoint) -> Scores {
+        let mut executor = Executor::new(Graph::build(&checkpoint.preset));
+        let weights = Weights::from_params(executor.graph(), &checkpoint.params)
+            .expect("a run's checkpoint is whole");
+        let expression = executor.logits(&weights, &self.expression.pictures);
+        let gender = executor.logits(&weights, &self.gender.pictures);
+        Scores {
+            expression: self.expression.accuracy(&expression, expression_answers),
+            gender: self.gender.accuracy(&gender, gender_answers),
+        }
     }
 }
 
@@ -164,14 +203,12 @@ impl Curve {
     }
 
     fn add(&mut self, epoch: &Epoch, scores: &Scores, seconds: f64) -> std::io::Result<()> {
-        let Epoch { number, losses, data_share } = epoch;
+        let Epoch { number, losses, .. } = epoch;
         let Scores { expression, gender } = scores;
         println!(
             "epoch {number}: loss {:.3}, gender loss {:.3}; validation accuracy {expression:.4}, \
-             gender {gender:.4}; {seconds:.0} s, {:.1} % of them waiting for pictures",
-            losses.expression,
-            losses.gender,
-            100.0 * data_share,
+             gender {gender:.4}; {seconds:.0} s",
+            losses.expression, losses.gender,
         );
         let (loss, gender_loss) = (losses.expression, losses.gender);
         writeln!(self.0, "{number},{loss},{gender_loss},{expression},{gender},{seconds:.1}")
