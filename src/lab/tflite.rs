@@ -166,9 +166,10 @@ impl Writer {
         let name = self.builder.create_string(name);
         let scale = self.builder.create_vector(&code.scales);
         let (channels, zero_point) = (code.scales.len(), code.zero_point);
-        let zero_point = *self.zero_points.entry((channels, zero_point)).or_insert_with(|| {
-            self.builder.create_vector(&vec![i64::from(zero_point); channels])
-        });
+        let zero_point = *self
+            .zero_points
+            .entry((channels, zero_point))
+            .or_insert_with(|| self.builder.create_vector(&vec![i64::from(zero_point); channels]));
         let quantization = QuantizationParameters::create(
             &mut self.builder,
             &QuantizationParametersArgs {
