@@ -14,6 +14,8 @@ pub struct Point {
     /// Mean training losses, in nats.
     pub loss: f32,
     pub gender_loss: f32,
+    /// Mean cross-entropy of the validation faces, in nats; none where there are no such faces.
+    pub validation_loss: Option<f64>,
     /// Shares of the validation faces answered right; none where there are no such faces.
     pub accuracy: Option<f64>,
     pub gender_accuracy: Option<f64>,
@@ -87,35 +89,52 @@ const GLYPH: u32 = 8;
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([60, 60, 66]);
 const GRID: Rgb<u8> = Rgb([226, 226, 230]);
-/// Okabe and Ito's blue and orange, which the colour-blind can tell apart.
+/// Okabe and Ito's blue, orange and green, which the colour-blind can tell apart.
 const EXPRESSION: Rgb<u8> = Rgb([0, 114, 178]);
 const GENDER: Rgb<u8> = Rgb([213, 94, 0]);
+const VALIDATION: Rgb<u8> = Rgb([0, 158, 115]);
+/// Characters that a name in the legend takes.
+const LEGEND_CHARS: u32 = 12;
 /// Horizontal lines of a panel's grid.
 const GRID_LINES: u32 = 4;
 
-/// Two panels over the epochs: the training losses, and the accuracies on validation faces.
+/// A line of one panel.
+struct Series {
+    name: &'static str,
+    colour: Rgb<u8>,
+    /// Values by epoch.
+    points: Vec<(u64, f64)>,
+}
+
+/// Two panels over the epochs: the losses, and the accuracies on validation faces.
 fn draw(points: &[Point]) -> RgbImage {
     let mut canvas = RgbImage::from_pixel(WIDTH, 2 * (PANEL_HEIGHT + MARGIN) + GLYPH, PAPER);
-    let series = |of: fn(&Point) -> Option<f64>| -> Vec<(u64, f64)> {
-        points.iter().filter_map(|point| Some((point.epoch, of(point)?))).collect()
+    let series = |name, colour, of: fn(&Point) -> Option<f64>| Series {
+        name,
+        colour,
+        points: points.iter().filter_map(|point| Some((point.epoch, of(point)?))).collect(),
     };
+    // A run without gender faces has a gender loss of 0.
+    let gender_loss: fn(&Point) -> Option<f64> =
+        |point| (point.gender_loss > 0.0).then_some(f64::from(point.gender_loss));
     let losses = [
-        series(|point| Some(f64::from(point.loss))),
-        series(|point| (point.gender_loss > 0.0).then_some(f64::from(point.gender_loss))),
+        series("training", EXPRESSION, |point| Some(f64::from(point.loss))),
+        series("validation", VALIDATION, |point| point.validation_loss),
+        series("gender", GENDER, gender_loss),
     ];
     let accuracies = [
-        series(|point| point.accuracy.map(|share| 100.0 * share)),
-        series(|point| point.gender_accuracy.map(|share| 100.0 * share)),
+        series("expression", EXPRESSION, |point| point.accuracy.map(|share| 100.0 * share)),
+        series("gender", GENDER, |point| point.gender_accuracy.map(|share| 100.0 * share)),
     ];
     let epochs = points.last().map_or(1, |point| point.epoch);
-    panel(&mut canvas, 0, "training loss, nats", epochs, &losses);
+    panel(&mut canvas, 0, "loss, nats", epochs, &losses);
     panel(&mut canvas, PANEL_HEIGHT + MARGIN, "validation accuracy, %", epochs, &accuracies);
     canvas
 }
 
-/// One panel, `top` pixels down: expression first, gender second.
-fn panel(canvas: &mut RgbImage, top: u32, title: &str, epochs: u64, series: &[Vec<(u64, f64)>; 2]) {
-    let values = series.iter().flatten().map(|(_, value)| *value);
+/// One panel, `top` pixels down.
+fn panel(canvas: &mut RgbImage, top: u32, title: &str, epochs: u64, series: &[Series]) {
+    let values = series.iter().flat_map(|series| &series.points).map(|(_, value)| *value);
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
     if low > high {
         return; // nothing to draw
@@ -132,9 +151,8 @@ fn panel(canvas: &mut RgbImage, top: u32, title: &str, epochs: u64, series: &[Ve
         f64::from(left) + share * f64::from(right - left)
     };
     text(canvas, left, top + GLYPH, title, INK);
-    let names = [("expression", EXPRESSION), ("gender", GENDER)];
-    for (i, (name, colour)) in names.into_iter().enumerate() {
-        text(canvas, WIDTH - (24 - 12 * i as u32) * GLYPH, top + GLYPH, name, colour);
+    for (i, Series { name, colour, .. }) in series.iter().rev().enumerate() {
+        text(canvas, WIDTH - (i as u32 + 1) * LEGEND_CHARS * GLYPH, top + GLYPH, name, *colour);
     }
     for line in 0..=GRID_LINES {
         let value = low + (high - low) * f64::from(line) / f64::from(GRID_LINES);
@@ -146,10 +164,10 @@ fn panel(canvas: &mut RgbImage, top: u32, title: &str, epochs: u64, series: &[Ve
     text(canvas, left, floor + GLYPH / 2, "epoch 1", INK);
     let last = epochs.to_string();
     text(canvas, right - GLYPH * last.len() as u32, floor + GLYPH / 2, &last, INK);
-    for (points, (_, colour)) in series.iter().zip(names) {
+    for Series { points, colour, .. } in series {
         let places: Vec<_> = points.iter().map(|(epoch, v)| (x_of(*epoch), y_of(*v))).collect();
-        places.iter().for_each(|place| dot(canvas, *place, colour));
-        places.windows(2).for_each(|pair| segment(canvas, pair[0], pair[1], colour));
+        places.iter().for_each(|place| dot(canvas, *place, *colour));
+        places.windows(2).for_each(|pair| segment(canvas, pair[0], pair[1], *colour));
     }
 }
 
@@ -195,6 +213,7 @@ mod tests {
             epoch,
             loss: 1.0 + 1.0 / epoch as f32,
             gender_loss: 0.5 / epoch as f32,
+            validation_loss: Some(1.1 + 0.9 / epoch as f64),
             accuracy: Some(0.7 - 0.4 / epoch as f64),
             gender_accuracy: None,
             seconds: 60.0,
@@ -212,7 +231,9 @@ mod tests {
         resumed.add(point(4)).unwrap();
         let written = std::fs::read_to_string(folder.path().join(TABLE)).unwrap();
         assert_eq!(written.lines().count(), 5, "{written}");
-        assert!(written.starts_with("epoch,loss,gender_loss,accuracy,gender_accuracy,seconds"));
+        assert!(
+            written.starts_with("epoch,loss,gender_loss,validation_loss,accuracy,gender_accuracy,")
+        );
     }
 
     #[test]

@@ -86,7 +86,8 @@ impl Mixture {
     }
 }
 
-fn read_expressions(
+/// Reads a source of faces labelled with an expression, from `folder`.
+pub fn read_expressions(
     source: &ExpressionSource,
     folder: &Path,
 ) -> Result<Vec<LabelledFace>, DatasetError> {
@@ -208,6 +209,25 @@ mod tests {
             error.contains("a.csv holds other data") && error.contains(&hash.unwrap()),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_compact_copy_is_the_same_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        let pictures = from.join("more/happy");
+        std::fs::create_dir_all(&pictures).unwrap();
+        ::image::GrayImage::from_pixel(70, 60, ::image::Luma([9]))
+            .save(pictures.join("a.png"))
+            .unwrap();
+        write_fer(&from.join("a.csv"), 0..30, "Training");
+        let mut recipe = recipe(&["a.csv", "more"]);
+        let whole = Mixture::read(&mut recipe, &from).unwrap();
+        crate::lab::pack::pack(&recipe, &from, &to).unwrap();
+        let copy = Mixture::read(&mut recipe, &to).unwrap();
+        assert_eq!(copy.expressions, whole.expressions);
+        let bytes = |folder: &Path| std::fs::metadata(folder).unwrap().len();
+        assert!(bytes(&to.join("a.csv.faces")) < bytes(&from.join("a.csv")) / 3);
     }
 
     #[test]

@@ -48,6 +48,17 @@ pub struct DataRecipe {
     pub gender: Vec<GenderSource>,
 }
 
+impl DataRecipe {
+    /// Whether both, their hashes filled in, give the same faces and labels.
+    pub fn is_same_data(&self, other: &Self) -> bool {
+        let hashes = |data: &Self| -> Vec<Option<String>> {
+            let expression = data.expression.iter().map(|source| source.sha256.clone());
+            expression.chain([None]).chain(data.gender.iter().map(|s| s.sha256.clone())).collect()
+        };
+        self.votes_share == other.votes_share && hashes(self) == hashes(other)
+    }
+}
+
 fn default_votes_share() -> f32 {
     0.4
 }

@@ -1,6 +1,8 @@
 //! Labelled faces: Kaggle's [`fer2013`]`.csv`, [`ferplus`] votes for its rows, folders of pictures
-//! ([`image_folder`]), and packs of grey faces with a gender column ([`face_pack`]).
+//! ([`image_folder`]), and packs of grey faces with a gender column ([`face_pack`]). Tables may keep
+//! their faces [`compact`].
 
+pub mod compact;
 pub mod face_pack;
 pub mod fer2013;
 pub mod ferplus;
@@ -60,7 +62,7 @@ impl Usage {
 }
 
 /// A face labelled with an expression.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LabelledFace {
     /// 48×48 grey.
     pub face: Grey,
@@ -75,11 +77,11 @@ pub struct LabelledFace {
 fn open(path: &Path) -> Result<Box<dyn Read>, DatasetError> {
     let file = File::open(path).map_err(|source| DatasetError::Io { path: path.into(), source })?;
     let file = BufReader::with_capacity(1 << 16, file);
-    Ok(if path.extension().is_some_and(|extension| extension == "xz") {
-        Box::new(XzReader::new(file, true))
-    } else {
-        Box::new(file)
-    })
+    Ok(if is_xz(path) { Box::new(XzReader::new(file, true)) } else { Box::new(file) })
+}
+
+fn is_xz(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "xz")
 }
 
 /// Positions of the named columns.
