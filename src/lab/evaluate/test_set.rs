@@ -96,13 +96,6 @@ impl TestSet {
         self.genders.extend(other.genders);
     }
 
-    /// Up to `count` of the faces of each kind, spread evenly over them.
-    pub fn thinned(mut self, count: usize) -> Self {
-        self.expressions = spread_evenly(self.expressions, count);
-        self.genders = spread_evenly(self.genders, count);
-        self
-    }
-
     fn or_empty(self, path: &Path, part: Part) -> Result<Self, DatasetError> {
         if self.expressions.is_empty() && self.genders.is_empty() {
             let why = format!("it has no {part:?} faces; choose others by --usage");
