@@ -6,7 +6,6 @@ pub const PANEL: usize = 64;
 
 /// The left matrix; see `bf16.rs`.
 #[derive(Clone, Copy)]
-#[expect(missing_docs)]
 pub struct Left<'a> {
     pub data: &'a [u16],
     pub rows: usize,
@@ -19,7 +18,6 @@ pub struct Left<'a> {
 
 /// Columns of the right matrix; see `bf16.rs`.
 #[derive(Clone, Copy)]
-#[expect(missing_docs)]
 pub struct Panel<'a> {
     pub data: &'a [u16],
     pub columns: usize,
