@@ -2,6 +2,8 @@
 //! metadata says of its logits is what the device goes by.
 #![cfg(feature = "lab")]
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,9 +13,12 @@ use std::process::{Command, Output};
 use lzma_rust2::{XzOptions, XzWriter};
 use mien::engine::{Calibration, Model};
 use mien::expression::{Classifier, Scores};
+use mien::face::detector::{Detector, DetectorOptions};
 use mien::image::Grey;
 use mien::lab::checkpoint::Checkpoint;
+use mien::lab::evaluate::test_set::{Crops, TestSet};
 use mien::lab::quantize::quantize;
+use mien::lab::split::Part;
 use mien::lab::tflite;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -234,5 +239,26 @@ fn a_calibration_that_makes_no_sense_is_refused_by_name() {
         for part in [name, text, "must be", "mien-lab quantize"] {
             assert!(error.contains(part), "{part} not in: {error}");
         }
+    }
+}
+
+/// Both ways of framing score the same faces, once as they are and once as the device sees them.
+#[test]
+fn faces_are_cropped_as_the_device_would() {
+    let Some(shared) = common::shared_data() else { return };
+    let data = shared.join("data/fer2013/fer2013.csv.xz");
+    let mut set = TestSet::fer2013(&data, Part::Validation, None).unwrap();
+    set.expressions.truncate(60);
+    let mut detector = Detector::new(DetectorOptions::default()).unwrap();
+    let mut cropped = |crops| set.clone().cropped(crops, &mut detector, || ());
+    let [given, found, by_detector] =
+        [Crops::AsGiven, Crops::Found, Crops::ByDetector].map(&mut cropped);
+    assert_eq!(given.expressions.len(), 60);
+    let names = |set: &TestSet| set.expressions.iter().map(|e| e.name.clone()).collect::<Vec<_>>();
+    assert!(found.expressions.len() >= 30, "{}", found.title);
+    assert_eq!(names(&found), names(&by_detector));
+    for (a, b) in found.expressions.iter().zip(&by_detector.expressions) {
+        assert_eq!(b.face.dim(), (48, 48));
+        assert_ne!(a.face, b.face);
     }
 }

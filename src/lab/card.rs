@@ -115,7 +115,7 @@ fn genders(report: &Report) -> String {
     let mut text = format!(
         "\nApparent gender by the int8 file, FairFace faces kept back from training; calibration \
          error {} ({} with logits as they are):\n\n\
-         | group | n | accuracy | women's recall | men's recall | gap |\n|---|---|---|---|---|---|\n",
+         | group | n | accuracy | women's recall | men's recall | men less women, points |\n|---|---|---|---|---|---|\n",
         percent(gender.expected_calibration_error),
         percent(gender.expected_calibration_error_uncalibrated),
     );

@@ -6,7 +6,9 @@
 //!    two sides, [`samples`] makes them fit to learn from, by a [`preprocessing`].
 //! 2. [`network`] defines the family; [`checkpoint`] keeps its weights.
 //! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →
-//!    [`optimizer`], beside labels also from a [`teacher`]. [`reference`] says plainly what the executor computes.
+//!    [`optimizer`], beside labels also from a [`teacher`]; [`validation`] scores each epoch,
+//!    [`curve`] keeps the scores, [`offsets`] finish the network. [`reference`] says plainly what
+//!    the executor computes.
 //! 4. [`quantize`] turns float weights into integers, [`tflite`] writes them to a file.
 //! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
 //!    are to be taken, [`card`] writes the figures down.
@@ -31,6 +33,7 @@ pub mod loss;
 pub mod mean_faces;
 pub mod mixture;
 pub mod network;
+pub mod offsets;
 pub mod optimizer;
 pub mod pack;
 pub mod preprocessing;

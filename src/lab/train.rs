@@ -22,6 +22,7 @@ use super::checkpoint::{self, Checkpoint, CheckpointError, Params, initialize};
 use super::executor::{Executor, Precision, Weights};
 use super::loss::{Loss, LossSettings, Losses, Target};
 use super::network::{EXPRESSION_LOGITS, Graph, INPUT_SIDE, LOGITS, Preset};
+use super::offsets::OffsetSettings;
 use super::optimizer::{AdamW, OptimizerSettings};
 use super::preprocessing::Preprocessing;
 use super::teacher::TeacherSettings;
@@ -53,6 +54,8 @@ pub struct Recipe {
     pub loss: LossSettings,
     /// How the weights are moved.
     pub optimizer: OptimizerSettings,
+    /// What is added to the finished network's logits.
+    pub offsets: OffsetSettings,
     /// Networks to learn from beside the labels.
     pub teacher: Option<TeacherSettings>,
 }
@@ -70,6 +73,7 @@ impl Default for Recipe {
             augment: Augment::default(),
             loss: LossSettings::default(),
             optimizer: OptimizerSettings::default(),
+            offsets: OffsetSettings::default(),
             teacher: None,
         }
     }

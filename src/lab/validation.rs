@@ -5,6 +5,7 @@ use super::evaluate::{expression_answers, gender_answers};
 use super::executor::{Executor, Weights};
 use super::mixture::Mixture;
 use super::network::{EXPRESSION_LOGITS, Graph, LOGITS};
+use super::offsets::{self, OffsetSettings};
 use super::preprocessing::Preprocessing;
 use super::samples::kept_back_gender;
 use crate::expression::softmax;
@@ -77,16 +78,31 @@ impl Validation {
     ///
     /// If the checkpoint lacks one of its network's tensors, which none of a run does.
     pub fn score(&self, checkpoint: &Checkpoint) -> Scores {
-        let mut executor = Executor::new(Graph::build(&checkpoint.preset));
-        let weights = Weights::from_params(executor.graph(), &checkpoint.params)
-            .expect("a run's checkpoint is whole");
-        let expression = executor.logits(&weights, &self.expression.pictures);
-        let gender = executor.logits(&weights, &self.gender.pictures);
+        let [expression, gender] = self.logits(checkpoint);
         Scores {
             loss: self.expression.loss(&expression),
             accuracy: self.expression.accuracy(&expression_answers(&expression)),
             gender_accuracy: self.gender.accuracy(&gender_answers(&gender)),
         }
+    }
+
+    /// Offsets to the logits of a run's weights, fitted on these faces.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::score`].
+    pub fn offsets(&self, settings: &OffsetSettings, checkpoint: &Checkpoint) -> [f32; LOGITS] {
+        let [expression, gender] = self.logits(checkpoint);
+        let (expressions, genders) = (&self.expression.labels, &self.gender.labels);
+        offsets::fit(settings, (&expression, expressions), (&gender, genders))
+    }
+
+    /// Of the faces labelled with an expression, and of those labelled with a gender.
+    fn logits(&self, checkpoint: &Checkpoint) -> [Vec<[f32; LOGITS]>; 2] {
+        let mut executor = Executor::new(Graph::build(&checkpoint.preset));
+        let weights = Weights::from_params(executor.graph(), &checkpoint.params)
+            .expect("a run's checkpoint is whole");
+        [&self.expression, &self.gender].map(|part| executor.logits(&weights, &part.pictures))
     }
 }
 

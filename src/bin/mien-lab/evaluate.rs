@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use mien::face::detector::{Detector, DetectorOptions};
 use mien::lab::candidate::Candidate;
 use mien::lab::evaluate::report::{Report, Wanted};
-use mien::lab::evaluate::test_set::TestSet;
+use mien::lab::evaluate::test_set::{Crops, TestSet};
 use mien::lab::evaluate::{Classes, html, text};
 use mien::lab::split::Part;
 use serde_json::json;
@@ -30,6 +31,9 @@ pub struct Args {
     /// A face pack NAME.u8.xz: score gender too, on the faces kept back from training.
     #[arg(long, value_name = "FILE")]
     genders: Option<PathBuf>,
+    /// Frame the faces as the data has them, or as mien's own detector would crop them.
+    #[arg(long, value_enum, default_value = "as-given")]
+    crops: Crops,
     /// Score fewer classes, whose shares add up: `happy,neutral` keeps these and makes the rest
     /// `other`; `negative=angry+disgust+fear+sad` makes a group and leaves the rest as it is.
     #[arg(long, value_name = "LIST")]
@@ -54,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for path in &args.model {
         candidates.push((path, Candidate::read(path)?));
     }
-    let set = test_set(args)?;
+    let set = cropped(args.crops, test_set(args)?)?;
     let mut reports = Vec::new();
     for (path, candidate) in &mut candidates {
         reports.push(report(path, candidate, &set, &wanted)?);
@@ -108,6 +112,15 @@ fn test_set(args: &Args) -> anyhow::Result<TestSet> {
     if let Some(pack) = &args.genders {
         set.join(TestSet::pack(pack, Some(Part::Validation))?);
     }
+    Ok(set)
+}
+
+fn cropped(crops: Crops, set: TestSet) -> anyhow::Result<TestSet> {
+    let mut detector = Detector::new(DetectorOptions::default())?;
+    let faces = set.expressions.len() + set.genders.len();
+    let bar = crate::progress(faces as u64, "faces", "finding faces")?;
+    let set = set.cropped(crops, &mut detector, || bar.inc(1));
+    bar.finish_and_clear();
     Ok(set)
 }
 

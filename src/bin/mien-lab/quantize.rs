@@ -12,12 +12,12 @@ use mien::image::Grey;
 use mien::lab::calibration;
 use mien::lab::candidate::{Candidate, PRESET_METADATA};
 use mien::lab::checkpoint::Checkpoint;
-use mien::lab::dataset;
+use mien::lab::dataset::{self, LabelledFace};
 use mien::lab::evaluate::reliability::{Judged, coverage_at, reliability};
 use mien::lab::evaluate::test_set::{TestSet, spread_evenly};
 use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::quantize::quantize;
-use mien::lab::split::{Part, positions};
+use mien::lab::split::{Part, Split, positions};
 use mien::lab::tflite::{self, Int8Network};
 
 /// Turn a float checkpoint into the int8 .tflite file that mien runs.
@@ -52,8 +52,13 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
-    let mut network = int8_network(args, &checkpoint)?;
-    let calibration = fit(args, &network)?;
+    let rows = dataset::read_fer2013(&args.data)?;
+    let split = Split::of_expressions(&rows);
+    let faces = |positions: Vec<usize>, count| -> Vec<&LabelledFace> {
+        spread_evenly(positions, count).into_iter().map(|i| &rows[i]).collect()
+    };
+    let mut network = int8_network(args, &checkpoint, &faces(split.training, args.faces))?;
+    let calibration = fit(args, &network, &faces(split.validation, args.validation))?;
     let entries = calibration.to_metadata();
     network.metadata.extend(entries.map(|(name, text)| (name.to_owned(), text)));
 
@@ -65,16 +70,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .and_then(|()| std::fs::rename(&part, &args.out))
         .with_context(|| format!("can't write {}", args.out.display()))?;
     println!("{}: {} bytes", args.out.display(), bytes.len());
-    compare(args)
+    compare(args, &faces(positions(&rows, Part::PublicTest), args.compare))
 }
 
 /// Quantizes, calibrating the ranges on faces to learn from.
-fn int8_network(args: &Args, checkpoint: &Checkpoint) -> anyhow::Result<Int8Network> {
-    let rows = dataset::read_fer2013(&args.data)?;
-    let training = spread_evenly(positions(&rows, Part::Training), args.faces);
+fn int8_network(
+    args: &Args,
+    checkpoint: &Checkpoint,
+    training: &[&LabelledFace],
+) -> anyhow::Result<Int8Network> {
     ensure!(!training.is_empty(), "{} has no Training rows", args.data.display());
-    let pictures: Vec<f32> =
-        training.iter().flat_map(|&i| standardize(rows[i].face.view())).collect();
+    let pictures: Vec<f32> = training.iter().flat_map(|row| standardize(row.face.view())).collect();
     let checksum = crc32fast::hash(&std::fs::read(&args.checkpoint)?);
     let bar = ProgressBar::new_spinner().with_message("calibrating");
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
@@ -97,16 +103,20 @@ fn metadata(checkpoint: &Checkpoint, checksum: u32, faces: usize) -> BTreeMap<St
 }
 
 /// Runs the int8 network on validation faces and fits how its logits are to be read.
-fn fit(args: &Args, network: &Int8Network) -> anyhow::Result<Calibration> {
-    let mut set = TestSet::fer2013(&args.data, Part::Validation, None)?;
-    if let Some(pack) = &args.genders {
-        set.join(TestSet::pack(pack, Some(Part::Validation))?);
-    }
-    let set = set.thinned(args.validation);
+fn fit(
+    args: &Args,
+    network: &Int8Network,
+    validation: &[&LabelledFace],
+) -> anyhow::Result<Calibration> {
     let (faces, labels): (Vec<Grey>, Vec<usize>) =
-        set.expressions.into_iter().map(|face| (face.face, face.label)).unzip();
+        validation.iter().map(|row| (row.face.clone(), row.label)).unzip();
+    let genders = match &args.genders {
+        Some(pack) => TestSet::pack(pack, Some(Part::Validation))?.genders,
+        None => Vec::new(),
+    };
+    let genders = spread_evenly(genders, args.validation).into_iter();
     let (gender_faces, gender_labels): (Vec<Grey>, Vec<usize>) =
-        set.genders.into_iter().map(|(face, who)| (face, usize::from(who.is_male))).unzip();
+        genders.map(|(face, who)| (face, usize::from(who.is_male))).unzip();
 
     let model = Model::from_bytes(&args.out.to_string_lossy(), &tflite::write(network))?;
     let mut candidate = Candidate::from_model(model, 0);
@@ -148,14 +158,12 @@ fn tell_fit(fitted: &Calibration, logits: &[[f32; LOGITS]], labels: &[usize], ge
 }
 
 /// Loads the written file and prints how far its answers agree with the float network's.
-fn compare(args: &Args) -> anyhow::Result<()> {
-    let rows = dataset::read_fer2013(&args.data)?;
-    let chosen = spread_evenly(positions(&rows, Part::PublicTest), args.compare);
-    if chosen.is_empty() {
+fn compare(args: &Args, rows: &[&LabelledFace]) -> anyhow::Result<()> {
+    if rows.is_empty() {
         println!("no PublicTest rows to compare on");
         return Ok(());
     }
-    let faces: Vec<Grey> = chosen.into_iter().map(|i| rows[i].face.clone()).collect();
+    let faces: Vec<Grey> = rows.iter().map(|row| row.face.clone()).collect();
     let logits = |path: &Path, kind: &str| -> anyhow::Result<_> {
         let bar = crate::progress(faces.len() as u64, "faces", format!("comparing: {kind}"))?;
         let logits = Candidate::read(path)?.logits(&faces, |n| bar.inc(n as u64))?;

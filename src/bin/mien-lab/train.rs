@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use mien::lab::checkpoint::Checkpoint;
 use mien::lab::curve::{Curve, Point};
 use mien::lab::mixture::Mixture;
+use mien::lab::offsets::{self, OffsetSettings};
 use mien::lab::recipe::RecipeFile;
 use mien::lab::samples::{expression_sample, gender_sample};
 use mien::lab::teacher::{self, TeacherSettings};
@@ -71,7 +73,32 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         print_point(&point);
         curve.add(point)?;
     }
-    println!("done: {}", args.out.join(MODEL_FILE).display());
+    finish(&run.checkpoint(), &validation, &recipe.train.offsets, &args.out.join(MODEL_FILE))
+}
+
+/// Adds the offsets that the finished network's logits need, and writes it.
+fn finish(
+    checkpoint: &Checkpoint,
+    validation: &Validation,
+    settings: &OffsetSettings,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let mut checkpoint = checkpoint.clone();
+    let offsets = validation.offsets(settings, &checkpoint);
+    offsets::apply(&mut checkpoint, &offsets);
+    let words = offsets.map(|offset| format!("{offset:.3}")).join(" ");
+    println!("offsets added to the logits: {words}");
+    checkpoint.notes.insert("offsets".into(), words);
+    checkpoint.write(path)?;
+    let Scores { loss, accuracy, gender_accuracy } = validation.score(&checkpoint);
+    let percent = |share: Option<f64>| 100.0 * share.unwrap_or(f64::NAN);
+    println!(
+        "done: {}; validation loss {:.3}, accuracy {:.2} %, gender {:.2} %",
+        path.display(),
+        loss.unwrap_or(f64::NAN),
+        percent(accuracy),
+        percent(gender_accuracy),
+    );
     Ok(())
 }
 

@@ -39,7 +39,8 @@ pub fn read_image_folder(folder: &Path) -> Result<ImageFolder, DatasetError> {
     let mut read = ImageFolder::default();
     for class in visible_entries(folder)?.into_iter().filter(|path| path.is_dir()) {
         let label = label(&class)?;
-        let files: Vec<PathBuf> = visible_entries(&class)?.into_iter().filter(is_picture).collect();
+        let files: Vec<PathBuf> =
+            visible_entries(&class)?.into_iter().filter(|path| is_picture(path)).collect();
         let pictures: Vec<_> = files.par_iter().map(|file| image::read(file)).collect();
         let before = read.faces.len();
         for (file, picture) in files.into_iter().zip(pictures) {
@@ -84,7 +85,7 @@ fn visible_entries(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     Ok(paths)
 }
 
-fn is_picture(path: &PathBuf) -> bool {
+fn is_picture(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
     ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }

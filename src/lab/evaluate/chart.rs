@@ -174,7 +174,7 @@ pub fn genders(groups: &[(String, GroupScore)]) -> Markup {
     let recalls =
         || groups.iter().flat_map(|(_, score)| [score.recall_female, score.recall_male]).flatten();
     let lowest = (recalls().fold(1.0, f64::min) * 10.0 - 1e-9).floor().max(0.0) / 10.0;
-    let (left, right) = (NAMES + 34.0, WIDTH - 12.0);
+    let (left, right) = (NAMES + 50.0, WIDTH - 20.0);
     let at = |share: f64| left + (share - lowest) / (1.0 - lowest) * (right - left);
     let (top, step) = (8.0, 24.0);
     let bottom = top + step * groups.len() as f64;
@@ -194,7 +194,7 @@ pub fn genders(groups: &[(String, GroupScore)]) -> Markup {
                         (name) ": women " (percent_or_dash(score.recall_female)) ", men "
                         (percent_or_dash(score.recall_male)) ", " (score.n) " faces"
                     }
-                    (text(left - 10.0, y + 4.0, "end", &format!("{name} ({})", score.n)))
+                    (text(left - 10.0, y + 4.0, "end", &format!("{} ({})", name.replace('_', " "), score.n)))
                     @if let (Some(female), Some(male)) = (score.recall_female, score.recall_male) {
                         (line(at(female), y, at(male), y, "between"))
                     }

@@ -61,9 +61,9 @@ fn legend(reports: &[Report]) -> Markup {
 
 /// The table that the terminal shows first.
 fn summary(reports: &[Report]) -> Markup {
-    let rows = summary_rows().into_iter().map(|(label, cell)| {
-        (label, reports.iter().map(|report| cell(report)).collect::<Vec<_>>())
-    });
+    let rows = summary_rows()
+        .into_iter()
+        .map(|(label, cell)| (label, reports.iter().map(&cell).collect::<Vec<_>>()));
     let known = rows.filter(|(_, cells)| cells.iter().any(|cell| cell != MISSING));
     html! {
         section.card {

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::gender::Person;
+use crate::face::detector::Detector;
 use crate::image::Grey;
 use crate::lab::dataset::{self, DatasetError, LabelledFace, PackFace, ferplus};
+use crate::lab::framing::recrop;
 use crate::lab::samples::kept_back_gender;
 use crate::lab::split::{Part, Split, positions};
 
@@ -34,7 +36,43 @@ pub struct ExpressionFace {
     pub majority: Option<usize>,
 }
 
+/// How the faces to score are framed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Crops {
+    /// As the data has them.
+    #[default]
+    AsGiven,
+    /// As the device would crop them: on a plain canvas, where its detector finds exactly one.
+    ByDetector,
+    /// As the data has them, but only those that `by-detector` scores.
+    Found,
+}
+
 impl TestSet {
+    /// Frames the faces as `crops` says, leaving out those that the detector does not find;
+    /// `on_face` is called after each.
+    pub fn cropped(mut self, crops: Crops, detector: &mut Detector, on_face: impl Fn()) -> Self {
+        if crops == Crops::AsGiven {
+            return self;
+        }
+        let before = self.expressions.len() + self.genders.len();
+        let mut is_found = |face: &mut Grey| {
+            let crop = recrop(face, detector);
+            on_face();
+            let found = crop.is_some();
+            if let Some(crop) = crop.filter(|_| crops == Crops::ByDetector) {
+                *face = crop;
+            }
+            found
+        };
+        self.expressions.retain_mut(|expression| is_found(&mut expression.face));
+        self.genders.retain_mut(|(face, _)| is_found(face));
+        let found = self.expressions.len() + self.genders.len();
+        let how = if crops == Crops::ByDetector { "cropped by" } else { "found by" };
+        self.title += &format!("; {found} of {before} faces, those {how} the detector");
+        self
+    }
+
     /// FER2013's rows of a part; with FER+ votes, their majority too.
     pub fn fer2013(path: &Path, part: Part, votes: Option<&Path>) -> Result<Self, DatasetError> {
         let mut rows = dataset::read_fer2013(path)?;
@@ -94,13 +132,6 @@ impl TestSet {
         self.expressions.extend(other.expressions);
         self.has_votes |= other.has_votes;
         self.genders.extend(other.genders);
-    }
-
-    /// Up to `count` of the faces of each kind, spread evenly over them.
-    pub fn thinned(mut self, count: usize) -> Self {
-        self.expressions = spread_evenly(self.expressions, count);
-        self.genders = spread_evenly(self.genders, count);
-        self
     }
 
     fn or_empty(self, path: &Path, part: Part) -> Result<Self, DatasetError> {

@@ -135,14 +135,14 @@ unsafe fn tile<const M: usize, const N: usize>(
         let mut b = unsafe { right.data.as_ptr().add(segment * right.segment) };
         for _ in 0..left.pairs {
             let mut columns = [_mm512_setzero_si512(); N];
-            for n in 0..N {
-                columns[n] = unsafe { _mm512_loadu_si512(b.add(n * 2 * LANES).cast()) };
+            for (n, columns) in columns.iter_mut().enumerate() {
+                *columns = unsafe { _mm512_loadu_si512(b.add(n * 2 * LANES).cast()) };
             }
-            for m in 0..M {
+            for (m, sums) in sums.iter_mut().enumerate() {
                 let pair = unsafe { a.add(m * left.row).cast::<i32>().read_unaligned() };
                 let pair = as_bf16(_mm512_set1_epi32(pair));
-                for n in 0..N {
-                    sums[m][n] = _mm512_dpbf16_ps(sums[m][n], pair, as_bf16(columns[n]));
+                for (sum, columns) in sums.iter_mut().zip(columns) {
+                    *sum = _mm512_dpbf16_ps(*sum, pair, as_bf16(columns));
                 }
             }
             a = a.wrapping_add(left.pair);
@@ -151,15 +151,15 @@ unsafe fn tile<const M: usize, const N: usize>(
     }
     let last = right.columns - (N - 1) * LANES;
     let last_mask = ((1u32 << last) - 1) as __mmask16;
-    for m in 0..M {
-        for n in 0..N {
+    for (m, sums) in sums.iter().enumerate() {
+        for (n, sum) in sums.iter().enumerate() {
             let mask = if n + 1 == N { last_mask } else { __mmask16::MAX };
             // SAFETY: as in `multiply`; lanes beyond the last column are masked out.
             unsafe {
                 let target = target.add(m * target_row + n * LANES);
                 let before =
                     if add { _mm512_maskz_loadu_ps(mask, target) } else { _mm512_setzero_ps() };
-                _mm512_mask_storeu_ps(target, mask, _mm512_add_ps(before, sums[m][n]));
+                _mm512_mask_storeu_ps(target, mask, _mm512_add_ps(before, *sum));
             }
         }
     }
@@ -169,7 +169,7 @@ unsafe fn tile<const M: usize, const N: usize>(
 #[inline(always)]
 fn as_bf16(bits: __m512i) -> __m512bh {
     // SAFETY: both are 64 bytes of plain data.
-    unsafe { std::mem::transmute(bits) }
+    unsafe { std::mem::transmute::<__m512i, __m512bh>(bits) }
 }
 
 /// Rounds `from` to bfloat16 in `to`, of the same length.
@@ -191,7 +191,8 @@ unsafe fn round_lanes(from: &[f32], to: &mut [u16]) {
         // SAFETY: both hold sixteen numbers.
         unsafe {
             let rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(from.as_ptr()));
-            _mm256_storeu_si256(to.as_mut_ptr().cast(), std::mem::transmute(rounded));
+            let rounded = std::mem::transmute::<__m256bh, __m256i>(rounded);
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), rounded);
         }
     }
     for (from, to) in rest.iter().zip(to_rest) {
@@ -231,7 +232,8 @@ unsafe fn interleave_lanes(first: &[f32], second: &[f32], to: &mut [u16]) {
         unsafe {
             let first = _mm512_maskz_loadu_ps(mask, first.as_ptr());
             let second = _mm512_maskz_loadu_ps(mask, second.as_ptr());
-            let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(second, first));
+            let both = _mm512_cvtne2ps_pbh(second, first);
+            let both = std::mem::transmute::<__m512bh, __m512i>(both);
             _mm512_storeu_si512(to.as_mut_ptr().cast(), _mm512_permutexvar_epi16(order, both));
         }
     }
