@@ -27,9 +27,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PRESETS = {
     "reference": dict(stem=(64, 64), norm_after_relu=True, stem_pool=False, dropout=0.0,
                       blocks=[(128, 1, "maxpool"), (256, 1, "maxpool")]),
-    "slim": dict(stem=(16, 32), norm_after_relu=False, stem_pool=True, dropout=0.1,
-                 blocks=[(64, 2, "stride"), (64, 2, "no"), (128, 2, "stride"), (128, 2, "no"),
-                         (192, 2, "stride"), (192, 2, "no")]),
+    "slim": dict(stem=(16, 24), norm_after_relu=False, stem_pool=True, dropout=0.1,
+                 blocks=[(64, 2, "stride")] + [(64, 2, "no")] * 3
+                 + [(128, 2, "stride")] + [(128, 2, "no")] * 3
+                 + [(112, 2, "stride"), (112, 2, "no")]),
 }
 
 

@@ -36,6 +36,8 @@ pub struct Config {
     pub still: StillOptions,
     /// How faces are found.
     pub detector: DetectorOptions,
+    /// What is said of them.
+    pub expression: ExpressionOptions,
     /// How they are followed.
     pub tracker: TrackerOptions,
     /// Which LED shows what.
@@ -52,6 +54,7 @@ impl Default for Config {
             camera: CameraOptions::default(),
             still: StillOptions::default(),
             detector: DetectorOptions::default(),
+            expression: ExpressionOptions::default(),
             tracker: TrackerOptions::default(),
             leds: LedOptions::default(),
             journal: JournalConfig::default(),
@@ -75,6 +78,15 @@ impl Default for CameraOptions {
     fn default() -> Self {
         Self { width: 640, height: 480, fps: 10.0 }
     }
+}
+
+/// What is said of a face.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExpressionOptions {
+    /// Least smoothed share (0…1) of an expression to be shown; below, the face shows "unsure".
+    /// Unset, the model's own threshold counts.
+    pub unsure_below: Option<f32>,
 }
 
 /// Where and how the journal is kept.
@@ -148,7 +160,8 @@ impl Config {
     /// Checks every value's range; the section at fault and what is wrong there.
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let at = |section| move |error: &dyn ToString| (section, error.to_string());
-        let Self { device, room_period_s, camera, still, detector, tracker, leds, journal } = self;
+        let Self { device, room_period_s, camera, still, detector, .. } = self;
+        let Self { expression, tracker, leds, journal, .. } = self;
         let device_fits = !device.is_empty()
             && device.len() <= MAX_DEVICE_NAME
             && !device.contains(['/', '+', '#', '\0']);
@@ -164,6 +177,7 @@ impl Config {
         camera.validate().map_err(|e| at("[camera]")(&e))?;
         still.validate().map_err(|e| at("[still]")(&e))?;
         detector.validate().map_err(|e| at("[detector]")(&e))?;
+        expression.validate().map_err(|e| at("[expression]")(&e))?;
         tracker.validate().map_err(|e| at("[tracker]")(&e))?;
         leds.validate().map_err(|e| at("[leds]")(&e))?;
         journal.options().validate().map_err(|e| at("[journal]")(&e))
@@ -176,6 +190,12 @@ impl CameraOptions {
         in_range("width", self.width, 40..=8192)?;
         in_range("height", self.height, 40..=8192)?;
         in_range("fps", self.fps, 0.1..=240.0)
+    }
+}
+
+impl ExpressionOptions {
+    fn validate(&self) -> Result<(), String> {
+        self.unsure_below.map_or(Ok(()), |share| in_range("unsure_below", share, 0.0..=1.0))
     }
 }
 
@@ -219,7 +239,7 @@ mod tests {
         let config = Config::parse(Path::new("sample"), SAMPLE).unwrap();
         assert_eq!(config, Config::default());
         let keys = ["device", "room_period_s", "camera", "still", "detector", "tracker", "leds"];
-        for key in keys.iter().chain(&["journal"]) {
+        for key in keys.iter().chain(&["expression", "journal"]) {
             assert!(sample.contains_key(*key), "{key} is missing");
         }
     }
@@ -247,6 +267,7 @@ mod tests {
             ("[camera]\nwidth = 0", ["[camera]", "width = 0: must be 40 to 8192"]),
             ("[still]\nmax_change = -1.0", ["[still]", "max_change = -1: must be 0 to 255"]),
             ("[tracker]\nmin_overlap = 2.0", ["[tracker]", "min_overlap = 2"]),
+            ("[expression]\nunsure_below = 1.5", ["[expression]", "unsure_below = 1.5"]),
             ("[detector]\nmin_face_px = 1", ["[detector]", "min_face_px"]),
             ("[journal]\nsync_period_s = -1.0", ["[journal]", "sync_period_s"]),
         ] {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Model, ModelError};
+use crate::engine::{Calibration, Model, ModelError};
 use crate::image::Grey;
 
 /// One of the seven expressions, in FER2013's order.
@@ -45,6 +45,14 @@ impl Expression {
     }
 }
 
+/// What a face is said to show where no expression's share is great enough to tell.
+pub const UNSURE: &str = "unsure";
+
+/// The name of an answer: an expression, or none for [`UNSURE`].
+pub fn answer_name(answer: Option<Expression>) -> &'static str {
+    answer.map_or(UNSURE, Expression::name)
+}
+
 /// Apparent gender, in the order of the network's logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -77,10 +85,20 @@ pub struct Scores {
 }
 
 impl Scores {
-    /// Softmax over each head's logits: seven expressions, then female and male.
-    pub fn from_logits(logits: &[f32; 9]) -> Self {
+    /// Softmax over each head's logits, seven expressions, then female and male, each head's
+    /// divided by its temperature.
+    pub fn from_logits(logits: &[f32; 9], calibration: &Calibration) -> Self {
         let (expression, gender) = logits.split_at(7);
-        Self { expression: softmax(expression), gender: softmax(gender) }
+        Self {
+            expression: tempered_softmax(expression, calibration.temperature),
+            gender: tempered_softmax(gender, calibration.gender_temperature),
+        }
+    }
+
+    /// The strongest expression if its share is not below `unsure_below`, else none: unsure.
+    pub fn answer(&self, unsure_below: f32) -> Option<Expression> {
+        let (expression, share) = self.top_expression();
+        (share >= unsure_below).then_some(expression)
     }
 
     /// The strongest expression and its share.
@@ -109,7 +127,9 @@ impl Classifier {
 
     /// Scores of each 48×48 crop.
     pub fn classify(&self, crops: &[Grey]) -> Result<Vec<Scores>, ModelError> {
-        Ok(self.model.run(crops)?.iter().map(Scores::from_logits).collect())
+        let calibration = self.model.calibration();
+        let scores = |logits| Scores::from_logits(logits, &calibration);
+        Ok(self.model.run(crops)?.iter().map(scores).collect())
     }
 }
 
@@ -121,10 +141,15 @@ pub fn argmax(values: &[f32]) -> usize {
 
 /// Softmax of `N` logits.
 pub fn softmax<const N: usize>(logits: &[f32]) -> [f32; N] {
+    tempered_softmax(logits, 1.0)
+}
+
+/// Softmax of `N` logits, each divided by `temperature`, above 0.
+fn tempered_softmax<const N: usize>(logits: &[f32], temperature: f32) -> [f32; N] {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut shares = [0.0; N];
     for (share, logit) in shares.iter_mut().zip(logits) {
-        *share = (logit - max).exp();
+        *share = ((logit - max) / temperature).exp();
     }
     let sum: f32 = shares.iter().sum();
     shares.map(|share| share / sum)
@@ -136,9 +161,32 @@ mod tests {
 
     #[test]
     fn logits_become_shares_of_each_head() {
-        let scores = Scores::from_logits(&[0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+        let logits = [0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0, 1.0];
+        let scores = Scores::from_logits(&logits, &Calibration::default());
         assert_eq!(scores.top_expression().0, Expression::Happy);
         assert!((scores.expression.iter().sum::<f32>() - 1.0).abs() < 1e-6);
         assert_eq!(scores.gender, [0.5, 0.5]);
+    }
+
+    #[test]
+    fn each_head_has_its_own_temperature() {
+        let calibration =
+            Calibration { temperature: 2.0, gender_temperature: 0.5, unsure_below: 0.0 };
+        let logits = [0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+        let scores = Scores::from_logits(&logits, &calibration);
+        let e = 1f32.exp();
+        assert!((scores.expression[3] - e / (e + 6.0)).abs() < 1e-6);
+        assert!((scores.gender[1] - e.powi(2) / (e.powi(2) + 1.0)).abs() < 1e-6);
+        // However cold, shares stay numbers.
+        let cold = Calibration { temperature: f32::MIN_POSITIVE, ..calibration };
+        assert_eq!(Scores::from_logits(&logits, &cold).expression[3], 1.0);
+    }
+
+    #[test]
+    fn a_share_below_the_threshold_is_no_answer() {
+        let expression = [0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1];
+        let scores = Scores { expression, gender: [0.5, 0.5] };
+        assert_eq!(scores.answer(0.4), Some(Expression::Angry));
+        assert_eq!(scores.answer(0.41), None);
     }
 }

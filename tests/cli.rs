@@ -232,6 +232,22 @@ fn predict_gives_shares_that_sum_to_one() {
 }
 
 #[test]
+fn predict_says_when_it_is_unsure() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    let answer = |below: &str| {
+        let args = ["predict", "--face", "--json", "clip/000.jpg", "--unsure-below", below];
+        let output = place.mien(&args);
+        assert_ok(&output);
+        json_lines(&output)[0]["faces"][0]["answer"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(answer("1"), "unsure");
+    assert_ne!(answer("0"), "unsure");
+    let wrong = place.mien(&["predict", "clip/000.jpg", "--unsure-below", "50"]);
+    assert_fails(&wrong, 2, &["--unsure-below", "0 to 1"]);
+}
+
+#[test]
 fn predict_draws_what_it_found() {
     let place = Place::new();
     place.frames("clip", 1);

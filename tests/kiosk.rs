@@ -13,7 +13,7 @@ use mien::camera::replay::Replay;
 use mien::camera::{Camera, CameraError, Frame};
 use mien::config::Config;
 use mien::engine::Model;
-use mien::expression::{Classifier, Expression};
+use mien::expression::{Classifier, Expression, UNSURE};
 use mien::face::detector::Detector;
 use mien::face::tracker::Tracker;
 use mien::image::Grey;
@@ -32,8 +32,11 @@ fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
 }
 
-fn reader() -> FaceReader {
-    let model = Model::read(&models().join("mien-slim.tflite")).unwrap();
+fn model() -> Model {
+    Model::read(&models().join("mien-slim.tflite")).unwrap()
+}
+
+fn reader(model: Model) -> FaceReader {
     let detector = Detector::new(Config::default().detector).unwrap();
     FaceReader::new(detector, Classifier::new(model))
 }
@@ -91,6 +94,10 @@ impl Outcome {
 }
 
 fn run(source: Source, device: &str, stop: &AtomicBool) -> Outcome {
+    run_unsure_below(model().calibration().unsure_below, source, device, stop)
+}
+
+fn run_unsure_below(unsure_below: f32, source: Source, device: &str, stop: &AtomicBool) -> Outcome {
     let config = Config::default();
     let options = Options {
         device: device.into(),
@@ -105,8 +112,9 @@ fn run(source: Source, device: &str, stop: &AtomicBool) -> Outcome {
     let pins = Led::ALL.map(|_| Pin::default());
     let lines = (0..).zip(&pins).zip(Led::ALL).map(|((line, pin), led)| (led, line, pin.clone()));
     let mut leds = Leds::on_pins(lines.collect(), false);
-    let tracker = Tracker::new(config.tracker);
-    let summary = kiosk::run(source, reader(), tracker, &mut leds, &mut journal, &options, stop);
+    let tracker = Tracker::new(config.tracker, unsure_below);
+    let reader = reader(model());
+    let summary = kiosk::run(source, reader, tracker, &mut leds, &mut journal, &options, stop);
     let records = journal::read(directory.path())
         .map(Result::unwrap)
         .map(|record| (record.topic, serde_json::from_str(&record.payload).unwrap()))
@@ -161,7 +169,7 @@ struct Followed {
     from_s: f64,
     to_s: f64,
     /// What it showed from when.
-    shown: Vec<(f64, Expression)>,
+    shown: Vec<(f64, Option<Expression>)>,
 }
 
 impl Followed {
@@ -171,7 +179,10 @@ impl Followed {
             let Some(number) = topic.strip_prefix("mien/hall/face/") else { continue };
             let number = number.parse().unwrap();
             let time = payload["time_s"].as_f64().unwrap();
-            let expression = serde_json::from_value(payload["expression"].clone()).unwrap();
+            let expression = match payload["expression"].as_str().unwrap() {
+                UNSURE => None,
+                _ => Some(serde_json::from_value(payload["expression"].clone()).unwrap()),
+            };
             let known = all.iter_mut().find(|face| face.number == number);
             match (payload["state"].as_str().unwrap(), known) {
                 ("appeared", None) => all.push(Self {
@@ -197,7 +208,7 @@ impl Followed {
 
     fn expression_at(&self, time_s: f64) -> Option<Expression> {
         let shown = self.shown.iter().rev().find(|(from_s, _)| *from_s <= time_s);
-        shown.filter(|_| time_s <= self.to_s).map(|(_, expression)| *expression)
+        shown.filter(|_| time_s <= self.to_s).and_then(|(_, expression)| *expression)
     }
 }
 
@@ -288,6 +299,21 @@ fn the_clip_lights_leds_and_leaves_them_dark() {
     assert!(face_seen.was_high());
     assert!(demo().pins[..Led::ALL.len() - 1].iter().any(Pin::was_high));
     assert!(demo().pins.iter().all(|pin| !pin.is_high()));
+}
+
+#[test]
+fn a_kiosk_that_is_never_sure_enough_lights_no_expression() {
+    let clip = Replay::open(&models().join("demo.mjpeg"), script().frames_per_second).unwrap();
+    let source = Source::EveryFrame(Box::new(clip));
+    let outcome = run_unsure_below(1.0, source, "hall", &AtomicBool::new(false));
+    assert!(outcome.pins[..Led::ALL.len() - 1].iter().all(|pin| !pin.was_high()));
+    assert!(outcome.pins[Led::ALL.len() - 1].was_high(), "faces are seen all the same");
+    let faces = Followed::all(&outcome.records);
+    assert!(!faces.is_empty());
+    assert!(faces.iter().flat_map(|face| &face.shown).all(|(_, shown)| shown.is_none()));
+    let rooms = outcome.records.iter().filter(|(topic, _)| topic == "mien/hall/room");
+    assert!(rooms.clone().count() > 0);
+    assert!(rooms.clone().all(|(_, room)| room["unsure"] == room["faces"]));
 }
 
 #[test]

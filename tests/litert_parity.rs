@@ -128,6 +128,7 @@ fn odd_widths() {
     assert_random_network_is_the_same(Preset {
         name: "odd".into(),
         stem: [5, 13],
+        stem_stride: 1,
         stem_norm_after_relu: false,
         stem_pool: true,
         blocks: vec![
@@ -146,6 +147,7 @@ fn norm_after_relu() {
     assert_random_network_is_the_same(Preset {
         name: "after".into(),
         stem: [7, 10],
+        stem_stride: 1,
         stem_norm_after_relu: true,
         stem_pool: true,
         blocks: vec![block(10, 2, Down::No), block(33, 2, Down::MaxPool)],

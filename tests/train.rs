@@ -2,84 +2,19 @@
 //! an uninterrupted one does.
 #![cfg(feature = "lab")]
 
-use mien::lab::evaluate::{expression_answers, gender_answers};
-use mien::lab::executor::{Executor, Weights};
-use mien::lab::loss::Target;
-use mien::lab::network::{Block, Down, Graph, Preset};
-use mien::lab::train::{Recipe, Run, Sample, TrainError};
-use ndarray::Array2;
+#[path = "common/stripes.rs"]
+mod stripes;
 
-const EPOCHS: u64 = 6;
-
-fn recipe(seed: u64) -> Recipe {
-    let preset = Preset {
-        name: "tiny".into(),
-        stem: [4, 8],
-        stem_norm_after_relu: false,
-        stem_pool: true,
-        blocks: vec![Block { width: 16, depth: 1, down: Down::Stride }],
-        dropout: 0.1,
-    };
-    Recipe {
-        preset,
-        epochs: EPOCHS,
-        batch: 12,
-        gender_batch: 4,
-        gender_weight: 0.5,
-        learning_rate: 2e-2,
-        weight_decay: 0.01,
-        seed,
-    }
-}
-
-/// Stripes: their width is the expression (three of the seven), their direction the gender.
-/// Standardized, as faces are.
-fn stripes(width: usize, upright: bool, i: usize) -> Array2<f32> {
-    Array2::from_shape_fn((48, 48), |(y, x)| {
-        let along = if upright { x } else { y };
-        if ((along + i) / width).is_multiple_of(2) { 1.0 } else { -1.0 }
-    })
-}
-
-fn samples() -> (Vec<Sample>, Vec<Sample>) {
-    let expression = |i: usize| {
-        let mut target = [0.0; 7];
-        target[i % 3] = 1.0;
-        let face = stripes([2, 5, 12][i % 3], i.is_multiple_of(2), i);
-        Sample { face, target: Target::Expression(target) }
-    };
-    let gender = |i: usize| {
-        let face = stripes([2, 5, 12][i % 3], i.is_multiple_of(2), i);
-        let target = if i.is_multiple_of(2) { [1.0, 0.0] } else { [0.0, 1.0] };
-        Sample { face, target: Target::Gender(target) }
-    };
-    ((0..120).map(expression).collect(), (0..40).map(gender).collect())
-}
-
-fn run(seed: u64) -> Run {
-    let (expressions, genders) = samples();
-    Run::new(recipe(seed), expressions, genders).unwrap()
-}
+use mien::lab::train::{Recipe, Run, TrainError};
+use stripes::{recipe, run, samples};
 
 #[test]
 fn both_heads_learn() {
     let mut run = run(1);
     while run.epoch(|_| ()).unwrap().is_some() {}
-    let checkpoint = run.checkpoint();
-    let mut executor = Executor::new(Graph::build(&checkpoint.preset));
-    let weights = Weights::from_params(executor.graph(), &checkpoint.params).unwrap();
-    let (expressions, genders) = samples();
-
-    let mut logits = |samples: &[Sample]| {
-        let pictures: Vec<f32> = samples.iter().flat_map(|s| &s.face).copied().collect();
-        executor.infer(&weights, &pictures).as_chunks().0.to_vec()
-    };
-    let logits_of_expressions = logits(&expressions);
-    let answers = expression_answers(&logits_of_expressions);
-    let right = answers.iter().enumerate().filter(|(i, answer)| **answer == i % 3).count();
+    let right = stripes::expressions_right(&run.checkpoint());
     assert!(right >= 110, "{right} of 120 expressions");
-    let answers = gender_answers(&logits(&genders));
-    let right = answers.iter().enumerate().filter(|(i, answer)| **answer == i % 2).count();
+    let right = stripes::genders_right(&run.checkpoint());
     assert!(right >= 36, "{right} of 40 genders");
 }
 
@@ -130,4 +65,43 @@ fn another_recipe_does_not_go_on_with_a_run() {
     let mut other = Run::new(recipe(1), expressions, other_labels).unwrap();
     let error = other.resume(folder.path()).unwrap_err();
     assert!(matches!(error, TrainError::OtherRecipe { .. }), "{error}");
+}
+
+/// Every switch of the recipe at once: it still learns, and still resumes to the same weights.
+#[test]
+fn a_run_with_every_switch_learns_and_resumes_exactly() {
+    let with_everything = || {
+        let mut recipe = recipe(3);
+        recipe.augment.mixup_share = 0.3;
+        recipe.loss.label_smoothing = 0.05;
+        recipe.loss.class_balance = 0.5;
+        recipe.loss.focal_gamma = 1.0;
+        recipe.optimizer.clip_norm = 0.5;
+        let (expressions, genders) = samples();
+        Run::new(recipe, expressions, genders).unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut whole = with_everything();
+    whole.epoch(|_| ()).unwrap();
+    whole.save(folder.path()).unwrap();
+    while whole.epoch(|_| ()).unwrap().is_some() {}
+    let mut second = with_everything();
+    second.resume(folder.path()).unwrap();
+    while second.epoch(|_| ()).unwrap().is_some() {}
+    assert_eq!(whole.checkpoint(), second.checkpoint());
+    let right = stripes::expressions_right(&whole.checkpoint());
+    assert!(right >= 90, "{right} of 120 expressions");
+}
+
+#[test]
+fn settings_out_of_range_are_refused_by_name() {
+    let refused = |change: fn(&mut Recipe)| {
+        let mut recipe = recipe(1);
+        change(&mut recipe);
+        let (expressions, genders) = samples();
+        Run::new(recipe, expressions, genders).err().expect("it is refused").to_string()
+    };
+    assert!(refused(|r| r.augment.turn_deg = f32::NAN).contains("augment: NaN"));
+    assert!(refused(|r| r.loss.label_smoothing = 1.0).contains("loss: smoothing 1"));
+    assert!(refused(|r| r.optimizer.warm_up = 1.0).contains("optimizer: warm_up 1"));
 }

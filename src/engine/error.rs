@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::CalibrationError;
+
 /// Why a model can't be loaded or run.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -20,6 +22,9 @@ pub enum ModelError {
          use a model made by `mien-lab quantize`"
     )]
     Interface { name: String, side: &'static str, found: String, needed: String },
+    /// Its metadata tells nothing usable of its logits.
+    #[error("model {name}: {source}; `mien-lab quantize` writes it")]
+    Calibration { name: String, source: CalibrationError },
     /// tract refuses it.
     #[error("model {name}: {why}")]
     Engine { name: String, why: String },

@@ -3,6 +3,7 @@
 //! [`Model`] is the way in. A file comes from outside, so `inspect` checks all of it before tract
 //! sees it: tract indexes and unwraps what a file says.
 
+mod calibration;
 mod error;
 mod inspect;
 mod quantization;
@@ -16,6 +17,7 @@ use tract_tflite::internal::{
     DatumType, Framework, IntoRunnable, Tensor, TractResult, TypedRunnableModel, tvec,
 };
 
+pub use calibration::{Calibration, CalibrationError};
 pub use error::ModelError;
 pub use quantization::Quantization;
 
@@ -36,6 +38,7 @@ pub struct Model {
     input: Quantization,
     output: Quantization,
     metadata: BTreeMap<String, String>,
+    calibration: Calibration,
 }
 
 impl Model {
@@ -49,6 +52,9 @@ impl Model {
     /// Loads a `.tflite` file's bytes; `name` is what errors call it.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, ModelError> {
         let interface = inspect::inspect(name, bytes)?;
+        let entry = |entry: &str| interface.metadata.get(entry).map(String::as_str);
+        let calibration = Calibration::from_metadata(entry)
+            .map_err(|source| ModelError::Calibration { name: name.into(), source })?;
         let failed = |why: String| ModelError::Engine { name: name.into(), why };
         // `inspect` refuses what is known to make tract panic; should a file get through, it must
         // not take the kiosk down.
@@ -58,7 +64,7 @@ impl Model {
         let input_type =
             plan.model().input_fact(0).map_err(|e| failed(format!("{e:#}")))?.datum_type;
         let inspect::Interface { input, output, metadata } = interface;
-        Ok(Self { name: name.into(), plan, input_type, input, output, metadata })
+        Ok(Self { name: name.into(), plan, input_type, input, output, metadata, calibration })
     }
 
     /// What errors call this model: its path, or the name it was given.
@@ -81,8 +87,19 @@ impl Model {
         self.metadata.get(name).map(String::as_str)
     }
 
+    /// How to read its logits, as its metadata says.
+    pub fn calibration(&self) -> Calibration {
+        self.calibration
+    }
+
     /// Logits of each 48×48 face.
     pub fn run(&self, faces: &[Grey]) -> Result<Vec<[f32; LOGITS]>, ModelError> {
+        let dequantized = |codes: [i8; LOGITS]| codes.map(|code| self.output.dequantize(code));
+        Ok(self.run_codes(faces)?.into_iter().map(dequantized).collect())
+    }
+
+    /// The codes of [`Model::run`]'s logits.
+    pub fn run_codes(&self, faces: &[Grey]) -> Result<Vec<[i8; LOGITS]>, ModelError> {
         let mut codes = Vec::with_capacity(faces.len() * INPUT_LEN);
         for face in faces {
             if face.dim() != (FACE_SIDE, FACE_SIDE) {
@@ -90,9 +107,7 @@ impl Model {
             }
             codes.extend(standardize(face.view()).iter().map(|&value| self.input.quantize(value)));
         }
-        let logits = self.run_raw(&codes)?;
-        let dequantized = |codes: &[i8; LOGITS]| codes.map(|code| self.output.dequantize(code));
-        Ok(logits.as_chunks().0.iter().map(dequantized).collect())
+        Ok(self.run_raw(&codes)?.as_chunks().0.to_vec())
     }
 
     /// Output codes, [`LOGITS`] for each face of [`INPUT_LEN`] input codes.

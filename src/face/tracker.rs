@@ -6,6 +6,8 @@
 //! 2. *Smoothing*: a track's scores `s` move towards the new ones `x`,
 //!    `s ← k·s + (1 − k)·x` with `k = 2^(−Δt / half_life)` and Δt since its last scores.
 //! 3. *Hysteresis*: the answer shown changes only after another has led by a margin for a while.
+//!    An expression is shown from a share of `unsure_below` on; once shown, it stays until its
+//!    share has been below that by the margin for a while. In between the face shows "unsure".
 //!
 //! A clean change between two expressions therefore shows after
 //! `half_life · log2(2 / (1 − margin)) + challenge` seconds, rounded up to a frame.
@@ -38,9 +40,10 @@ pub struct TrackerOptions {
     pub expression_half_life_s: f32,
     /// The same for gender, which does not change: slower.
     pub gender_half_life_s: f32,
-    /// Lead in smoothed share (0…1) that another answer needs over the one shown.
+    /// Lead in smoothed share (0…1) that another answer needs over the one shown; also how far
+    /// below the threshold of "unsure" the one shown must fall to be withdrawn.
     pub challenge_margin: f32,
-    /// Seconds that it must keep this lead.
+    /// Seconds that either must last.
     pub challenge_s: f32,
 }
 
@@ -110,8 +113,8 @@ pub struct Track {
     pub rect: Rect,
     /// Smoothed shares.
     pub scores: Scores,
-    /// The expression to show; with hysteresis, so not always the greatest share.
-    pub expression: Expression,
+    /// The expression to show; with hysteresis, so not always the greatest share. None: unsure.
+    pub expression: Option<Expression>,
     /// The apparent gender to show, likewise.
     pub gender: Gender,
     /// Frames it was found in.
@@ -126,6 +129,7 @@ pub struct Track {
 #[derive(Debug)]
 pub struct Tracker {
     options: TrackerOptions,
+    unsure_below: f32,
     faces: Vec<Face>,
     shown: Vec<Track>,
     next_id: u64,
@@ -146,17 +150,21 @@ struct Face {
     gender: Answer,
 }
 
-/// The index of the share shown, and since when another has led it by the margin.
+/// The index of the share shown, none if unsure, and since when something else should be.
 #[derive(Debug)]
 struct Answer {
-    shown: usize,
+    shown: Option<usize>,
+    /// Least share to be shown.
+    least: f32,
     beaten_since: Option<Duration>,
 }
 
 impl Tracker {
-    /// A tracker that has seen nothing yet.
-    pub fn new(options: TrackerOptions) -> Self {
-        Self { options, faces: Vec::new(), shown: Vec::new(), next_id: 1, time: Duration::ZERO }
+    /// A tracker that has seen nothing yet. A face whose strongest expression has a smaller
+    /// smoothed share than `unsure_below` (0…1) shows none.
+    pub fn new(options: TrackerOptions, unsure_below: f32) -> Self {
+        let (faces, shown) = (Vec::new(), Vec::new());
+        Self { options, unsure_below, faces, shown, next_id: 1, time: Duration::ZERO }
     }
 
     /// Takes in the faces found in the frame of `time` and gives the tracks to show, oldest first.
@@ -168,7 +176,9 @@ impl Tracker {
         for ((rect, scores), owner) in found.iter().zip(owners) {
             match owner {
                 Some(face) => self.faces[face].see(self.time, *rect, scores, &self.options),
-                None => self.faces.push(Face::new(self.time, *rect, *scores)),
+                None => {
+                    self.faces.push(Face::new(self.time, *rect, *scores, self.unsure_below));
+                }
             }
         }
         self.settle()
@@ -232,15 +242,15 @@ impl Tracker {
 }
 
 impl Face {
-    fn new(time: Duration, rect: Rect, scores: Scores) -> Self {
-        let expression = Answer { shown: argmax(&scores.expression), beaten_since: None };
-        let gender = Answer { shown: argmax(&scores.gender), beaten_since: None };
+    fn new(time: Duration, rect: Rect, scores: Scores, unsure_below: f32) -> Self {
+        let expression = Answer::new(&scores.expression, unsure_below);
+        let gender = Answer::new(&scores.gender, 0.0);
         let track = Track {
             id: 0,
             rect,
             scores,
-            expression: Expression::ALL[expression.shown],
-            gender: Gender::ALL[gender.shown],
+            expression: expression.shown.map(|i| Expression::ALL[i]),
+            gender: scores.top_gender().0,
             age_frames: 1,
             first_seen: time,
             last_seen: time,
@@ -274,24 +284,42 @@ impl Face {
         smooth(&mut smoothed.gender, &scores.gender, dt, options.gender_half_life_s);
         self.expression.settle(time, &smoothed.expression, options);
         self.gender.settle(time, &smoothed.gender, options);
-        track.expression = Expression::ALL[self.expression.shown];
-        track.gender = Gender::ALL[self.gender.shown];
+        track.expression = self.expression.shown.map(|i| Expression::ALL[i]);
+        if let Some(gender) = self.gender.shown {
+            track.gender = Gender::ALL[gender];
+        }
     }
 }
 
 impl Answer {
-    /// Moves on to the greatest share once the shown one has been beaten long enough. The time
-    /// runs whoever leads, so that two rivals taking turns can't keep an outdated answer up.
-    fn settle(&mut self, time: Duration, shares: &[f32], options: &TrackerOptions) {
+    fn new(shares: &[f32], least: f32) -> Self {
         let top = argmax(shares);
-        if top == self.shown || shares[top] - shares[self.shown] < options.challenge_margin {
+        Self { shown: (shares[top] >= least).then_some(top), least, beaten_since: None }
+    }
+
+    /// Moves on once something else should have been shown for long enough. The time runs
+    /// whatever that is, so that two rivals taking turns can't keep an outdated answer up.
+    fn settle(&mut self, time: Duration, shares: &[f32], options: &TrackerOptions) {
+        let due = self.due(shares, options.challenge_margin);
+        if due == self.shown {
             self.beaten_since = None;
             return;
         }
         let since = *self.beaten_since.get_or_insert(time);
         if seconds_between(since, time) >= options.challenge_s {
-            *self = Self { shown: top, beaten_since: None };
+            (self.shown, self.beaten_since) = (due, None);
         }
+    }
+
+    /// What should be shown: the one that is, unless it is led by the margin or its share lies
+    /// below the least by the margin; then the strongest, if its share reaches the least.
+    fn due(&self, shares: &[f32], margin: f32) -> Option<usize> {
+        let top = argmax(shares);
+        let stays = |shown: usize| {
+            (shown == top || shares[top] - shares[shown] < margin)
+                && shares[shown] > self.least - margin
+        };
+        self.shown.filter(|&shown| stays(shown)).or((shares[top] >= self.least).then_some(top))
     }
 }
 

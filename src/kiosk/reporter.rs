@@ -23,10 +23,11 @@ impl<'a> Reporter<'a> {
         Self { device, leds, journal, trouble: Trouble::new("journal"), records: 0 }
     }
 
-    /// Lights what the nearest face shows, which is taken to be the largest.
+    /// Lights what the nearest face shows, which is taken to be the largest; while that is unsure,
+    /// no expression's LED.
     pub fn show(&mut self, tracks: &[Track]) {
         let nearest = tracks.iter().max_by(|a, b| a.rect.area().total_cmp(&b.rect.area()));
-        let shown = self.leds.show(nearest.map(|track| track.expression), !tracks.is_empty());
+        let shown = self.leds.show(nearest.and_then(|track| track.expression), !tracks.is_empty());
         // The LEDs tell each failing line once.
         if let Err(error) = shown {
             log::warn!("{error}; going on without");

@@ -20,7 +20,8 @@ pub struct Teller {
 impl Teller {
     /// A teller that starts with an empty room and sums it up at most every `room_period`.
     pub fn new(room_period: Duration) -> Self {
-        let room = RoomEvent { counts: [0; Expression::ALL.len()], time: Duration::ZERO };
+        let room =
+            RoomEvent { counts: [0; Expression::ALL.len()], unsure: 0, time: Duration::ZERO };
         Self { room_period, known: BTreeMap::new(), room }
     }
 
@@ -46,15 +47,18 @@ impl Teller {
     }
 
     fn sum_up(&mut self, time: Duration, tracks: &[Track]) -> Option<Event> {
-        let mut counts = [0; Expression::ALL.len()];
+        let (mut counts, mut unsure) = ([0; Expression::ALL.len()], 0);
         for track in tracks {
-            counts[track.expression as usize] += 1;
+            match track.expression {
+                Some(expression) => counts[expression as usize] += 1,
+                None => unsure += 1,
+            }
         }
         let period_over = time.saturating_sub(self.room.time) >= self.room_period;
-        if !period_over || counts == self.room.counts {
+        if !period_over || (counts, unsure) == (self.room.counts, self.room.unsure) {
             return None;
         }
-        self.room = RoomEvent { counts, time };
+        self.room = RoomEvent { counts, unsure, time };
         Some(Event::Room(self.room.clone()))
     }
 }
@@ -69,9 +73,12 @@ mod tests {
         Duration::from_secs(s)
     }
 
-    fn track(id: u64, expression: Expression) -> Track {
+    fn track(id: u64, expression: impl Into<Option<Expression>>) -> Track {
         let mut scores = Scores { expression: [0.0; 7], gender: [0.25, 0.75] };
-        scores.expression[expression as usize] = 1.0;
+        let expression = expression.into();
+        if let Some(expression) = expression {
+            scores.expression[expression as usize] = 1.0;
+        }
         Track {
             id,
             rect: Rect { x: 0.25, y: 1.0, w: 2.0, h: 3.0 },
@@ -128,6 +135,20 @@ mod tests {
         assert_eq!(rooms(10, &happy), ["mien/hall/room 1"]);
         assert!(rooms(30, &happy).is_empty(), "nothing changed");
         assert_eq!(rooms(31, &[]), ["mien/hall/room 0"]);
+    }
+
+    #[test]
+    fn unsure_is_told_like_an_expression_and_counted_apart() {
+        let mut teller = Teller::new(seconds(0));
+        let events = teller.tell(seconds(1), &[track(1, None), track(2, Expression::Sad)]);
+        assert_eq!(told(&events)[0], r#"mien/hall/face/1 "appeared" "unsure""#);
+        let room = events.last().unwrap().payload();
+        assert_eq!((&room["faces"], &room["unsure"]), (&2.into(), &1.into()));
+        assert_eq!(room["expressions"]["sad"], 1);
+        let events = teller.tell(seconds(2), &[track(1, Expression::Happy), track(2, None)]);
+        let changes =
+            [r#"mien/hall/face/1 "changed" "happy""#, r#"mien/hall/face/2 "changed" "unsure""#];
+        assert_eq!(told(&events)[..2], changes);
     }
 
     #[test]

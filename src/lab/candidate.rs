@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::executor::{Executor, Weights};
 use super::network::{Graph, LOGITS, Preset};
-use crate::engine::{Model, ModelError};
+use crate::engine::{Calibration, CalibrationError, Model, ModelError};
 use crate::face::crop::standardize;
 use crate::image::Grey;
 
@@ -28,6 +28,12 @@ pub enum CandidateError {
     /// A `.tflite` file that can't be read or run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A checkpoint whose notes tell nothing usable of its logits.
+    #[error("checkpoint {}: {source}", path.display())]
+    Calibration { path: PathBuf, source: CalibrationError },
+    /// No thread to measure its time on.
+    #[error("can't start a thread to measure on: {source}")]
+    Thread { source: rayon::ThreadPoolBuildError },
     /// A file of neither kind.
     #[error(
         "{} is neither a checkpoint (.safetensors) nor an int8 model (.tflite)", path.display()
@@ -38,6 +44,8 @@ pub enum CandidateError {
 /// A model to be scored.
 pub struct Candidate {
     network: Network,
+    /// How the file says its logits are to be read.
+    pub calibration: Calibration,
     /// What the file says of its network; none for a `.tflite` of another maker.
     pub graph: Option<Graph>,
     /// Size of the file.
@@ -52,24 +60,35 @@ enum Network {
 impl Candidate {
     /// Reads a model, its kind told by the file's extension.
     pub fn read(path: &Path) -> Result<Self, CandidateError> {
-        let (network, graph) = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("safetensors") => {
-                let checkpoint = Checkpoint::read(path)?;
-                let graph = Graph::build(&checkpoint.preset);
-                let weights = Weights::from_params(&graph, &checkpoint.params)
-                    .expect("a checkpoint's tensors were checked as it was read");
-                (Network::Float(Box::new(Executor::new(graph.clone())), weights), Some(graph))
-            }
-            Some("tflite") => {
-                let model = Model::read(path)?;
-                let preset = model.metadata(PRESET_METADATA);
-                let preset: Option<Preset> = preset.and_then(|p| serde_json::from_str(p).ok());
-                (Network::Int8(model), preset.map(|preset| Graph::build(&preset)))
-            }
-            _ => return Err(CandidateError::Kind { path: path.into() }),
-        };
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        Ok(Self { network, graph, bytes })
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("safetensors") => Self::from_checkpoint(path, &Checkpoint::read(path)?, bytes),
+            Some("tflite") => Ok(Self::from_model(Model::read(path)?, bytes)),
+            _ => Err(CandidateError::Kind { path: path.into() }),
+        }
+    }
+
+    fn from_checkpoint(
+        path: &Path,
+        checkpoint: &Checkpoint,
+        bytes: u64,
+    ) -> Result<Self, CandidateError> {
+        let note = |name: &str| checkpoint.notes.get(name).map(String::as_str);
+        let calibration = Calibration::from_metadata(note)
+            .map_err(|source| CandidateError::Calibration { path: path.into(), source })?;
+        let graph = Graph::build(&checkpoint.preset);
+        let weights = Weights::from_params(&graph, &checkpoint.params)
+            .expect("a checkpoint's tensors were checked as it was read");
+        let network = Network::Float(Box::new(Executor::new(graph.clone())), weights);
+        Ok(Self { network, calibration, graph: Some(graph), bytes })
+    }
+
+    /// A loaded int8 model whose file has so many bytes.
+    pub fn from_model(model: Model, bytes: u64) -> Self {
+        let preset = model.metadata(PRESET_METADATA);
+        let preset: Option<Preset> = preset.and_then(|p| serde_json::from_str(p).ok());
+        let graph = preset.map(|preset| Graph::build(&preset));
+        Self { calibration: model.calibration(), network: Network::Int8(model), graph, bytes }
     }
 
     /// Logits of 48×48 faces; `on_batch` is told how many more are done.

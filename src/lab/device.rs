@@ -14,7 +14,7 @@ mod cuda;
 
 use rand_pcg::Pcg64;
 
-use super::executor::{Executor, Weights};
+use super::executor::{Executor, Precision, Weights};
 use super::network::Graph;
 
 /// What can run a training step.
@@ -71,10 +71,24 @@ pub trait Passes {
 }
 
 impl Device {
-    /// Gets the device ready to train `graph`.
-    pub fn passes(self, graph: Graph) -> Result<Box<dyn Passes>, DeviceError> {
+    /// Tells whether this machine and this build have the device.
+    pub fn find(self) -> Result<(), DeviceError> {
         match self {
-            Self::Cpu => Ok(Box::new(Executor::new(graph))),
+            Self::Cpu => Ok(()),
+            Self::Cuda => cuda::find(),
+        }
+    }
+
+    /// Gets the device ready to train `graph`. `precision` is the CPU's; a GPU has its own, single
+    /// precision whose products may be TF32.
+    pub fn passes(
+        self,
+        graph: Graph,
+        precision: Precision,
+    ) -> Result<Box<dyn Passes>, DeviceError> {
+        self.find()?;
+        match self {
+            Self::Cpu => Ok(Box::new(Executor::with_precision(graph, precision))),
             Self::Cuda => cuda::passes(graph),
         }
     }

@@ -10,13 +10,16 @@ mod backward;
 use rand::RngExt;
 use rand_pcg::Pcg64;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Params, Tensor};
-use super::kernels::{Window, conv, depthwise, norm, pool};
-use super::network::{Graph, NORM_EPSILON, Node, Op};
+use super::kernels::{Window, conv, conv_bf16, depthwise, norm, pool};
+use super::network::{Graph, LOGITS, NORM_EPSILON, Node, Op};
 
 /// Pictures in one unit of work.
 const RUN: usize = 8;
+/// Pictures that [`Executor::logits`] runs at a time.
+const BATCH: usize = 64;
 /// Weight of a batch's statistics in the running mean and variance.
 pub(super) const NORM_MOMENTUM: f32 = 0.1;
 
@@ -79,20 +82,38 @@ struct Saved {
     mask: Vec<f32>,
 }
 
+/// What convolutions multiply in. Everything else, sums included, is f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision.
+    F32,
+    /// bfloat16 where the CPU multiplies it (AVX-512 BF16), else single precision.
+    #[default]
+    Bf16,
+}
+
 /// Buffers for running one graph on batches.
 pub struct Executor {
     graph: Graph,
+    precision: Precision,
     values: Vec<Vec<f32>>,
     saved: Vec<Saved>,
     spare: Vec<Vec<f32>>,
 }
 
 impl Executor {
-    /// Prepares to run `graph`.
+    /// Prepares to run `graph` in single precision.
     pub fn new(graph: Graph) -> Self {
+        Self::with_precision(graph, Precision::F32)
+    }
+
+    /// Prepares to run `graph`.
+    pub fn with_precision(graph: Graph, precision: Precision) -> Self {
         let nodes = graph.nodes.len();
         Self {
             graph,
+            precision,
             values: vec![Vec::new(); nodes],
             saved: vec![Saved::default(); nodes],
             spare: Vec::new(),
@@ -119,6 +140,13 @@ impl Executor {
                 _ => executor.forward(index, &weights.0[index], value),
             }
         })
+    }
+
+    /// Logits of any number of pictures, [`BATCH`] at a time.
+    pub fn logits(&mut self, weights: &Weights, pictures: &[f32]) -> Vec<[f32; LOGITS]> {
+        let picture = self.graph.nodes[0].shape.iter().product::<usize>();
+        let batches = pictures.chunks(BATCH * picture);
+        batches.flat_map(|batch| self.infer(weights, batch).as_chunks().0.to_vec()).collect()
     }
 
     /// Every node's value of the last run, by node: [n, height, width, channels].
@@ -175,7 +203,15 @@ impl Executor {
         match node.op {
             Op::Conv { bias, relu, .. } => {
                 let bias = bias.then(|| &tensors[1][..]);
-                runs.for_each(|(y, x)| conv::forward(&window, x, &tensors[0], bias, relu, y));
+                if self.in_bf16(&window) {
+                    let conv = conv_bf16::Forward::new(&window, &tensors[0]);
+                    runs.for_each(|(y, x)| {
+                        conv.run(x, y);
+                        conv::finish(bias, relu, y);
+                    });
+                } else {
+                    runs.for_each(|(y, x)| conv::forward(&window, x, &tensors[0], bias, relu, y));
+                }
             }
             Op::Depthwise { kernel: 1, relu, .. } => {
                 runs.for_each(|(y, x)| norm::apply(&tensors[0], &tensors[1], relu, x, y));
@@ -262,6 +298,11 @@ impl Executor {
         value.copy_from_slice(&self.values[node.inputs[0]]);
         scale_channels(value, &mask, channels);
         self.saved[index].mask = mask;
+    }
+
+    /// Whether a convolution multiplies bfloat16.
+    fn in_bf16(&self, window: &Window) -> bool {
+        self.precision == Precision::Bf16 && conv_bf16::supports(window)
     }
 
     fn window(&self, index: usize) -> Window {

@@ -1,7 +1,7 @@
 //! Measures how a data set frames its faces against the detector's boxes: the constants of
 //! [`crate::face::crop`].
 
-use crate::face::crop::Framing;
+use crate::face::crop::{Framing, crop};
 use crate::face::detector::Detector;
 use crate::image::{self, Grey, Rect};
 
@@ -51,6 +51,16 @@ pub fn measure<'a>(
     let [side, right, down] = samples.each_ref().map(|values| values[found / 2]);
     let spread = samples.each_ref().map(|v| (v[found * 3 / 4] - v[found / 4]) / 2.0);
     Some(Measured { found, of, framing: Framing { side, right, down }, spread })
+}
+
+/// The face of a picture as the device would cut it out: found by the detector on a neutral
+/// canvas, cropped at the training framing. `None` unless it finds exactly one face.
+pub fn recrop(picture: &Grey, detector: &mut Detector) -> Option<Grey> {
+    let canvas = on_canvas(picture);
+    match detector.detect(&canvas)[..] {
+        [only] => Some(crop(&canvas, only.rect)),
+        _ => None,
+    }
 }
 
 fn on_canvas(picture: &Grey) -> Grey {

@@ -2,33 +2,48 @@
 //!
 //! In the order of use:
 //!
-//! 1. [`dataset`] reads labelled faces, [`samples`] makes them fit to learn from.
+//! 1. [`dataset`] reads labelled faces, [`split`] deals them out so that no [`duplicates`] are on
+//!    two sides, [`samples`] makes them fit to learn from, by a [`preprocessing`].
 //! 2. [`network`] defines the family; [`checkpoint`] keeps its weights.
 //! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →
-//!    [`optimizer`]. [`reference`] says plainly what the executor computes, [`device`] runs its
-//!    training passes on a GPU instead.
+//!    [`optimizer`], beside labels also from a [`teacher`]; [`validation`] scores each epoch,
+//!    [`curve`] keeps the scores, [`offsets`] finish the network. [`reference`] says plainly what
+//!    the executor computes, [`device`] has a GPU do it instead.
 //! 4. [`quantize`] turns float weights into integers, [`tflite`] writes them to a file.
-//! 5. [`evaluate`] scores both, each a [`candidate`].
+//! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
+//!    are to be taken, [`card`] writes the figures down.
 //!
 //! [`framing`] measures how data sets frame their faces. [`demo_clip`] draws the bundled clip,
 //! out of [`mean_faces`].
 
 pub mod augment;
+pub mod calibration;
 pub mod candidate;
+pub mod card;
 pub mod checkpoint;
+pub mod curve;
 pub mod dataset;
 pub mod demo_clip;
 pub mod device;
+pub mod duplicates;
 pub mod evaluate;
 pub mod executor;
 pub mod framing;
 pub mod kernels;
 pub mod loss;
 pub mod mean_faces;
+pub mod mixture;
 pub mod network;
+pub mod offsets;
 pub mod optimizer;
+pub mod pack;
+pub mod preprocessing;
 pub mod quantize;
+pub mod recipe;
 pub mod reference;
 pub mod samples;
+pub mod split;
+pub mod teacher;
 pub mod tflite;
 pub mod train;
+pub mod validation;

@@ -1,42 +1,27 @@
-//! Data sets as training samples: standardized faces with soft labels, and which of them are
-//! kept back to choose by.
+//! Data sets as training samples: prepared faces with soft labels.
 
-use super::dataset::{FerRow, PackFace};
+use super::dataset::{LabelledFace, PackFace, Votes};
 use super::loss::Target;
+use super::preprocessing::Preprocessing;
 use super::train::Sample;
-use crate::face::crop::{reframe_fairface, standardize};
+use crate::face::crop::reframe_fairface;
 use crate::image::Grey;
 
-/// Every how many-th face is kept back for validation.
-const VALIDATION_STEP: usize = 25;
-
-/// Share of the FER+ votes in a soft label, beside FER2013's own label.
-const VOTES_SHARE: f32 = 0.4;
-
-/// Chance given to the other gender's label: FairFace's labels are judgements, some of them wrong.
-const GENDER_SMOOTHING: f32 = 0.05;
-
-/// Splits faces into those to learn from and those kept back for validation.
-pub fn split<T>(faces: impl IntoIterator<Item = T>) -> (Vec<T>, Vec<T>) {
-    let (mut train, mut validation) = (Vec::new(), Vec::new());
-    for (i, face) in faces.into_iter().enumerate() {
-        let part = if i % VALIDATION_STEP == 0 { &mut validation } else { &mut train };
-        part.push(face);
-    }
-    (train, validation)
-}
-
-/// A FER2013 face whose label is softened by its FER+ votes, where it has any.
-pub fn expression_sample(row: &FerRow, votes: Option<&[f32; 7]>) -> Sample {
+/// A face labelled with an expression; `votes_share` of its soft label are its FER+ votes, where
+/// it has any for the seven expressions, the rest its own label.
+pub fn expression_sample(
+    labelled: &LabelledFace,
+    votes_share: f32,
+    preprocessing: &Preprocessing,
+) -> Sample {
     let mut target = [0.0; 7];
-    target[row.label] = 1.0;
-    let sum: f32 = votes.map_or(0.0, |votes| votes.iter().sum());
-    if let Some(votes) = votes.filter(|_| sum > 0.0) {
-        for (target, vote) in target.iter_mut().zip(votes) {
-            *target = (1.0 - VOTES_SHARE) * *target + VOTES_SHARE * vote / sum;
+    target[labelled.label] = 1.0;
+    if let Some(shares) = labelled.votes.as_ref().and_then(Votes::shares) {
+        for (target, share) in target.iter_mut().zip(shares) {
+            *target = (1.0 - votes_share) * *target + votes_share * share;
         }
     }
-    Sample { face: standardize(row.face.view()), target: Target::Expression(target) }
+    Sample { face: preprocessing.prepare(&labelled.face), target: Target::expression(target) }
 }
 
 /// A face of a gender pack to score by: cut to the training framing, and its label, an index into
@@ -46,9 +31,9 @@ pub fn kept_back_gender(face: &PackFace) -> (Grey, usize) {
 }
 
 /// A face of a gender pack to learn from, cut to the training framing.
-pub fn gender_sample(face: &PackFace) -> Sample {
-    let mut target = [GENDER_SMOOTHING; 2];
-    target[usize::from(face.is_male)] = 1.0 - GENDER_SMOOTHING;
+pub fn gender_sample(face: &PackFace, preprocessing: &Preprocessing) -> Sample {
+    let mut target = [0.0; 2];
+    target[usize::from(face.is_male)] = 1.0;
     let face = reframe_fairface(&face.face);
-    Sample { face: standardize(face.view()), target: Target::Gender(target) }
+    Sample { face: preprocessing.prepare(&face), target: Target::gender(target) }
 }

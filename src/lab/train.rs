@@ -1,12 +1,13 @@
 //! The training loop: one network, two heads, two data sets.
 //!
 //! Each batch mixes FER2013 faces (expression) with faces of a gender pack; a face counts only
-//! for the head it is labelled for. After each epoch the run's folder holds the averaged weights
+//! for the heads it is labelled for. After each epoch the run's folder holds the averaged weights
 //! (`model.safetensors`) and everything that going on needs (`resume.safetensors`). A run that
 //! was interrupted goes on after its last whole epoch and ends with the same weights as one that
 //! was not: every random draw follows from the seed and the step.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use ndarray::Array2;
 use rand::SeedableRng;
@@ -16,39 +17,82 @@ use rand_pcg::Pcg64;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::augment::augment;
+use super::augment::Augment;
 use super::checkpoint::{self, Checkpoint, CheckpointError, Params, initialize};
 use super::device::{Device, DeviceError, Passes};
-use super::executor::Weights;
-use super::loss::{Losses, Target, cross_entropy};
-use super::network::{Graph, INPUT_SIDE, LOGITS, Preset};
-use super::optimizer::{AdamW, average_weights};
+use super::executor::{Precision, Weights};
+use super::loss::{Loss, LossSettings, Losses, Target};
+use super::network::{EXPRESSION_LOGITS, Graph, INPUT_SIDE, LOGITS, Preset};
+use super::offsets::OffsetSettings;
+use super::optimizer::{AdamW, OptimizerSettings};
+use super::preprocessing::Preprocessing;
+use super::teacher::TeacherSettings;
 
 const PIXELS: usize = INPUT_SIDE * INPUT_SIDE;
 
 /// What a run is: the same recipe and the same data give the same weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Recipe {
-    /// The network.
-    pub preset: Preset,
+    /// The network: a preset's name, or all of its sizes.
+    #[serde(deserialize_with = "super::network::preset_or_name")]
+    pub network: Preset,
     /// Passes over the expression faces.
     pub epochs: u64,
     /// Expression faces in a batch.
     pub batch: usize,
     /// Gender faces in a batch.
     pub gender_batch: usize,
-    /// Weight of the gender loss beside the expression loss.
-    pub gender_weight: f32,
-    /// Peak learning rate.
-    pub learning_rate: f32,
-    /// Decay of convolution weights by one step, in learning rates.
-    pub weight_decay: f32,
     /// Seed of every random draw.
     pub seed: u64,
+    /// What convolutions multiply in.
+    pub precision: Precision,
+    /// How faces are prepared.
+    pub preprocessing: Preprocessing,
+    /// Random views of the faces.
+    pub augment: Augment,
+    /// What is minimized.
+    pub loss: LossSettings,
+    /// How the weights are moved.
+    pub optimizer: OptimizerSettings,
+    /// What is added to the finished network's logits.
+    pub offsets: OffsetSettings,
+    /// Networks to learn from beside the labels.
+    pub teacher: Option<TeacherSettings>,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            network: Preset::slim(),
+            epochs: 30,
+            batch: 48,
+            gender_batch: 16,
+            seed: 1,
+            precision: Precision::default(),
+            preprocessing: Preprocessing::default(),
+            augment: Augment::default(),
+            loss: LossSettings::default(),
+            optimizer: OptimizerSettings::default(),
+            offsets: OffsetSettings::default(),
+            teacher: None,
+        }
+    }
 }
 
 impl Recipe {
+    /// Refuses settings that nothing can be drawn from or moved by.
+    fn check(&self) -> Result<(), TrainError> {
+        let setting = |table, fault: Option<String>| match fault {
+            Some(fault) => Err(TrainError::Setting { table, fault }),
+            None => Ok(()),
+        };
+        setting("preprocessing", self.preprocessing.fault())?;
+        setting("augment", self.augment.fault())?;
+        setting("loss", self.loss.fault())?;
+        setting("optimizer", self.optimizer.fault())
+    }
+
     /// The settings in which this recipe is not as `other`, with its values.
     fn difference(&self, other: &Self) -> String {
         let fields = |recipe: &Self| serde_json::to_value(recipe).expect("plain data");
@@ -86,8 +130,11 @@ pub enum TrainError {
     /// There are too few faces for one batch.
     #[error("{found} {kind} faces do not fill a batch of {needed}; give more, or a smaller batch")]
     TooFewFaces { kind: &'static str, found: usize, needed: usize },
+    /// A setting is out of its range.
+    #[error("the recipe's {table}: {fault}")]
+    Setting { table: &'static str, fault: String },
     /// The loss is no longer a number.
-    #[error("the loss became {loss} in epoch {epoch}; lower --learning-rate")]
+    #[error("the loss became {loss} in epoch {epoch}; lower optimizer.learning_rate")]
     Diverged { epoch: u64, loss: f32 },
 }
 
@@ -98,6 +145,8 @@ pub struct Epoch {
     pub number: u64,
     /// Mean losses over its batches.
     pub losses: Losses,
+    /// Share of its time that went into making the batches' pictures.
+    pub data_share: f32,
 }
 
 /// A run between two epochs.
@@ -108,9 +157,11 @@ pub struct Run {
     average: Weights,
     gradients: Weights,
     optimizer: AdamW,
+    loss: Loss,
     expressions: Vec<Sample>,
     genders: Vec<Sample>,
     epochs_done: u64,
+    making_batches: Duration,
 }
 
 /// The averaged weights, in a run's folder.
@@ -147,24 +198,27 @@ impl Run {
                 return Err(TrainError::TooFewFaces { kind, found, needed });
             }
         }
-        let graph = Graph::build(&recipe.preset);
+        recipe.check()?;
+        let graph = Graph::build(&recipe.network);
         let mut rng = draw(recipe.seed, Draw::Weights, 0);
         let params = initialize(&graph, || StandardNormal.sample(&mut rng));
         let weights = Weights::from_params(&graph, &params).expect("all tensors were made");
         let batches = (expressions.len() / recipe.batch) as u64;
         let total_steps = recipe.epochs.saturating_mul(batches);
-        let optimizer =
-            AdamW::new(&graph, &weights, recipe.learning_rate, recipe.weight_decay, total_steps);
+        let optimizer = AdamW::new(&graph, &weights, recipe.optimizer.clone(), total_steps);
+        let loss = Loss::new(recipe.loss.clone(), label_sums(&expressions));
         Ok(Self {
             average: weights.clone(),
             gradients: weights.zeros_like(),
             weights,
             optimizer,
-            executor: device.passes(graph)?,
+            loss,
+            executor: device.passes(graph, recipe.precision)?,
             recipe,
             expressions,
             genders,
             epochs_done: 0,
+            making_batches: Duration::ZERO,
         })
     }
 
@@ -208,6 +262,8 @@ impl Run {
         let epoch = self.epochs_done;
         let order = shuffled(self.expressions.len(), draw(self.recipe.seed, Draw::Order, epoch));
         let mut mean = Losses::default();
+        let started = Instant::now();
+        self.making_batches = Duration::ZERO;
         for (i, batch) in order.chunks_exact(self.recipe.batch).enumerate() {
             let step = epoch * self.batches() + i as u64;
             let losses = self.step(step, batch)?;
@@ -219,7 +275,8 @@ impl Run {
             on_batch(losses);
         }
         self.epochs_done += 1;
-        Ok(Some(Epoch { number: self.epochs_done, losses: mean }))
+        let data_share = self.making_batches.div_duration_f32(started.elapsed());
+        Ok(Some(Epoch { number: self.epochs_done, losses: mean, data_share }))
     }
 
     /// The averaged weights as they would be shipped.
@@ -232,7 +289,7 @@ impl Run {
         ]
         .into();
         Checkpoint {
-            preset: self.recipe.preset.clone(),
+            preset: self.recipe.network.clone(),
             params: self.average.to_params(self.executor.graph()),
             notes,
         }
@@ -240,26 +297,44 @@ impl Run {
 
     /// One batch: the expression faces `batch`, and the gender faces whose turn it is.
     fn step(&mut self, step: u64, batch: &[usize]) -> Result<Losses, TrainError> {
-        let genders = self.gender_batch(step);
-        let faces: Vec<&Sample> =
-            batch.iter().map(|i| &self.expressions[*i]).chain(genders).collect();
-        let mut pictures = vec![0.0; faces.len() * PIXELS];
-        let seed = self.recipe.seed;
-        pictures.par_chunks_exact_mut(PIXELS).zip(&faces).enumerate().for_each(
-            |(i, (picture, sample))| {
-                let mut rng = draw(seed, Draw::Augment, (step << 16) + i as u64);
-                augment(sample.face.view(), &mut rng, picture);
-            },
-        );
-        let targets: Vec<Target> = faces.iter().map(|sample| sample.target).collect();
-        let mut rng = draw(seed, Draw::Dropout, step);
+        let started = Instant::now();
+        let (pictures, targets) = self.make_batch(step, batch);
+        self.making_batches += started.elapsed();
+        let mut rng = draw(self.recipe.seed, Draw::Dropout, step);
         let logits = self.executor.train_forward(&mut self.weights, &pictures, &mut rng)?;
         let mut dlogits = vec![0.0; targets.len() * LOGITS];
-        let losses = cross_entropy(logits, &targets, self.recipe.gender_weight, &mut dlogits);
+        let losses = self.loss.of(logits, &targets, &mut dlogits);
         self.executor.backward(&self.weights, &dlogits, &mut self.gradients)?;
         self.optimizer.step(step, &mut self.weights, &self.gradients);
-        average_weights(step, &mut self.average, &self.weights);
+        self.optimizer.average(step, &mut self.average, &self.weights);
         Ok(losses)
+    }
+
+    /// Random views of a batch's faces [n, 48, 48], and their labels.
+    fn make_batch(&self, step: u64, batch: &[usize]) -> (Vec<f32>, Vec<Target>) {
+        let expressions = batch.iter().map(|i| &self.expressions[*i]);
+        let faces: Vec<&Sample> = expressions.chain(self.gender_batch(step)).collect();
+        let Recipe { seed, augment, .. } = &self.recipe;
+        let mut pictures = vec![0.0; faces.len() * PIXELS];
+        pictures.par_chunks_exact_mut(PIXELS).zip(&faces).enumerate().for_each(
+            |(i, (picture, sample))| {
+                let mut rng = draw(*seed, Draw::Augment, (step << 16) + i as u64);
+                augment.view(sample.face.view(), &mut rng, picture);
+            },
+        );
+        let mut targets: Vec<Target> = faces.iter().map(|sample| sample.target).collect();
+        let mut rng = draw(*seed, Draw::Mixup, step);
+        // Faces of one set are mixed among themselves: the other's lack their label.
+        for part in [0..batch.len(), batch.len()..faces.len()] {
+            for i in part.clone() {
+                if let Some((partner, share)) = augment.draw_mix(part.len(), &mut rng) {
+                    let partner = part.start + partner;
+                    mix_in(&mut pictures, i, partner, share);
+                    targets[i] = targets[i].mixed(&targets[partner], share);
+                }
+            }
+        }
+        (pictures, targets)
     }
 
     /// The gender faces of a step: the pack is dealt out in its own order, shuffled anew each
@@ -282,11 +357,9 @@ impl Run {
     fn labels_checksum(&self) -> String {
         let mut crc = crc32fast::Hasher::new();
         for sample in self.expressions.iter().chain(&self.genders) {
-            let shares = match &sample.target {
-                Target::Expression(shares) => &shares[..],
-                Target::Gender(shares) => &shares[..],
-            };
-            shares.iter().for_each(|share| crc.update(&share.to_le_bytes()));
+            let Target { expression, gender } = &sample.target;
+            let shares = expression.iter().flatten().chain(gender.iter().flatten());
+            shares.for_each(|share| crc.update(&share.to_le_bytes()));
         }
         format!("{:08x}", crc.finalize())
     }
@@ -349,6 +422,7 @@ enum Draw {
     GenderOrder,
     Augment,
     Dropout,
+    Mixup,
 }
 
 /// The generator for one purpose at one point of a run.
@@ -356,6 +430,24 @@ fn draw(seed: u64, purpose: Draw, index: u64) -> Pcg64 {
     // The golden ratio's bits keep neighbouring seeds' streams apart; `index` stays below 2⁵⁶.
     let spread = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     Pcg64::seed_from_u64(spread ^ ((purpose as u64) << 56) ^ index)
+}
+
+/// Sums of the expression labels over the faces.
+fn label_sums(samples: &[Sample]) -> [f32; EXPRESSION_LOGITS] {
+    let mut sums = [0.0; EXPRESSION_LOGITS];
+    for shares in samples.iter().filter_map(|sample| sample.target.expression) {
+        sums.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
+    }
+    sums
+}
+
+/// Mixes `share` of picture `partner` into picture `i`.
+fn mix_in(pictures: &mut [f32], i: usize, partner: usize, share: f32) {
+    for pixel in 0..PIXELS {
+        let other = pictures[partner * PIXELS + pixel];
+        let value = &mut pictures[i * PIXELS + pixel];
+        *value += share * (other - *value);
+    }
 }
 
 fn shuffled(len: usize, mut rng: Pcg64) -> Vec<usize> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::expression::{Expression, Gender, Scores};
+use crate::expression::{Expression, Gender, Scores, answer_name};
 use crate::face::tracker::Track;
 use crate::image::Rect;
 
@@ -48,6 +48,8 @@ pub struct FaceEvent {
 pub struct RoomEvent {
     /// Faces by [`Expression`].
     pub counts: [u32; Expression::ALL.len()],
+    /// Faces that show none clearly.
+    pub unsure: u32,
     /// The frame's time since the source started.
     pub time: Duration,
 }
@@ -86,15 +88,16 @@ impl Event {
         match self {
             Event::Face(FaceEvent { change, track, time }) => json!({
                 "state": change,
-                "expression": track.expression,
+                "expression": answer_name(track.expression),
                 "gender": track.gender,
                 "shares": scores_json(&track.scores, 1e3),
                 "box": box_json(&track.rect),
                 "time_s": seconds(*time),
             }),
-            Event::Room(RoomEvent { counts, time }) => json!({
-                "faces": counts.iter().sum::<u32>(),
+            Event::Room(RoomEvent { counts, unsure, time }) => json!({
+                "faces": counts.iter().sum::<u32>() + unsure,
                 "expressions": by_name(Expression::ALL.map(Expression::name), counts),
+                "unsure": unsure,
                 "time_s": seconds(*time),
             }),
             Event::Status(status) => json!(status),

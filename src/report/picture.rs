@@ -3,7 +3,7 @@
 use ::image::{Rgb, RgbImage};
 use font8x8::legacy::BASIC_LEGACY;
 
-use crate::expression::{Expression, Scores};
+use crate::expression::{Expression, Scores, answer_name};
 use crate::image::{Grey, Rect};
 
 /// Pictures narrower than this are enlarged by a whole factor, so that text fits.
@@ -35,8 +35,10 @@ pub fn colour(expression: Expression) -> [u8; 3] {
 }
 
 /// `picture` in colour with each face's box, its strongest expression and gender in per cent, a
-/// bar an expression below the box, and a legend under the whole. Small pictures are enlarged.
-pub fn annotate(picture: &Grey, faces: &[(Rect, Scores)]) -> RgbImage {
+/// bar an expression below the box, and a legend under the whole. A face whose strongest
+/// expression has a share below `unsure_below` is labelled "unsure", in white. Small pictures are
+/// enlarged.
+pub fn annotate(picture: &Grey, faces: &[(Rect, Scores)], unsure_below: f32) -> RgbImage {
     let (height, width) = picture.dim();
     let zoom = MIN_WIDTH.div_ceil(width.max(1)).max(1) as u32;
     let (width, height) = (width as u32 * zoom, height as u32 * zoom);
@@ -46,7 +48,7 @@ pub fn annotate(picture: &Grey, faces: &[(Rect, Scores)]) -> RgbImage {
         *pixel = Rgb([grey; 3]);
     }
     for (rect, scores) in faces {
-        canvas.face(Area::scaled(rect, zoom), scores);
+        canvas.face(Area::scaled(rect, zoom), scores, unsure_below);
     }
     canvas.legend();
     canvas.image
@@ -91,14 +93,15 @@ impl Canvas {
         i64::from(GLYPH * self.scale)
     }
 
-    fn face(&mut self, area: Area, scores: &Scores) {
-        let (expression, share) = scores.top_expression();
+    fn face(&mut self, area: Area, scores: &Scores, unsure_below: f32) {
+        let answer = scores.answer(unsure_below);
+        let (_, share) = scores.top_expression();
         let (gender, gender_share) = scores.top_gender();
-        let tint = Rgb(colour(expression));
+        let tint = answer.map_or(WHITE, |expression| Rgb(colour(expression)));
         self.frame(area, tint);
         let (percent, gender_percent) = (share * 100.0, gender_share * 100.0);
         let lines = [
-            format!("{} {percent:.0}%", expression.name()),
+            format!("{} {percent:.0}%", answer_name(answer)),
             format!("{} {gender_percent:.0}%", gender.name()),
         ];
         let line_height = self.glyph() + i64::from(2 * self.scale);
@@ -195,7 +198,7 @@ mod tests {
     #[test]
     fn the_box_and_the_bar_of_the_winner_are_drawn_in_its_colour() {
         let rect = Rect { x: 100.0, y: 100.0, w: 140.0, h: 140.0 };
-        let drawn = annotate(&Grey::from_elem((400, 640), 128), &[(rect, happy())]);
+        let drawn = annotate(&Grey::from_elem((400, 640), 128), &[(rect, happy())], 0.5);
         let yellow = Rgb(colour(Expression::Happy));
         assert_eq!(*drawn.get_pixel(100, 170), yellow, "left edge of the box");
         assert_eq!(*drawn.get_pixel(170, 245), yellow, "the fourth of seven bars, full");
@@ -206,10 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn an_unsure_face_has_a_white_box() {
+        let rect = Rect { x: 100.0, y: 100.0, w: 140.0, h: 140.0 };
+        let unsure = Scores { expression: [1.0 / 7.0; 7], ..happy() };
+        let drawn = annotate(&Grey::from_elem((400, 640), 128), &[(rect, unsure)], 0.5);
+        assert_eq!(*drawn.get_pixel(100, 170), WHITE);
+    }
+
+    #[test]
     fn a_small_face_is_enlarged_and_boxes_may_leave_the_picture() {
         let over = Rect { x: -10.0, y: -10.0, w: 1e6, h: 80.0 };
         let gone = Rect { x: 500.0, y: 500.0, w: 4.0, h: 4.0 };
-        let drawn = annotate(&Grey::zeros((48, 48)), &[(over, happy()), (gone, happy())]);
+        let drawn = annotate(&Grey::zeros((48, 48)), &[(over, happy()), (gone, happy())], 0.0);
         assert_eq!(drawn.width(), 48 * 7);
     }
 }

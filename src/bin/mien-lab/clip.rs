@@ -81,5 +81,6 @@ fn shares(
     expression: Expression,
 ) -> anyhow::Result<Vec<f32>> {
     let logits = candidate.logits(faces, |_| ())?;
-    Ok(logits.iter().map(|l| Scores::from_logits(l).expression[expression as usize]).collect())
+    let scores = logits.iter().map(|logits| Scores::from_logits(logits, &candidate.calibration));
+    Ok(scores.map(|scores| scores.expression[expression as usize]).collect())
 }

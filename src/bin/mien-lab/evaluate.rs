@@ -2,133 +2,153 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
-use mien::expression::{Expression, Gender};
-use mien::image::Grey;
+use anyhow::{Context, ensure};
+use mien::face::detector::{Detector, DetectorOptions};
 use mien::lab::candidate::Candidate;
-use mien::lab::dataset::{self, Usage};
-use mien::lab::evaluate::{Evaluation, expression_answers, gender_answers};
-use mien::lab::samples::{kept_back_gender, split};
-use serde::Serialize;
+use mien::lab::evaluate::report::{Report, Wanted};
+use mien::lab::evaluate::test_set::{Crops, TestSet};
+use mien::lab::evaluate::{Classes, html, text};
+use mien::lab::split::Part;
+use serde_json::json;
 
-/// Score a model on labelled faces: a float checkpoint or an int8 file.
+/// Score models on labelled faces, side by side: float checkpoints and int8 files.
 #[derive(clap::Args)]
 pub struct Args {
-    /// model.safetensors or model.tflite.
-    #[arg(long)]
-    model: PathBuf,
-    /// Kaggle's fer2013.csv, plain or .xz.
-    #[arg(long)]
+    /// model.safetensors or model.tflite; give it again for another column.
+    #[arg(long, value_name = "FILE", required = true)]
+    model: Vec<PathBuf>,
+    /// Kaggle's fer2013.csv, plain or .xz; a folder with one folder of pictures a class; or a face
+    /// pack NAME.u8.xz with NAME.csv.xz beside it, which scores gender.
+    #[arg(long, value_name = "PATH")]
     data: PathBuf,
-    /// Which of its rows.
-    #[arg(long, default_value = "PublicTest")]
-    usage: Usage,
-    /// A face pack NAME.u8.xz: score gender too, on the faces kept back from training.
+    /// Which faces; Validation are those kept back from training [default: of FER2013,
+    /// PublicTest; else all]
     #[arg(long)]
+    usage: Option<Part>,
+    /// FER+ votes (fer2013new.csv) for the same rows: scores against their majority too.
+    #[arg(long, value_name = "FILE")]
+    votes: Option<PathBuf>,
+    /// A face pack NAME.u8.xz: score gender too, on the faces kept back from training.
+    #[arg(long, value_name = "FILE")]
     genders: Option<PathBuf>,
-    /// Print one JSON object.
+    /// Frame the faces as the data has them, or as mien's own detector would crop them.
+    #[arg(long, value_enum, default_value = "as-given")]
+    crops: Crops,
+    /// Score fewer classes, whose shares add up: `happy,neutral` keeps these and makes the rest
+    /// `other`; `negative=angry+disgust+fear+sad` makes a group and leaves the rest as it is.
+    #[arg(long, value_name = "LIST")]
+    merge: Vec<String>,
+    /// List this many of the worst mistakes, by row or file.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    worst: usize,
+    /// Also write those faces as PNG pictures into this folder. They show people: keep it private.
+    #[arg(long, value_name = "DIR", requires = "worst")]
+    worst_pictures: Option<PathBuf>,
+    /// Print JSON: one object, or for several models `{"models": […]}`.
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Serialize)]
-struct Report {
-    #[serde(flatten)]
-    expression: Evaluation,
-    /// Multiply-accumulates of one face.
-    macs: Option<u64>,
-    /// Trained parameters.
-    parameters: Option<u64>,
-    /// Size of the file.
-    bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gender: Option<GenderReport>,
-}
-
-#[derive(Serialize)]
-struct GenderReport {
-    n: usize,
-    accuracy: f64,
-    recall_female: f64,
-    recall_male: f64,
+    /// Also write a page with plots, all in one file.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let mut candidate = Candidate::read(&args.model)?;
-    let rows = dataset::read_fer2013(&args.data)?;
-    let rows: Vec<_> = rows.into_iter().filter(|row| row.usage == args.usage).collect();
-    if rows.is_empty() {
-        bail!("{} has no {:?} rows", args.data.display(), args.usage);
+    let wanted = Wanted { classes: Classes::merged(&args.merge)?, worst: args.worst };
+    let mut candidates = Vec::new();
+    for path in &args.model {
+        candidates.push((path, Candidate::read(path)?));
     }
-    let (faces, labels): (Vec<_>, Vec<_>) =
-        rows.into_iter().map(|row| (row.face, row.label)).unzip();
-    let answers = expression_answers(&logits(&mut candidate, &faces)?);
-    let gender =
-        args.genders.as_ref().map(|pack| score_gender(&mut candidate, pack)).transpose()?;
-    let report = Report {
-        expression: Evaluation::new(&labels, &answers),
-        macs: candidate.graph.as_ref().map(|graph| graph.macs()),
-        parameters: candidate.graph.as_ref().map(|graph| graph.parameters()),
-        bytes: candidate.bytes,
-        gender,
-    };
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        print_text(args, &report);
+    let set = cropped(args.crops, test_set(args)?)?;
+    let mut reports = Vec::new();
+    for (path, candidate) in &mut candidates {
+        reports.push(report(path, candidate, &set, &wanted)?);
+    }
+    if let Some(folder) = &args.worst_pictures {
+        write_pictures(folder, &set, &reports)?;
+    }
+    if let Some(path) = &args.html {
+        std::fs::write(path, html::page(&set.title, &reports))
+            .with_context(|| format!("can't write {}", path.display()))?;
+    }
+    match (args.json, reports.as_slice()) {
+        (false, reports) => print!("{}", text::text(&set.title, reports)),
+        (true, [report]) => println!("{}", serde_json::to_string(report)?),
+        (true, reports) => println!("{}", json!({ "models": reports })),
     }
     Ok(())
 }
 
-fn logits(candidate: &mut Candidate, faces: &[Grey]) -> anyhow::Result<Vec<[f32; 9]>> {
-    let bar = crate::progress(faces.len() as u64, "faces", "scoring")?;
-    let logits = candidate.logits(faces, |n| bar.inc(n as u64))?;
+/// Scores one model, showing how far it has got.
+pub fn report(
+    path: &Path,
+    candidate: &mut Candidate,
+    set: &TestSet,
+    wanted: &Wanted,
+) -> anyhow::Result<Report> {
+    let faces = set.expressions.len() + set.genders.len();
+    let bar = crate::progress(faces as u64, "faces", file_stem(path))?;
+    let model = path.display().to_string();
+    let report = Report::new(model, candidate, set, wanted, |n| bar.inc(n as u64))?;
     bar.finish_and_clear();
-    Ok(logits)
+    Ok(report)
 }
 
-fn score_gender(candidate: &mut Candidate, pack: &Path) -> anyhow::Result<GenderReport> {
-    let (_, kept_back) = split(dataset::read_face_pack(pack)?);
-    let (faces, labels): (Vec<Grey>, Vec<usize>) = kept_back.iter().map(kept_back_gender).unzip();
-    let answers = gender_answers(&logits(candidate, &faces)?);
-    let recall = |gender: Gender| {
-        let of_gender = || labels.iter().zip(&answers).filter(|(l, _)| **l == gender as usize);
-        (of_gender().filter(|(label, answer)| label == answer).count(), of_gender().count())
+fn test_set(args: &Args) -> anyhow::Result<TestSet> {
+    let is_pack = args.data.to_string_lossy().ends_with(".u8.xz");
+    ensure!(
+        args.votes.is_none() || !(is_pack || args.data.is_dir()),
+        "--votes belong to FER2013's rows; {} has none",
+        args.data.display()
+    );
+    let mut set = if is_pack {
+        TestSet::pack(&args.data, args.usage)?
+    } else if args.data.is_dir() {
+        ensure!(args.usage.is_none(), "--usage picks rows of FER2013 or faces of a pack");
+        TestSet::folder(&args.data)?
+    } else {
+        let part = args.usage.unwrap_or(Part::PublicTest);
+        TestSet::fer2013(&args.data, part, args.votes.as_deref())?
     };
-    let (female, females) = recall(Gender::Female);
-    let (male, males) = recall(Gender::Male);
-    let share = |right: usize, of: usize| right as f64 / of.max(1) as f64;
-    Ok(GenderReport {
-        n: faces.len(),
-        accuracy: share(female + male, faces.len()),
-        recall_female: share(female, females),
-        recall_male: share(male, males),
-    })
+    if let Some(pack) = &args.genders {
+        set.join(TestSet::pack(pack, Some(Part::Validation))?);
+    }
+    Ok(set)
 }
 
-fn print_text(args: &Args, report: &Report) {
-    let Evaluation { n, accuracy, per_class_recall, confusion } = &report.expression;
-    println!("{} on {n} faces ({:?})", args.model.display(), args.usage);
-    println!("accuracy  {:.2} %", 100.0 * accuracy);
-    if let Some(gender) = &report.gender {
-        println!(
-            "gender    {:.2} % on {} faces kept back (female {:.2} %, male {:.2} %)",
-            100.0 * gender.accuracy,
-            gender.n,
-            100.0 * gender.recall_female,
-            100.0 * gender.recall_male,
-        );
+fn cropped(crops: Crops, set: TestSet) -> anyhow::Result<TestSet> {
+    let mut detector = Detector::new(DetectorOptions::default())?;
+    let faces = set.expressions.len() + set.genders.len();
+    let bar = crate::progress(faces as u64, "faces", "finding faces")?;
+    let set = set.cropped(crops, &mut detector, || bar.inc(1));
+    bar.finish_and_clear();
+    Ok(set)
+}
+
+/// Each worst mistake as `MODEL-RANK-FACE-LABEL-as-ANSWER.png`.
+fn write_pictures(folder: &Path, set: &TestSet, reports: &[Report]) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
+    for report in reports {
+        for (rank, mistake) in (1..).zip(&report.worst) {
+            let face = &set.expressions[mistake.index];
+            let name: String = face.name.chars().filter(|c| c.is_alphanumeric()).collect();
+            let path = folder.join(format!(
+                "{}-{rank:03}-{name}-{}-as-{}.png",
+                text::file_name(report),
+                mistake.label,
+                mistake.answer
+            ));
+            let (height, width) = face.face.dim();
+            let bytes: Vec<u8> = face.face.iter().copied().collect();
+            let picture = image::GrayImage::from_raw(width as u32, height as u32, bytes);
+            picture
+                .context("a face has as many bytes as pixels")?
+                .save(&path)
+                .with_context(|| format!("can't write {}", path.display()))?;
+        }
     }
-    if let (Some(macs), Some(parameters)) = (report.macs, report.parameters) {
-        println!("cost      {:.1} MMAC, {parameters} parameters", macs as f64 / 1e6);
-    }
-    println!("file      {} bytes\n", report.bytes);
-    let header: String = Expression::ALL.iter().map(|e| format!("{:>9}", e.name())).collect();
-    println!("label \\ answer{header}   recall");
-    for expression in Expression::ALL {
-        let i = expression as usize;
-        let counts: String = confusion[i].iter().map(|count| format!("{count:>9}")).collect();
-        let recall = per_class_recall[i].map_or("-".into(), |r| format!("{:.1} %", 100.0 * r));
-        println!("{:<14}{counts} {recall:>8}", expression.name());
-    }
+    Ok(())
+}
+
+fn file_stem(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

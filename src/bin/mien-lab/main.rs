@@ -1,10 +1,12 @@
 //! `mien-lab`: makes the model that `mien` carries. One file a subcommand.
 
+mod card;
 mod clip;
 mod evaluate;
 mod framing;
 #[path = "../common/message.rs"]
 mod message;
+mod pack;
 mod quantize;
 mod speed;
 mod train;
@@ -28,8 +30,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Train(train::Args),
+    Pack(pack::Args),
     Quantize(quantize::Args),
     Evaluate(evaluate::Args),
+    Card(card::Args),
     Clip(clip::Args),
     Framing(framing::Args),
     Speed(speed::Args),
@@ -40,8 +44,10 @@ fn main() -> ExitCode {
         .init();
     let done = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
+        Command::Pack(args) => pack::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Card(args) => card::run(&args),
         Command::Clip(args) => clip::run(&args),
         Command::Framing(args) => framing::run(&args),
         Command::Speed(args) => speed::run(&args),
@@ -58,12 +64,6 @@ fn main() -> ExitCode {
 /// A count that must not be 0.
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
-}
-
-/// A finite number from 0 on.
-fn not_negative(text: &str) -> Result<f32, String> {
-    let number = text.parse().ok().filter(|n: &f32| n.is_finite() && *n >= 0.0);
-    number.ok_or_else(|| format!("{text:?} is not a number from 0 on"))
 }
 
 fn named_preset(name: &str) -> anyhow::Result<Preset> {

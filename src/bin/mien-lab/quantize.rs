@@ -5,18 +5,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use indicatif::ProgressBar;
-use mien::engine::{LOGITS, Model};
-use mien::expression::{Expression, Gender};
+use mien::engine::{Calibration, LOGITS, Model};
+use mien::expression::{Expression, Gender, Scores};
 use mien::face::crop::standardize;
 use mien::image::Grey;
+use mien::lab::calibration;
 use mien::lab::candidate::{Candidate, PRESET_METADATA};
 use mien::lab::checkpoint::Checkpoint;
-use mien::lab::dataset::{self, FerRow, Usage};
+use mien::lab::dataset::{self, LabelledFace};
+use mien::lab::evaluate::reliability::{Judged, coverage_at, reliability};
+use mien::lab::evaluate::test_set::{TestSet, spread_evenly};
 use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::quantize::quantize;
-use mien::lab::tflite;
+use mien::lab::split::{Part, Split, positions};
+use mien::lab::tflite::{self, Int8Network};
 
 /// Turn a float checkpoint into the int8 .tflite file that mien runs.
+///
+/// The finished network is run on validation faces, to fit the temperatures that make its shares
+/// mean what they say, and to choose the share below which mien answers "unsure". All three go
+/// into the file's metadata.
 #[derive(clap::Args)]
 pub struct Args {
     /// Checkpoint that `mien-lab train` wrote.
@@ -25,9 +33,15 @@ pub struct Args {
     /// FER2013, `fer2013.csv` or `.csv.xz`; Training rows calibrate, PublicTest rows check.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    /// A face pack NAME.u8.xz: the faces of it kept back from training fit the gender temperature.
+    #[arg(long, value_name = "FILE")]
+    genders: Option<PathBuf>,
     /// Training faces to calibrate on, spread evenly over the set.
     #[arg(long, default_value_t = 2048, value_parser = crate::at_least_one())]
     faces: usize,
+    /// Validation faces of each set on which to fit temperatures and threshold.
+    #[arg(long, default_value_t = 1200, value_parser = crate::at_least_one())]
+    validation: usize,
     /// PublicTest faces on which to compare int8 with float.
     #[arg(long, default_value_t = 1000, value_parser = crate::at_least_one())]
     compare: usize,
@@ -39,18 +53,15 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let rows = dataset::read_fer2013(&args.data)?;
-    let calibration = spread_evenly(&rows, Usage::Training, args.faces);
-    ensure!(!calibration.is_empty(), "{} has no Training rows", args.data.display());
-    let checksum = crc32fast::hash(&std::fs::read(&args.checkpoint)?);
-    let network = {
-        let bar = ProgressBar::new_spinner().with_message("calibrating");
-        bar.enable_steady_tick(std::time::Duration::from_millis(100));
-        quantize(
-            &checkpoint,
-            &standardized(&calibration),
-            metadata(&checkpoint, checksum, calibration.len()),
-        )
+    let split = Split::of_expressions(&rows);
+    let faces = |positions: Vec<usize>, count| -> Vec<&LabelledFace> {
+        spread_evenly(positions, count).into_iter().map(|i| &rows[i]).collect()
     };
+    let mut network = int8_network(args, &checkpoint, &faces(split.training, args.faces))?;
+    let calibration = fit(args, &network, &faces(split.validation, args.validation))?;
+    let entries = calibration.to_metadata();
+    network.metadata.extend(entries.map(|(name, text)| (name.to_owned(), text)));
+
     let bytes = tflite::write(&network);
     // Whatever stood at --out stays unless the new file loads.
     Model::from_bytes(&args.out.to_string_lossy(), &bytes)?;
@@ -59,22 +70,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .and_then(|()| std::fs::rename(&part, &args.out))
         .with_context(|| format!("can't write {}", args.out.display()))?;
     println!("{}: {} bytes", args.out.display(), bytes.len());
-    match spread_evenly(&rows, Usage::PublicTest, args.compare) {
-        faces if faces.is_empty() => println!("no PublicTest rows to compare on"),
-        faces => compare(args, &faces)?,
-    }
-    Ok(())
+    compare(args, &faces(positions(&rows, Part::PublicTest), args.compare))
 }
 
-/// Up to `count` faces of a usage, spread evenly over the set.
-fn spread_evenly(rows: &[FerRow], usage: Usage, count: usize) -> Vec<Grey> {
-    let of_usage: Vec<&FerRow> = rows.iter().filter(|row| row.usage == usage).collect();
-    let step = (of_usage.len() / count.max(1)).max(1);
-    of_usage.iter().step_by(step).take(count).map(|row| row.face.clone()).collect()
-}
-
-fn standardized(faces: &[Grey]) -> Vec<f32> {
-    faces.iter().flat_map(|face| standardize(face.view())).collect()
+/// Quantizes, calibrating the ranges on faces to learn from.
+fn int8_network(
+    args: &Args,
+    checkpoint: &Checkpoint,
+    training: &[&LabelledFace],
+) -> anyhow::Result<Int8Network> {
+    ensure!(!training.is_empty(), "{} has no Training rows", args.data.display());
+    let pictures: Vec<f32> = training.iter().flat_map(|row| standardize(row.face.view())).collect();
+    let checksum = crc32fast::hash(&std::fs::read(&args.checkpoint)?);
+    let bar = ProgressBar::new_spinner().with_message("calibrating");
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    Ok(quantize(checkpoint, &pictures, metadata(checkpoint, checksum, training.len())))
 }
 
 /// What the file says about itself.
@@ -92,11 +102,71 @@ fn metadata(checkpoint: &Checkpoint, checksum: u32, faces: usize) -> BTreeMap<St
     entries.map(|(name, text)| (name.to_owned(), text)).into()
 }
 
+/// Runs the int8 network on validation faces and fits how its logits are to be read.
+fn fit(
+    args: &Args,
+    network: &Int8Network,
+    validation: &[&LabelledFace],
+) -> anyhow::Result<Calibration> {
+    let (faces, labels): (Vec<Grey>, Vec<usize>) =
+        validation.iter().map(|row| (row.face.clone(), row.label)).unzip();
+    let genders = match &args.genders {
+        Some(pack) => TestSet::pack(pack, Some(Part::Validation))?.genders,
+        None => Vec::new(),
+    };
+    let genders = spread_evenly(genders, args.validation).into_iter();
+    let (gender_faces, gender_labels): (Vec<Grey>, Vec<usize>) =
+        genders.map(|(face, who)| (face, usize::from(who.is_male))).unzip();
+
+    let model = Model::from_bytes(&args.out.to_string_lossy(), &tflite::write(network))?;
+    let mut candidate = Candidate::from_model(model, 0);
+    let count = (faces.len() + gender_faces.len()) as u64;
+    let bar = crate::progress(count, "faces", "fitting temperatures")?;
+    let logits = candidate.logits(&faces, |n| bar.inc(n as u64))?;
+    let gender_logits = candidate.logits(&gender_faces, |n| bar.inc(n as u64))?;
+    bar.finish_and_clear();
+    let fitted = calibration::fit((&logits, &labels), (&gender_logits, &gender_labels));
+    tell_fit(&fitted, &logits, &labels, gender_labels.len());
+    Ok(fitted)
+}
+
+fn tell_fit(fitted: &Calibration, logits: &[[f32; LOGITS]], labels: &[usize], genders: usize) {
+    let judged = |calibration: &Calibration| -> Vec<Judged> {
+        let answers = logits.iter().zip(labels).map(|(row, label)| {
+            let (answer, share) = Scores::from_logits(row, calibration).top_expression();
+            Judged { confidence: share, right: answer as usize == *label }
+        });
+        answers.collect()
+    };
+    let error = |calibration| 100.0 * reliability(&judged(calibration)).expected_calibration_error;
+    let answered = coverage_at(&judged(fitted), fitted.unsure_below);
+    println!(
+        "{} validation faces: temperature {}, calibration error {:.2} % (without {:.2} %); \
+         unsure below {}: {:.1} % answered, {:.1} % of these right",
+        labels.len(),
+        fitted.temperature,
+        error(fitted),
+        error(&Calibration::default()),
+        fitted.unsure_below,
+        100.0 * answered.coverage,
+        100.0 * answered.accuracy.unwrap_or_default(),
+    );
+    match genders {
+        0 => println!("no gender temperature: give --genders to fit one"),
+        n => println!("{n} validation faces: gender temperature {}", fitted.gender_temperature),
+    }
+}
+
 /// Loads the written file and prints how far its answers agree with the float network's.
-fn compare(args: &Args, faces: &[Grey]) -> anyhow::Result<()> {
+fn compare(args: &Args, rows: &[&LabelledFace]) -> anyhow::Result<()> {
+    if rows.is_empty() {
+        println!("no PublicTest rows to compare on");
+        return Ok(());
+    }
+    let faces: Vec<Grey> = rows.iter().map(|row| row.face.clone()).collect();
     let logits = |path: &Path, kind: &str| -> anyhow::Result<_> {
         let bar = crate::progress(faces.len() as u64, "faces", format!("comparing: {kind}"))?;
-        let logits = Candidate::read(path)?.logits(faces, |n| bar.inc(n as u64))?;
+        let logits = Candidate::read(path)?.logits(&faces, |n| bar.inc(n as u64))?;
         bar.finish_and_clear();
         Ok(logits)
     };

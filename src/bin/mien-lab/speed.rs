@@ -25,18 +25,15 @@ pub struct Args {
 
 /// Times whole training steps: augmentation, forward, backward, optimizer.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let preset = crate::named_preset(&args.preset)?;
+    let network = crate::named_preset(&args.preset)?;
     let face = Array2::from_shape_fn((INPUT_SIDE, INPUT_SIDE), |(y, x)| ((y * x) as f32).sin());
-    let sample = Sample { face, target: Target::Expression([1.0 / 7.0; 7]) };
+    let sample = Sample { face, target: Target::expression([1.0 / 7.0; 7]) };
     let recipe = Recipe {
-        preset,
+        network,
         epochs: u64::MAX,
         batch: args.batch,
         gender_batch: 0,
-        gender_weight: 0.0,
-        learning_rate: 1e-3,
-        weight_decay: 0.0,
-        seed: 1,
+        ..Recipe::default()
     };
     let mut run = Run::on(args.device, recipe, vec![sample; args.batch], Vec::new())?;
     run.epoch(|_| ())?; // the first step allocates

@@ -1,171 +1,171 @@
 //! `mien-lab train`.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, bail};
-use mien::image::Grey;
-use mien::lab::candidate::Candidate;
-use mien::lab::dataset::{self, FerRow, PackFace, Usage};
+use anyhow::{Context, ensure};
+use mien::lab::checkpoint::Checkpoint;
+use mien::lab::curve::{Curve, Point};
 use mien::lab::device::Device;
-use mien::lab::evaluate::{expression_answers, gender_answers};
-use mien::lab::samples::{expression_sample, gender_sample, kept_back_gender, split};
-use mien::lab::train::{Epoch, MODEL_FILE, Recipe, Run, Sample};
+use mien::lab::mixture::Mixture;
+use mien::lab::offsets::{self, OffsetSettings};
+use mien::lab::recipe::RecipeFile;
+use mien::lab::samples::{expression_sample, gender_sample};
+use mien::lab::teacher::{self, TeacherSettings};
+use mien::lab::train::{MODEL_FILE, Run, Sample};
+use mien::lab::validation::{Scores, Validation};
 
-/// Train a network; go on with the run if its folder holds one.
+/// Train a network by a recipe; go on with the run if its folder holds one.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Kaggle's fer2013.csv, plain or .xz.
-    #[arg(long)]
-    data: PathBuf,
-    /// FER+ votes (fer2013new.csv) for the same rows: softens the labels.
-    #[arg(long)]
-    votes: Option<PathBuf>,
-    /// A face pack NAME.u8.xz with a gender column: trains the gender head.
-    #[arg(long)]
-    genders: Option<PathBuf>,
-    /// Network: slim, reference.
-    #[arg(long, default_value = "slim")]
-    preset: String,
-    /// Passes over the training faces.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
-    epochs: u64,
-    /// Expression faces in a batch; a third as many gender faces join them.
-    #[arg(long, default_value_t = 48, value_parser = crate::at_least_one())]
-    batch: usize,
-    /// Peak learning rate.
-    #[arg(long, default_value_t = 4e-3, value_parser = crate::not_negative)]
-    learning_rate: f32,
-    /// Weight decay by one step, in learning rates.
-    #[arg(long, default_value_t = 0.02, value_parser = crate::not_negative)]
-    weight_decay: f32,
-    /// Seed of every random draw.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// What to learn from and how, such as models/mien-slim.recipe.toml.
+    recipe: PathBuf,
+    /// Folder that the recipe's paths start from; by default the recipe's own.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Change a setting of the recipe, such as train.epochs=3; may be given again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// What computes the network's passes.
     #[arg(long, value_enum, default_value = "cpu")]
     device: Device,
-    /// Folder of the run: model.safetensors (the result), resume.safetensors, curve.csv.
-    #[arg(long)]
+    /// Folder of the run: model.safetensors (the result), recipe.toml (all settings and the data's
+    /// hashes), resume.safetensors, curve.csv, curve.png.
+    #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
+/// The recipe as it was carried out, in a run's folder.
+const RECIPE_FILE: &str = "recipe.toml";
+/// A teacher's answers, in a run's folder.
+const ANSWERS_FILE: &str = "answers.safetensors";
+
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let preset = crate::named_preset(&args.preset)?;
-    let (expressions, kept_back) = expression_samples(args)?;
-    let (genders, gender_kept_back) = match &args.genders {
-        None => (Vec::new(), Vec::new()),
-        Some(path) => split(dataset::read_face_pack(path)?),
-    };
-    let genders: Vec<Sample> = genders.iter().map(gender_sample).collect();
-    let validation = Validation::new(&kept_back, &gender_kept_back);
-    let recipe = Recipe {
-        preset,
-        epochs: args.epochs,
-        batch: args.batch,
-        gender_batch: if genders.is_empty() { 0 } else { args.batch / 3 },
-        gender_weight: 0.5,
-        learning_rate: args.learning_rate,
-        weight_decay: args.weight_decay,
-        seed: args.seed,
-    };
+    args.device.find()?;
+    let mut recipe = RecipeFile::read(&args.recipe, &args.set)?;
+    let beside = args.recipe.parent().unwrap_or(Path::new("."));
+    let mixture = Mixture::read(&mut recipe.data, args.data_dir.as_deref().unwrap_or(beside))?;
+    mixture.report.iter().for_each(|line| println!("{line}"));
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
-    println!("{} expression faces, {} gender faces", expressions.len(), genders.len());
-    let mut run = Run::on(args.device, recipe, expressions, genders)?;
-    run.resume(&args.out)?;
+    let mut run = prepare(&recipe, &mixture, args.device, &args.out)?;
+    recipe.write(&args.out.join(RECIPE_FILE))?;
     if run.epochs_done() > 0 {
         println!("going on after epoch {}", run.epochs_done());
     }
-    let mut curve = Curve::open(&args.out).with_context(cannot_write)?;
+    let validation = Validation::new(&recipe.train.preprocessing, &mixture);
+    drop(mixture);
+    let mut curve = Curve::open(&args.out, run.epochs_done())?;
     loop {
-        let title = format!("epoch {}/{}", run.epochs_done() + 1, args.epochs);
+        let title = format!("epoch {}/{}", run.epochs_done() + 1, recipe.train.epochs);
         let bar = crate::progress(run.batches(), "batches", title)?;
         let started = Instant::now();
         let Some(epoch) = run.epoch(|_| bar.inc(1))? else { break };
         bar.finish_and_clear();
-        run.save(&args.out)?;
         let seconds = started.elapsed().as_secs_f64();
-        let scores = validation.score(&args.out.join(MODEL_FILE))?;
-        curve.add(&epoch, &scores, seconds).with_context(cannot_write)?;
+        run.save(&args.out)?;
+        let Scores { loss, accuracy, gender_accuracy } = validation.score(&run.checkpoint());
+        let point = Point {
+            epoch: epoch.number,
+            loss: epoch.losses.expression,
+            gender_loss: epoch.losses.gender,
+            validation_loss: loss,
+            accuracy,
+            gender_accuracy,
+            seconds,
+            data_share: epoch.data_share,
+        };
+        print_point(&point);
+        curve.add(point)?;
     }
-    println!("done: {}", args.out.join(MODEL_FILE).display());
+    finish(&run.checkpoint(), &validation, &recipe.train.offsets, &args.out.join(MODEL_FILE))
+}
+
+/// Adds the offsets that the finished network's logits need, and writes it.
+fn finish(
+    checkpoint: &Checkpoint,
+    validation: &Validation,
+    settings: &OffsetSettings,
+    path: &Path,
+) -> anyhow::Result<()> {
+    let mut checkpoint = checkpoint.clone();
+    let offsets = validation.offsets(settings, &checkpoint);
+    offsets::apply(&mut checkpoint, &offsets);
+    let words = offsets.map(|offset| format!("{offset:.3}")).join(" ");
+    println!("offsets added to the logits: {words}");
+    checkpoint.notes.insert("offsets".into(), words);
+    checkpoint.write(path)?;
+    let Scores { loss, accuracy, gender_accuracy } = validation.score(&checkpoint);
+    let percent = |share: Option<f64>| 100.0 * share.unwrap_or(f64::NAN);
+    println!(
+        "done: {}; validation loss {:.3}, accuracy {:.2} %, gender {:.2} %",
+        path.display(),
+        loss.unwrap_or(f64::NAN),
+        percent(accuracy),
+        percent(gender_accuracy),
+    );
     Ok(())
 }
 
-/// Training samples of the Training rows, and the rows kept back for validation.
-fn expression_samples(args: &Args) -> anyhow::Result<(Vec<Sample>, Vec<FerRow>)> {
-    let rows = dataset::read_fer2013(&args.data)?;
-    let votes = args.votes.as_deref().map(dataset::read_ferplus).transpose()?;
-    if let Some(votes) = votes.as_ref().filter(|votes| votes.len() != rows.len()) {
-        bail!("{} rows of votes do not match {} rows of faces", votes.len(), rows.len());
-    }
-    let training = rows.into_iter().enumerate().filter(|(_, row)| row.usage == Usage::Training);
-    let (train, kept_back) = split(training);
-    let votes_of = |i: usize| votes.as_ref().map(|votes| &votes[i]);
-    let samples = train.iter().map(|(i, row)| expression_sample(row, votes_of(*i))).collect();
-    Ok((samples, kept_back.into_iter().map(|(_, row)| row).collect()))
-}
-
-/// Faces kept back from training, with their labels.
-struct Validation {
-    expression: (Vec<Grey>, Vec<usize>),
-    gender: (Vec<Grey>, Vec<usize>),
-}
-
-/// Shares of the validation faces answered right.
-struct Scores {
-    expression: f64,
-    gender: f64,
-}
-
-impl Validation {
-    fn new(rows: &[FerRow], genders: &[PackFace]) -> Self {
-        Self {
-            expression: rows.iter().map(|row| (row.face.clone(), row.label)).unzip(),
-            gender: genders.iter().map(kept_back_gender).unzip(),
-        }
-    }
-
-    fn score(&self, model: &Path) -> anyhow::Result<Scores> {
-        let mut candidate = Candidate::read(model)?;
-        let right = |answers: Vec<usize>, labels: &[usize]| {
-            let right = answers.iter().zip(labels).filter(|(a, b)| a == b).count();
-            right as f64 / labels.len() as f64
-        };
-        let expression = candidate.logits(&self.expression.0, |_| ())?;
-        let gender = candidate.logits(&self.gender.0, |_| ())?;
-        Ok(Scores {
-            expression: right(expression_answers(&expression), &self.expression.1),
-            gender: right(gender_answers(&gender), &self.gender.1),
-        })
-    }
-}
-
-/// `curve.csv`: a line an epoch.
-struct Curve(File);
-
-impl Curve {
-    fn open(folder: &Path) -> std::io::Result<Self> {
-        let mut file =
-            OpenOptions::new().create(true).append(true).open(folder.join("curve.csv"))?;
-        if file.metadata()?.len() == 0 {
-            writeln!(file, "epoch,loss,gender_loss,accuracy,gender_accuracy,seconds")?;
-        }
-        Ok(Self(file))
-    }
-
-    fn add(&mut self, epoch: &Epoch, scores: &Scores, seconds: f64) -> std::io::Result<()> {
-        let Epoch { number, losses } = epoch;
-        let Scores { expression, gender } = scores;
-        println!(
-            "epoch {number}: loss {:.3}, gender loss {:.3}; validation accuracy {expression:.4}, \
-             gender {gender:.4}; {seconds:.0} s",
-            losses.expression, losses.gender,
+/// The run of `recipe`, at its beginning or where the one in the folder `out` was left.
+fn prepare(
+    recipe: &RecipeFile,
+    mixture: &Mixture,
+    device: Device,
+    out: &Path,
+) -> anyhow::Result<Run> {
+    let path = out.join(RECIPE_FILE);
+    if path.exists() {
+        let before = RecipeFile::read(&path, &[])?;
+        ensure!(
+            before.data.is_same_data(&recipe.data),
+            "{} belongs to a run on other data; give another --out, or delete the folder",
+            path.display()
         );
-        let (loss, gender_loss) = (losses.expression, losses.gender);
-        writeln!(self.0, "{number},{loss},{gender_loss},{expression},{gender},{seconds:.1}")
     }
+    let preprocessing = &recipe.train.preprocessing;
+    let votes_share = recipe.data.votes_share;
+    let expressions = mixture.expressions.iter();
+    let mut expressions: Vec<Sample> =
+        expressions.map(|face| expression_sample(face, votes_share, preprocessing)).collect();
+    let mut genders: Vec<Sample> =
+        mixture.genders.iter().map(|face| gender_sample(face, preprocessing)).collect();
+    if let Some(teacher) = &recipe.train.teacher {
+        teach(teacher, &mut expressions, &mut genders, &out.join(ANSWERS_FILE))?;
+    }
+    let mut run = Run::on(device, recipe.train.clone(), expressions, genders)?;
+    run.resume(out)?;
+    Ok(run)
+}
+
+/// Puts the teacher's answers, kept in the file `kept`, into the samples' labels.
+fn teach(
+    settings: &TeacherSettings,
+    expressions: &mut [Sample],
+    genders: &mut [Sample],
+    kept: &Path,
+) -> anyhow::Result<()> {
+    let asked: Vec<&Sample> = expressions.iter().chain(genders.iter()).collect();
+    let count = asked.len() * settings.checkpoints.len();
+    let bar = crate::progress(count as u64, "faces", "asking the teacher")?;
+    let answers = teacher::answers(settings, &asked, kept, |n| bar.inc(n as u64))?;
+    bar.finish_and_clear();
+    for (sample, answer) in expressions.iter_mut().chain(genders).zip(&answers) {
+        sample.target = teacher::taught(&sample.target, answer, settings.share);
+    }
+    Ok(())
+}
+
+fn print_point(point: &Point) {
+    let Point { epoch, loss, gender_loss, validation_loss, seconds, data_share, .. } = point;
+    let percent =
+        |share: Option<f64>| share.map_or("-".into(), |share| format!("{:.2} %", 100.0 * share));
+    println!(
+        "epoch {epoch}: loss {loss:.3}, gender loss {gender_loss:.3}; validation loss {}, \
+         accuracy {}, gender {}; {seconds:.0} s, {:.1} % of them making pictures",
+        validation_loss.map_or("-".into(), |loss| format!("{loss:.3}")),
+        percent(point.accuracy),
+        percent(point.gender_accuracy),
+        100.0 * data_share,
+    );
 }

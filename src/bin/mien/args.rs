@@ -97,9 +97,19 @@ pub struct PredictArgs {
     /// Print one JSON object a picture and line
     #[arg(long)]
     pub json: bool,
+    /// Say "unsure" of a face whose strongest expression has a smaller share (0 to 1; 0 never)
+    /// [default: the model's]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub unsure_below: Option<f32>,
     /// Draw boxes, labels and bars; for one picture. The format follows the ending, .png or .jpg
     #[arg(long, value_name = "OUT.png")]
     pub annotate: Option<PathBuf>,
+}
+
+/// A number from 0 to 1.
+fn share(text: &str) -> Result<f32, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| format!("{text:?} is not a number from 0 to 1"))
 }
 
 #[derive(Args)]

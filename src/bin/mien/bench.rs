@@ -25,7 +25,7 @@ use crate::{bundled, parts, watch};
 pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::default();
     let stop = parts::stop_flag()?;
-    let (model, reader) = parts::face_reader(model, &config.detector)?;
+    let reader = parts::face_reader(model, &config.detector)?;
     let open = opener(args.source.clone(), config.camera.fps);
     let name = match &args.source {
         Some(path) => path.to_string_lossy().into_owned(),
@@ -35,7 +35,7 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
     let options = Options {
         device: config.device,
         source: name,
-        model,
+        model: reader.model,
         room_period_s: config.room_period_s,
         still: StillOptions { max_change: 0.0, ..config.still },
         on_event: |_| (),
@@ -44,8 +44,8 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
     let (mut journal, _) = Journal::open(&directory.0, config.journal.options())?;
     let summary = kiosk::run(
         Source::EveryFrame(Box::new(camera)),
-        reader,
-        Tracker::new(config.tracker),
+        reader.faces,
+        Tracker::new(config.tracker, reader.unsure_below),
         &mut Leds::open(&LedOptions { backend: Backend::None, ..config.leds })?,
         &mut journal,
         &options,

@@ -14,18 +14,26 @@ use signal_hook::flag;
 
 use crate::bundled;
 
-/// The model's name, and detector and classifier ready to read faces.
-pub fn face_reader(
-    model: Option<&Path>,
-    options: &DetectorOptions,
-) -> anyhow::Result<(String, FaceReader)> {
+/// What reads faces.
+pub struct Reader {
+    /// Detector and classifier.
+    pub faces: FaceReader,
+    /// The model's name.
+    pub model: String,
+    /// The model's own threshold, see [`mien::engine::Calibration::unsure_below`].
+    pub unsure_below: f32,
+}
+
+/// Detector and classifier, ready to read faces.
+pub fn face_reader(model: Option<&Path>, options: &DetectorOptions) -> anyhow::Result<Reader> {
     let model = match model {
         Some(path) => Model::read(path)?,
         None => Model::from_bytes(bundled::MODEL_NAME, bundled::MODEL)?,
     };
-    let name = model.name().to_owned();
+    let (name, unsure_below) = (model.name().to_owned(), model.calibration().unsure_below);
     let detector = Detector::new(*options)?;
-    Ok((name, FaceReader::new(detector, Classifier::new(model))))
+    let faces = FaceReader::new(detector, Classifier::new(model));
+    Ok(Reader { faces, model: name, unsure_below })
 }
 
 /// A flag that SIGINT and SIGTERM set. A second signal ends the program at once.

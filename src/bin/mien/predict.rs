@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use mien::engine::ModelError;
-use mien::expression::{Expression, Gender, Scores};
+use mien::expression::{Expression, Gender, Scores, answer_name};
 use mien::face::detector::DetectorOptions;
 use mien::image::{self, Grey, Rect};
 use mien::kiosk::reader::FaceReader;
@@ -32,7 +32,8 @@ pub fn predict(args: &PredictArgs, model: Option<&Path>) -> anyhow::Result<ExitC
         let text = "--annotate draws one picture; give one IMAGE";
         Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
     }
-    let (_, mut reader) = parts::face_reader(model, &DetectorOptions::default())?;
+    let mut reader = parts::face_reader(model, &DetectorOptions::default())?;
+    let unsure_below = args.unsure_below.unwrap_or(reader.unsure_below);
     let mut code = ExitCode::SUCCESS;
     for path in &args.images {
         let picture = match image::read(path) {
@@ -43,11 +44,14 @@ pub fn predict(args: &PredictArgs, model: Option<&Path>) -> anyhow::Result<ExitC
                 continue;
             }
         };
-        let faces = faces(&mut reader, &picture, args.face)?;
-        let text = if args.json { json_line(path, &faces) } else { text(path, &faces) };
+        let faces = faces(&mut reader.faces, &picture, args.face)?;
+        let text = match args.json {
+            true => json_line(path, &faces, unsure_below),
+            false => text(path, &faces, unsure_below),
+        };
         io::stdout().write_all(text.as_bytes())?;
         if let Some(out) = &args.annotate {
-            save(out, &picture, &faces)?;
+            save(out, &picture, &faces, unsure_below)?;
         }
     }
     Ok(code)
@@ -66,9 +70,10 @@ fn faces(
     Ok(vec![(whole, reader.read_face(picture)?)])
 }
 
-fn json_line(path: &Path, faces: &[(Rect, Scores)]) -> String {
+fn json_line(path: &Path, faces: &[(Rect, Scores)], unsure_below: f32) -> String {
     let faces = faces.iter().map(|(rect, scores)| {
-        let mut face = json!({ "box": box_json(rect) });
+        let answer = answer_name(scores.answer(unsure_below));
+        let mut face = json!({ "box": box_json(rect), "answer": answer });
         if let (Value::Object(face), Value::Object(shares)) =
             (&mut face, scores_json(scores, JSON_PARTS))
         {
@@ -80,7 +85,7 @@ fn json_line(path: &Path, faces: &[(Rect, Scores)]) -> String {
     format!("{}\n", json!({ "image": path.to_string_lossy(), "faces": faces }))
 }
 
-fn text(path: &Path, faces: &[(Rect, Scores)]) -> String {
+fn text(path: &Path, faces: &[(Rect, Scores)], unsure_below: f32) -> String {
     let mut text = match faces.len() {
         0 => format!("{}: no face found\n", path.display()),
         1 => format!("{}: 1 face\n", path.display()),
@@ -91,8 +96,9 @@ fn text(path: &Path, faces: &[(Rect, Scores)]) -> String {
         let gender = bars(Gender::ALL.map(Gender::name), &scores.gender);
         let _ = write!(
             text,
-            "\n  Face {} at ({x:.0}, {y:.0}), {w:.0}×{h:.0} pixels\n{expression}\n{gender}",
-            i + 1
+            "\n  Face {} at ({x:.0}, {y:.0}), {w:.0}×{h:.0} pixels: {}\n{expression}\n{gender}",
+            i + 1,
+            answer_name(scores.answer(unsure_below))
         );
     }
     text
@@ -110,13 +116,18 @@ fn bars<const N: usize>(names: [&str; N], shares: &[f32; N]) -> String {
     })
 }
 
-fn save(out: &Path, picture: &Grey, faces: &[(Rect, Scores)]) -> anyhow::Result<()> {
+fn save(
+    out: &Path,
+    picture: &Grey,
+    faces: &[(Rect, Scores)],
+    unsure_below: f32,
+) -> anyhow::Result<()> {
     let format = ::image::ImageFormat::from_path(out).ok();
     if !format.is_some_and(|f| matches!(f, ::image::ImageFormat::Png | ::image::ImageFormat::Jpeg))
     {
         bail!("can't write {}: let its name end in .png or .jpg", out.display());
     }
-    picture::annotate(picture, faces)
+    picture::annotate(picture, faces, unsure_below)
         .save(out)
         .with_context(|| format!("can't write {}; does its folder exist?", out.display()))
 }
@@ -131,14 +142,24 @@ mod tests {
         let scores =
             Scores { expression: [0.1, 0.0, 0.0, 0.7, 0.0, 0.2, 0.0], gender: [0.25, 0.75] };
         assert_eq!(
-            json_line(Path::new("a.png"), &[(rect, scores)]),
+            json_line(Path::new("a.png"), &[(rect, scores)], 0.5),
             concat!(
-                r#"{"image":"a.png","faces":[{"box":[1.0,2.4,3.0,4.6],"expression":{"#,
+                r#"{"image":"a.png","faces":[{"box":[1.0,2.4,3.0,4.6],"answer":"happy","expression":{"#,
                 r#""angry":0.1,"disgust":0.0,"fear":0.0,"happy":0.7,"sad":0.0,"surprise":0.2,"#,
                 r#""neutral":0.0},"gender":{"female":0.25,"male":0.75}}]}"#,
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn an_unsure_face_is_called_so() {
+        let rect = Rect { x: 0.0, y: 0.0, w: 9.0, h: 9.0 };
+        let scores =
+            Scores { expression: [0.1, 0.0, 0.0, 0.7, 0.0, 0.2, 0.0], gender: [0.25, 0.75] };
+        let faces = [(rect, scores)];
+        assert!(json_line(Path::new("a.png"), &faces, 0.71).contains(r#""answer":"unsure""#));
+        assert!(text(Path::new("a.png"), &faces, 0.71).contains("9×9 pixels: unsure\n"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use mien::camera::replay::Replay;
 use mien::config::Config;
+use mien::expression::{Expression, UNSURE};
 use mien::face::tracker::Tracker;
 use mien::kiosk::mailbox::Mailbox;
 use mien::kiosk::stages::StageTime;
@@ -56,7 +57,7 @@ fn watch(
     model: Option<&Path>,
 ) -> anyhow::Result<()> {
     let stop = parts::stop_flag()?;
-    let (model, reader) = parts::face_reader(model, &config.detector)?;
+    let reader = parts::face_reader(model, &config.detector)?;
     let (mut journal, recovery) =
         Journal::open(&config.journal.directory, config.journal.options())?;
     tell_recovery(&recovery);
@@ -64,14 +65,16 @@ fn watch(
     let options = Options {
         device: config.device.clone(),
         source: source_name.to_owned(),
-        model,
+        model: reader.model,
         room_period_s: config.room_period_s,
         still: config.still.clone(),
         on_event: print_event,
     };
-    let tracker = Tracker::new(config.tracker.clone());
-    log::info!("watching {source_name}");
-    let summary = kiosk::run(source, reader, tracker, &mut leds, &mut journal, &options, &stop)?;
+    let unsure_below = config.expression.unsure_below.unwrap_or(reader.unsure_below);
+    let tracker = Tracker::new(config.tracker.clone(), unsure_below);
+    log::info!("watching {source_name}; unsure below a share of {unsure_below}");
+    let summary =
+        kiosk::run(source, reader.faces, tracker, &mut leds, &mut journal, &options, &stop)?;
     io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
     if summary.frames == 0 && summary.broken > 0 {
         anyhow::bail!("none of the pictures in {source_name} could be read");
@@ -82,9 +85,12 @@ fn watch(
 /// A line for each change, over the LEDs' drawing, which follows below.
 fn print_event(event: &Event) {
     let Event::Face(FaceEvent { change, track, time }) = event else { return };
-    let percent = |shares: &[f32], i: usize| 100.0 * shares[i];
-    let expression = percent(&track.scores.expression, track.expression as usize);
-    let gender = percent(&track.scores.gender, track.gender as usize);
+    let percent = |expression: Expression| 100.0 * track.scores.expression[expression as usize];
+    let expression = match track.expression {
+        Some(expression) => format!("{} {:.0} %", expression.name(), percent(expression)),
+        None => UNSURE.to_owned(),
+    };
+    let gender = 100.0 * track.scores.gender[track.gender as usize];
     let verb = match change {
         FaceChange::Appeared => "appeared:",
         FaceChange::Changed => "now shows",
@@ -93,11 +99,10 @@ fn print_event(event: &Event) {
     // A reader that has seen enough does not end the watch.
     let _ = writeln!(
         io::stdout(),
-        "{}{:6.1} s  face {} {verb} {} {expression:.0} %, {} {gender:.0} %",
+        "{}{:6.1} s  face {} {verb} {expression}, {} {gender:.0} %",
         if io::stdout().is_terminal() { "\r\x1b[K" } else { "" },
         time.as_secs_f32(),
         track.id,
-        track.expression.name(),
         track.gender.name(),
     );
 }

@@ -18,7 +18,7 @@ fn showing(expression: Expression, share: f32) -> Scores {
 }
 
 fn tracker() -> Tracker {
-    Tracker::new(TrackerOptions::default())
+    Tracker::new(TrackerOptions::default(), 0.0)
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_flickering_answer_does_not_flip_the_one_shown() {
         // Two frames in five, two of them in a row, the network says sad.
         let noisy = if frame % 5 >= 3 { Expression::Sad } else { Expression::Neutral };
         let tracks = tracker.update(at(frame), &[(face_at(0.0), showing(noisy, 0.8))]);
-        assert!(tracks.iter().all(|t| t.expression == Expression::Neutral), "frame {frame}");
+        assert!(tracks.iter().all(|t| t.expression == Some(Expression::Neutral)), "frame {frame}");
     }
 }
 
@@ -72,7 +72,7 @@ fn a_real_change_shows_within_the_documented_time_at_any_frame_rate() {
         for frame in change..change + 200 {
             let found = [(face_at(0.0), showing(Expression::Happy, 1.0))];
             let tracks = tracker.update(time(frame), &found);
-            if tracks[0].expression == Expression::Happy {
+            if tracks[0].expression == Some(Expression::Happy) {
                 changed = Some((frame - change + 1) as f32 * frame_s);
                 break;
             }
@@ -87,7 +87,7 @@ fn a_real_change_shows_within_the_documented_time_at_any_frame_rate() {
 #[test]
 fn rivals_taking_turns_do_not_keep_an_outdated_answer_up() {
     let options = TrackerOptions { expression_half_life_s: 0.0, ..Default::default() };
-    let mut tracker = Tracker::new(options);
+    let mut tracker = Tracker::new(options, 0.0);
     for frame in 0..5 {
         tracker.update(at(frame), &[(face_at(0.0), showing(Expression::Happy, 0.9))]);
     }
@@ -95,7 +95,61 @@ fn rivals_taking_turns_do_not_keep_an_outdated_answer_up() {
         let rival = [Expression::Sad, Expression::Angry][frame as usize % 2];
         tracker.update(at(frame), &[(face_at(0.0), showing(rival, 0.9))]);
     }
-    assert_ne!(tracker.update(at(30), &[])[0].expression, Expression::Happy);
+    assert_ne!(tracker.update(at(30), &[])[0].expression, Some(Expression::Happy));
+}
+
+/// What a lone face shows frame by frame while its strongest expression has these shares, as the
+/// tracker is unsure below one half.
+fn shown(shares: impl IntoIterator<Item = (Expression, f32)>) -> Vec<Option<Expression>> {
+    let mut tracker = Tracker::new(
+        TrackerOptions {
+            expression_half_life_s: 0.0,
+            sightings_to_appear: 1,
+            ..Default::default()
+        },
+        0.5,
+    );
+    let faces = shares.into_iter().map(|(expression, share)| showing(expression, share));
+    let frame = |(frame, face)| tracker.update(at(frame), &[(face_at(0.0), face)])[0].expression;
+    (0..).zip(faces).map(frame).collect()
+}
+
+#[test]
+fn a_face_that_is_unclear_shows_nothing_until_it_is_clear_for_a_while() {
+    use Expression::{Happy, Sad};
+    assert_eq!(shown([(Happy, 0.5)]), [Some(Happy)], "at the threshold it is sure");
+    assert_eq!(shown([(Happy, 0.49)]), [None]);
+    let clear_for = |frames| {
+        let unclear = std::iter::repeat_n((Happy, 0.4), 5);
+        let shown = shown(unclear.chain(std::iter::repeat_n((Sad, 0.8), frames)));
+        shown[shown.len() - 1]
+    };
+    // 0.2 s are 3 frames, and the first one starts the clock.
+    assert_eq!((clear_for(3), clear_for(5)), (None, Some(Sad)));
+}
+
+#[test]
+fn a_share_about_the_threshold_does_not_flicker() {
+    let wavering = |low: f32, high: f32| {
+        shown((0..300).map(|frame| (Expression::Happy, if frame % 8 < 4 { high } else { low })))
+    };
+    let shown = wavering(0.42, 0.55);
+    assert!(shown.iter().all(|answer| *answer == Some(Expression::Happy)), "{shown:?}");
+    let shown = wavering(0.3, 0.48);
+    assert!(shown.iter().all(Option::is_none), "{shown:?}");
+}
+
+#[test]
+fn an_answer_is_withdrawn_once_it_is_well_below_the_threshold_for_a_while() {
+    let mut shares = vec![(Expression::Happy, 0.9); 5];
+    shares.extend([(Expression::Happy, 0.39); 6]);
+    let shown = shown(shares);
+    assert_eq!(shown[6], Some(Expression::Happy), "not at once");
+    assert_eq!(shown[10], None);
+    // An answer that another has overtaken is withdrawn too, though the other is too weak.
+    let shown =
+        self::shown([(Expression::Happy, 0.9); 5].into_iter().chain([(Expression::Sad, 0.45); 6]));
+    assert_eq!(shown[10], None);
 }
 
 #[test]
@@ -152,8 +206,8 @@ fn crossing_faces_keep_their_numbers_while_one_hides_the_other() {
         let tracks = tracker.update(at(frame), &found).to_vec();
         if frame > 0 {
             assert_eq!(tracks.len(), 2, "frame {frame}");
-            assert_eq!(tracks[0].expression, Expression::Happy, "frame {frame}");
-            assert_eq!(tracks[1].expression, Expression::Sad, "frame {frame}");
+            assert_eq!(tracks[0].expression, Some(Expression::Happy), "frame {frame}");
+            assert_eq!(tracks[1].expression, Some(Expression::Sad), "frame {frame}");
         }
     }
     let ends: Vec<_> = tracker.update(at(30), &[]).iter().map(|t| (t.id, t.rect.x)).collect();

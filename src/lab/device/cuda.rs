@@ -7,10 +7,14 @@ use super::burn::BurnExecutor;
 use super::{DeviceError, Passes};
 use crate::lab::network::Graph;
 
-/// The first GPU, ready to train `graph`.
-pub fn passes(graph: Graph) -> Result<Box<dyn Passes>, DeviceError> {
+/// Tells whether there is a GPU, and what using it needs.
+pub fn find() -> Result<(), DeviceError> {
     find_libraries()?;
-    find_gpu()?;
+    find_gpu()
+}
+
+/// The first GPU, ready to train `graph`; to be called after [`find`].
+pub fn passes(graph: Graph) -> Result<Box<dyn Passes>, DeviceError> {
     Ok(Box::new(BurnExecutor::<Cuda>::new(graph, CudaDevice::default())))
 }
 

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{BETA, Executor, GAMMA, RUN, Weights, scale_channels, total};
 use crate::lab::kernels::matmul::Target;
-use crate::lab::kernels::{Window, conv, depthwise, norm, pool};
+use crate::lab::kernels::{Window, conv, conv_bf16, depthwise, norm, pool};
 use crate::lab::network::Op;
 
 impl Executor {
@@ -44,9 +44,15 @@ impl Executor {
                         Some(dx) => (dx, Target::Add),
                         None => (self.buffer(input), Target::Replace),
                     };
-                    dx.par_chunks_mut(x_run).zip(dy.par_chunks(y_run)).for_each(|(dx, dy)| {
-                        conv::backward_input(&window, &tensors[0], dy, dx, mode);
-                    });
+                    let runs = dx.par_chunks_mut(x_run).zip(dy.par_chunks(y_run));
+                    if self.in_bf16(&window) {
+                        let gradient = conv_bf16::InputGradient::new(&window, &tensors[0]);
+                        runs.for_each(|(dx, dy)| gradient.run(dy, dx, mode));
+                    } else {
+                        runs.for_each(|(dx, dy)| {
+                            conv::backward_input(&window, &tensors[0], dy, dx, mode);
+                        });
+                    }
                     pending[input] = Some(dx);
                 }
                 self.spare.push(dy);
@@ -122,8 +128,16 @@ impl Executor {
         let sums: Vec<(Vec<f32>, Option<Vec<f32>>)> = runs
             .map(|(x, dy)| {
                 let mut dweight = vec![0.0; lens[0]];
-                let mut dbias = lens.get(1).map(|len| vec![0.0; *len]);
-                conv::backward_weights(window, x, dy, &mut dweight, dbias.as_mut());
+                if self.in_bf16(window) {
+                    conv_bf16::backward_weights(window, x, dy, &mut dweight);
+                } else {
+                    conv::backward_weights(window, x, dy, &mut dweight);
+                }
+                let dbias = lens.get(1).map(|len| {
+                    let mut dbias = vec![0.0; *len];
+                    conv::backward_bias(dy, &mut dbias);
+                    dbias
+                });
                 (dweight, dbias)
             })
             .collect();

@@ -26,8 +26,13 @@ pub fn forward(
             Target::Replace,
         );
     });
+    finish(bias, relu, y);
+}
+
+/// Adds the bias by channel, then ReLU if `relu`.
+pub fn finish(bias: Option<&[f32]>, relu: bool, y: &mut [f32]) {
     if let Some(bias) = bias {
-        for pixel in y.chunks_exact_mut(filters) {
+        for pixel in y.chunks_exact_mut(bias.len()) {
             pixel.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
         }
     }
@@ -36,23 +41,19 @@ pub fn forward(
     }
 }
 
-/// Adds the weights' gradient, `dweight += dyᵀ · patches(x)`, and the bias's.
-pub fn backward_weights(
-    window: &Window,
-    x: &[f32],
-    dy: &[f32],
-    dweight: &mut [f32],
-    dbias: Option<&mut Vec<f32>>,
-) {
+/// Adds the weights' gradient, `dweight += dyᵀ · patches(x)`.
+pub fn backward_weights(window: &Window, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
     let [_, _, filters] = window.output;
     for_each_patches(window, x, |patches, rows, out| {
         let dy = Matrix::new(&dy[out], rows, filters).transposed();
         multiply(dy, Matrix::new(patches, rows, patches.len() / rows), dweight, Target::Add);
     });
-    if let Some(dbias) = dbias {
-        for pixel in dy.chunks_exact(filters) {
-            dbias.iter_mut().zip(pixel).for_each(|(d, dy)| *d += dy);
-        }
+}
+
+/// Adds the bias's gradient: the outputs' by channel.
+pub fn backward_bias(dy: &[f32], dbias: &mut [f32]) {
+    for pixel in dy.chunks_exact(dbias.len()) {
+        dbias.iter_mut().zip(pixel).for_each(|(d, dy)| *d += dy);
     }
 }
 

@@ -1,16 +1,21 @@
-//! Depthwise convolution, 3×3, direct: for a block of channels the nine weights stay in
-//! registers while the picture passes.
+//! Depthwise convolution, 3×3, direct. Row by row, a block of channels at a time, so that the
+//! three input rows stay in the nearest cache; where the stride is 1 several outputs are computed
+//! together, so that each input is loaded for three taps at once.
+//!
+//! The loops are plain (no closures): only so are they compiled for each CPU as a whole.
 
 use multiversion::multiversion;
 
 use super::{Taps, Window};
 
-/// Channels of one block: one AVX-512 register.
+/// Channels of one block where they divide the channels: one AVX-512 register. Else blocks of 1.
 const LANES: usize = 16;
 const KERNEL: usize = 3;
 const TAPS: usize = KERNEL * KERNEL;
-
-type Lanes = [f32; LANES];
+/// Outputs along a row that are computed together.
+const TILE: usize = 4;
+/// Inputs along a row under a tile of stride 1.
+const TILE_INPUTS: usize = TILE + KERNEL - 1;
 
 /// `y = depthwise(x, weight) (+ bias)`, then ReLU if `relu`; `weight` is [3, 3, channels].
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
@@ -23,155 +28,216 @@ pub fn forward(
     y: &mut [f32],
 ) {
     let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
-    for_each_block(window, |block| {
-        let w = weight_lanes(weight, block);
-        let bias = bias.map_or([0.0; LANES], |bias| load(bias, 0, block));
-        let pictures = y.chunks_exact_mut(window.output_len());
-        for (y, x) in pictures.zip(x.chunks_exact(window.input_len())) {
-            for_each_pixel(window, |output, rows, columns| {
-                let mut sum = bias;
-                for_each_tap(window, rows, columns, |tap, input| {
-                    let x = load(x, input, block);
-                    for i in 0..LANES {
-                        sum[i] = w[tap][i].mul_add(x[i], sum[i]);
-                    }
-                });
-                let sum = sum.map(|sum| sum.max(floor));
-                store(y, output, block, &sum);
-            });
-        }
-    });
+    if window.input[2].is_multiple_of(LANES) {
+        forward_by::<LANES>(window, x, weight, bias, floor, y);
+    } else {
+        forward_by::<1>(window, x, weight, bias, floor, y);
+    }
 }
 
 /// Adds the weights' gradient.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 pub fn backward_weights(window: &Window, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
-    for_each_block(window, |block| {
-        let mut dw = [[0.0; LANES]; TAPS];
-        let pictures = x.chunks_exact(window.input_len());
-        for (x, dy) in pictures.zip(dy.chunks_exact(window.output_len())) {
-            for_each_pixel(window, |output, rows, columns| {
-                let dy = load(dy, output, block);
-                for_each_tap(window, rows, columns, |tap, input| {
-                    let x = load(x, input, block);
-                    for i in 0..LANES {
-                        dw[tap][i] = dy[i].mul_add(x[i], dw[tap][i]);
-                    }
-                });
-            });
-        }
-        for (tap, dw) in dw.iter().enumerate() {
-            let at = tap * block.channels + block.first;
-            for (d, dw) in dweight[at..][..block.len].iter_mut().zip(dw) {
-                *d += dw;
-            }
-        }
-    });
+    if window.input[2].is_multiple_of(LANES) {
+        backward_weights_by::<LANES>(window, x, dy, dweight);
+    } else {
+        backward_weights_by::<1>(window, x, dy, dweight);
+    }
 }
 
 /// Writes the input's gradient.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 pub fn backward_input(window: &Window, weight: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let channels = window.input[2];
     if window.stride == 1 {
         // The gradient of a stride-1 `SAME` correlation is the correlation with the kernel
         // turned by half a turn.
-        let channels = window.input[2];
         let turned: Vec<f32> = weight.chunks_exact(channels).rev().flatten().copied().collect();
         return forward(window, dy, &turned, None, false, dx);
     }
     dx.fill(0.0);
-    for_each_block(window, |block| {
-        let w = weight_lanes(weight, block);
-        let pictures = dx.chunks_exact_mut(window.input_len());
-        for (dx, dy) in pictures.zip(dy.chunks_exact(window.output_len())) {
-            for_each_pixel(window, |output, rows, columns| {
-                let dy = load(dy, output, block);
-                for_each_tap(window, rows, columns, |tap, input| {
-                    let mut sum = load(dx, input, block);
-                    for i in 0..LANES {
-                        sum[i] = w[tap][i].mul_add(dy[i], sum[i]);
+    if channels.is_multiple_of(LANES) {
+        scatter_by::<LANES>(window, weight, dy, dx);
+    } else {
+        scatter_by::<1>(window, weight, dy, dx);
+    }
+}
+
+#[inline(always)]
+fn forward_by<const L: usize>(
+    window: &Window,
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    floor: f32,
+    y: &mut [f32],
+) {
+    let [height, width, channels] = window.output;
+    let blocks = channels / L;
+    let weight = weight.as_chunks::<L>().0;
+    let pictures = y.chunks_exact_mut(window.output_len());
+    for (y, x) in pictures.zip(x.chunks_exact(window.input_len())) {
+        let (x, y) = (x.as_chunks::<L>().0, y.as_chunks_mut::<L>().0);
+        for row in 0..height {
+            let rows = window.rows(row);
+            for block in 0..blocks {
+                let w = kernel_of(weight, blocks, block);
+                let bias = bias.map_or([0.0; L], |bias| bias.as_chunks().0[block]);
+                let mut column = 0;
+                while column < width {
+                    let out = (row * width + column) * blocks + block;
+                    if is_tile(window, column) {
+                        let mut sums = [bias; TILE];
+                        for ky in rows.first..rows.end {
+                            let at = (input_row(window, rows, ky) + column - 1) * blocks + block;
+                            let inputs = &x[at..=at + (TILE_INPUTS - 1) * blocks];
+                            for kx in 0..KERNEL {
+                                let w = &w[ky * KERNEL + kx];
+                                for i in 0..TILE {
+                                    multiply_add(&mut sums[i], w, &inputs[(i + kx) * blocks]);
+                                }
+                            }
+                        }
+                        let y = &mut y[out..=out + (TILE - 1) * blocks];
+                        for i in 0..TILE {
+                            y[i * blocks] = floored(sums[i], floor);
+                        }
+                        column += TILE;
+                    } else {
+                        let columns = window.columns(column);
+                        let mut sum = bias;
+                        for ky in rows.first..rows.end {
+                            let at = input_row(window, rows, ky) + columns.start;
+                            for kx in columns.first..columns.end {
+                                let x = &x[(at + kx - columns.first) * blocks + block];
+                                multiply_add(&mut sum, &w[ky * KERNEL + kx], x);
+                            }
+                        }
+                        y[out] = floored(sum, floor);
+                        column += 1;
                     }
-                    store(dx, input, block, &sum);
-                });
-            });
-        }
-    });
-}
-
-/// A run of up to [`LANES`] channels.
-#[derive(Clone, Copy)]
-struct Block {
-    first: usize,
-    len: usize,
-    channels: usize,
-}
-
-#[inline(always)]
-fn for_each_block(window: &Window, mut work: impl FnMut(Block)) {
-    assert_eq!(window.kernel, KERNEL, "the family's depthwise kernels are 3×3");
-    let channels = window.input[2];
-    for first in (0..channels).step_by(LANES) {
-        work(Block { first, len: LANES.min(channels - first), channels });
-    }
-}
-
-/// Calls `work(output pixel, row taps, column taps)` for each output pixel.
-#[inline(always)]
-fn for_each_pixel(window: &Window, mut work: impl FnMut(usize, Taps, Taps)) {
-    let [height, width, _] = window.output;
-    for y in 0..height {
-        let rows = window.rows(y);
-        for x in 0..width {
-            work(y * width + x, rows, window.columns(x));
-        }
-    }
-}
-
-/// Calls `work(tap, input pixel)` for each tap inside the picture; away from the edges all nine,
-/// unrolled.
-#[inline(always)]
-fn for_each_tap(window: &Window, rows: Taps, columns: Taps, mut work: impl FnMut(usize, usize)) {
-    let input_width = window.input[1];
-    let corner = rows.start * input_width + columns.start;
-    if rows.end - rows.first == KERNEL && columns.end - columns.first == KERNEL {
-        for ky in 0..KERNEL {
-            for kx in 0..KERNEL {
-                work(ky * KERNEL + kx, corner + ky * input_width + kx);
-            }
-        }
-    } else {
-        for ky in rows.first..rows.end {
-            for kx in columns.first..columns.end {
-                let input = corner + (ky - rows.first) * input_width + (kx - columns.first);
-                work(ky * KERNEL + kx, input);
+                }
             }
         }
     }
 }
 
 #[inline(always)]
-fn weight_lanes(weight: &[f32], block: Block) -> [Lanes; TAPS] {
-    std::array::from_fn(|tap| load(weight, tap, block))
+fn backward_weights_by<const L: usize>(
+    window: &Window,
+    x: &[f32],
+    dy: &[f32],
+    dweight: &mut [f32],
+) {
+    let [height, width, channels] = window.output;
+    let blocks = channels / L;
+    let dweight = dweight.as_chunks_mut::<L>().0;
+    let pictures = x.chunks_exact(window.input_len());
+    for (x, dy) in pictures.zip(dy.chunks_exact(window.output_len())) {
+        let (x, dy) = (x.as_chunks::<L>().0, dy.as_chunks::<L>().0);
+        for row in 0..height {
+            let rows = window.rows(row);
+            for block in 0..blocks {
+                let mut dw = kernel_of(dweight, blocks, block);
+                let mut column = 0;
+                while column < width {
+                    let out = (row * width + column) * blocks + block;
+                    if is_tile(window, column) {
+                        let dy = &dy[out..=out + (TILE - 1) * blocks];
+                        for ky in rows.first..rows.end {
+                            let at = (input_row(window, rows, ky) + column - 1) * blocks + block;
+                            let inputs = &x[at..=at + (TILE_INPUTS - 1) * blocks];
+                            for kx in 0..KERNEL {
+                                let dw = &mut dw[ky * KERNEL + kx];
+                                for i in 0..TILE {
+                                    multiply_add(dw, &dy[i * blocks], &inputs[(i + kx) * blocks]);
+                                }
+                            }
+                        }
+                        column += TILE;
+                    } else {
+                        let columns = window.columns(column);
+                        for ky in rows.first..rows.end {
+                            let at = input_row(window, rows, ky) + columns.start;
+                            for kx in columns.first..columns.end {
+                                let x = &x[(at + kx - columns.first) * blocks + block];
+                                multiply_add(&mut dw[ky * KERNEL + kx], &dy[out], x);
+                            }
+                        }
+                        column += 1;
+                    }
+                }
+                for tap in 0..TAPS {
+                    dweight[tap * blocks + block] = dw[tap];
+                }
+            }
+        }
+    }
+}
+
+/// Adds each output's gradient, by its weights, to the inputs under it.
+#[inline(always)]
+fn scatter_by<const L: usize>(window: &Window, weight: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let [height, width, channels] = window.output;
+    let blocks = channels / L;
+    let weight = weight.as_chunks::<L>().0;
+    let pictures = dx.chunks_exact_mut(window.input_len());
+    for (dx, dy) in pictures.zip(dy.chunks_exact(window.output_len())) {
+        let (dx, dy) = (dx.as_chunks_mut::<L>().0, dy.as_chunks::<L>().0);
+        for row in 0..height {
+            let rows = window.rows(row);
+            for block in 0..blocks {
+                let w = kernel_of(weight, blocks, block);
+                for column in 0..width {
+                    let dy = &dy[(row * width + column) * blocks + block];
+                    let columns = window.columns(column);
+                    for ky in rows.first..rows.end {
+                        let at = input_row(window, rows, ky) + columns.start;
+                        for kx in columns.first..columns.end {
+                            let dx = &mut dx[(at + kx - columns.first) * blocks + block];
+                            multiply_add(dx, &w[ky * KERNEL + kx], dy);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether [`TILE`] outputs from `column` on can be computed together: all their taps lie inside
+/// the row, one input apart.
+#[inline(always)]
+fn is_tile(window: &Window, column: usize) -> bool {
+    window.stride == 1 && column > 0 && column + TILE < window.output[1]
+}
+
+/// First pixel of the input row under kernel row `ky`.
+#[inline(always)]
+fn input_row(window: &Window, rows: Taps, ky: usize) -> usize {
+    (rows.start + ky - rows.first) * window.input[1]
+}
+
+/// The nine weights of a block of channels.
+#[inline(always)]
+fn kernel_of<const L: usize>(weight: &[[f32; L]], blocks: usize, block: usize) -> [[f32; L]; TAPS] {
+    let mut kernel = [[0.0; L]; TAPS];
+    for tap in 0..TAPS {
+        kernel[tap] = weight[tap * blocks + block];
+    }
+    kernel
 }
 
 #[inline(always)]
-fn load(data: &[f32], pixel: usize, block: Block) -> Lanes {
-    let at = pixel * block.channels + block.first;
-    if block.len == LANES {
-        *data[at..].first_chunk().expect("a block lies inside its picture")
-    } else {
-        let mut lanes = [0.0; LANES];
-        lanes[..block.len].copy_from_slice(&data[at..at + block.len]);
-        lanes
+fn multiply_add<const L: usize>(sum: &mut [f32; L], a: &[f32; L], b: &[f32; L]) {
+    for i in 0..L {
+        sum[i] = a[i].mul_add(b[i], sum[i]);
     }
 }
 
 #[inline(always)]
-fn store(data: &mut [f32], pixel: usize, block: Block, lanes: &Lanes) {
-    let at = pixel * block.channels + block.first;
-    if block.len == LANES {
-        *data[at..].first_chunk_mut().expect("a block lies inside its picture") = *lanes;
-    } else {
-        data[at..at + block.len].copy_from_slice(&lanes[..block.len]);
+fn floored<const L: usize>(mut values: [f32; L], floor: f32) -> [f32; L] {
+    for value in &mut values {
+        *value = value.max(floor);
     }
+    values
 }

@@ -148,6 +148,7 @@ mod tests {
         Preset {
             name: "tiny".into(),
             stem: [3, 4],
+            stem_stride: 1,
             stem_norm_after_relu: false,
             stem_pool: true,
             blocks: vec![block],

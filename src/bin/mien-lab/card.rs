@@ -1,0 +1,62 @@
+//! `mien-lab card`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use mien::engine::Model;
+use mien::lab::candidate::Candidate;
+use mien::lab::card;
+use mien::lab::evaluate::report::{Report, Wanted};
+use mien::lab::evaluate::test_set::TestSet;
+use mien::lab::split::Part;
+
+use crate::evaluate::report;
+
+/// Measure a model and write its card's figures, and a sample of its answers beside it.
+///
+/// For MODEL.tflite, the float checkpoint is MODEL.safetensors, the card MODEL.card.md, the sample
+/// MODEL.sample.csv. Only what stands between the card's two marks is replaced.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The int8 file, MODEL.tflite.
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    /// FER2013, `fer2013.csv` or `.csv.xz`: its PublicTest rows.
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// FER+ votes (fer2013new.csv) for the same rows.
+    #[arg(long, value_name = "FILE")]
+    votes: PathBuf,
+    /// A face pack NAME.u8.xz: its faces kept back from training.
+    #[arg(long, value_name = "FILE")]
+    genders: PathBuf,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
+    };
+    let card_path = args.model.with_extension("card.md");
+    let card_text = read(&card_path)?;
+    // A card that can't be filled is told before the measuring.
+    card::fill(&card_text, "").with_context(|| format!("card {}", card_path.display()))?;
+
+    let mut set = TestSet::fer2013(&args.data, Part::PublicTest, Some(&args.votes))?;
+    set.join(TestSet::pack(&args.genders, Some(Part::Validation))?);
+    let score = |path: &Path| -> anyhow::Result<Report> {
+        report(path, &mut Candidate::read(path)?, &set, &Wanted::default())
+    };
+    let (int8, float) = (score(&args.model)?, score(&args.model.with_extension("safetensors"))?);
+    let bytes = std::fs::read(&args.model)
+        .with_context(|| format!("can't read {}", args.model.display()))?;
+    let figures = card::figures(&int8, &float, crc32fast::hash(&bytes));
+    let model = Model::from_bytes(&args.model.to_string_lossy(), &bytes)?;
+    write(&card_path, &card::fill(&card_text, &figures)?)?;
+    write(&args.model.with_extension("sample.csv"), &card::sample(&model, &set.expressions)?)
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("can't write {}", path.display()))?;
+    println!("{}", path.display());
+    Ok(())
+}

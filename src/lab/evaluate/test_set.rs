@@ -1,0 +1,179 @@
+//! Labelled faces to score by.
+
+use std::path::Path;
+
+use super::gender::Person;
+use crate::face::detector::Detector;
+use crate::image::Grey;
+use crate::lab::dataset::{self, DatasetError, LabelledFace, PackFace, ferplus};
+use crate::lab::framing::recrop;
+use crate::lab::samples::kept_back_gender;
+use crate::lab::split::{Part, Split, positions};
+
+/// Faces to score by; either list may be empty.
+#[derive(Clone, Debug, Default)]
+pub struct TestSet {
+    /// What they are, for people.
+    pub title: String,
+    /// Faces labelled with an expression.
+    pub expressions: Vec<ExpressionFace>,
+    /// Whether FER+ votes for them were read.
+    pub has_votes: bool,
+    /// Faces labelled with a gender, at the training framing.
+    pub genders: Vec<(Grey, Person)>,
+}
+
+/// A face labelled with an expression.
+#[derive(Clone, Debug)]
+pub struct ExpressionFace {
+    /// Where it is in its data: `row 12`, counted from 0 without the header, or its file.
+    pub name: String,
+    /// 48×48 grey.
+    pub face: Grey,
+    /// Index into [`crate::expression::Expression::ALL`].
+    pub label: usize,
+    /// FER+'s majority label, see [`dataset::Votes::majority`].
+    pub majority: Option<usize>,
+}
+
+/// How the faces to score are framed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Crops {
+    /// As the data has them.
+    #[default]
+    AsGiven,
+    /// As the device would crop them: on a plain canvas, where its detector finds exactly one.
+    ByDetector,
+    /// As the data has them, but only those that `by-detector` scores.
+    Found,
+}
+
+impl TestSet {
+    /// Frames the faces as `crops` says, leaving out those that the detector does not find;
+    /// `on_face` is called after each.
+    pub fn cropped(mut self, crops: Crops, detector: &mut Detector, on_face: impl Fn()) -> Self {
+        if crops == Crops::AsGiven {
+            return self;
+        }
+        let before = self.expressions.len() + self.genders.len();
+        let mut is_found = |face: &mut Grey| {
+            let crop = recrop(face, detector);
+            on_face();
+            let found = crop.is_some();
+            if let Some(crop) = crop.filter(|_| crops == Crops::ByDetector) {
+                *face = crop;
+            }
+            found
+        };
+        self.expressions.retain_mut(|expression| is_found(&mut expression.face));
+        self.genders.retain_mut(|(face, _)| is_found(face));
+        let found = self.expressions.len() + self.genders.len();
+        let how = if crops == Crops::ByDetector { "cropped by" } else { "found by" };
+        self.title += &format!("; {found} of {before} faces, those {how} the detector");
+        self
+    }
+
+    /// FER2013's rows of a part; with FER+ votes, their majority too.
+    pub fn fer2013(path: &Path, part: Part, votes: Option<&Path>) -> Result<Self, DatasetError> {
+        let mut rows = dataset::read_fer2013(path)?;
+        if let Some(votes) = votes {
+            ferplus::join(votes, &mut rows)?;
+        }
+        let face = |i: usize| {
+            let LabelledFace { face, label, votes, .. } = &rows[i];
+            let majority = votes.and_then(|votes| votes.majority());
+            ExpressionFace { name: format!("row {i}"), face: face.clone(), label: *label, majority }
+        };
+        let expressions: Vec<_> = positions(&rows, part).into_iter().map(face).collect();
+        let title = format!("{}, {part:?}", file_name(path));
+        let set = Self { title, expressions, has_votes: votes.is_some(), genders: Vec::new() };
+        set.or_empty(path, part)
+    }
+
+    /// A folder with a folder of pictures for each class.
+    pub fn folder(path: &Path) -> Result<Self, DatasetError> {
+        let read = dataset::read_image_folder(path)?;
+        let faces = read.faces.into_iter().zip(read.files).map(|(face, file)| {
+            let name = file.strip_prefix(path).unwrap_or(&file).display().to_string();
+            ExpressionFace { name, face: face.face, label: face.label, majority: None }
+        });
+        Ok(Self { title: file_name(path), expressions: faces.collect(), ..Self::default() })
+    }
+
+    /// A gender pack `NAME.u8.xz`: all of it, or what of it is learnt from or kept back.
+    pub fn pack(path: &Path, part: Option<Part>) -> Result<Self, DatasetError> {
+        let faces = dataset::read_face_pack(path)?;
+        let (chosen, title) = match part {
+            None => ((0..faces.len()).collect(), file_name(path)),
+            Some(part) => {
+                let split = Split::of_genders(&faces);
+                let chosen = match part {
+                    Part::Training => split.training,
+                    Part::Validation => split.validation,
+                    Part::PublicTest | Part::PrivateTest => Vec::new(),
+                };
+                (chosen, format!("{}, {part:?}", file_name(path)))
+            }
+        };
+        let genders = chosen.into_iter().map(|i| {
+            let (face, _) = kept_back_gender(&faces[i]);
+            (face, person(&faces[i]))
+        });
+        let set = Self { title, genders: genders.collect(), ..Self::default() };
+        match part {
+            Some(part) => set.or_empty(path, part),
+            None => Ok(set),
+        }
+    }
+
+    /// Adds the faces of another set.
+    pub fn join(&mut self, other: Self) {
+        self.title = format!("{}; {}", self.title, other.title);
+        self.expressions.extend(other.expressions);
+        self.has_votes |= other.has_votes;
+        self.genders.extend(other.genders);
+    }
+
+    fn or_empty(self, path: &Path, part: Part) -> Result<Self, DatasetError> {
+        if self.expressions.is_empty() && self.genders.is_empty() {
+            let why = format!("it has no {part:?} faces; choose others by --usage");
+            return Err(DatasetError::Shape { path: path.into(), why });
+        }
+        Ok(self)
+    }
+}
+
+/// Up to `count` of the values, spread evenly over them.
+pub fn spread_evenly<T>(values: Vec<T>, count: usize) -> Vec<T> {
+    let (len, count) = (values.len(), count.min(values.len()));
+    // Value i is taken if it is the first of its count-th part.
+    let begins_part = |i: usize| i * count % len < count;
+    let values = values.into_iter().enumerate();
+    values.filter(|(i, _)| begins_part(*i)).map(|(_, value)| value).collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn person(face: &PackFace) -> Person {
+    let text = |label: &Option<String>| label.clone().unwrap_or_default();
+    Person { is_male: face.is_male, age: text(&face.age), race: text(&face.race) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_spread_evenly() {
+        assert_eq!(spread_evenly((0..10).collect(), 5), [0, 2, 4, 6, 8]);
+        assert_eq!(spread_evenly((0..10).collect(), 3), [0, 4, 7]);
+        assert_eq!(spread_evenly((0..3).collect(), 9), [0, 1, 2]);
+        assert!(spread_evenly((0..3).collect(), 0).is_empty());
+        assert!(spread_evenly(Vec::<u8>::new(), 3).is_empty());
+        for (len, count) in [(1143, 200), (3579, 200), (7, 7)] {
+            assert_eq!(spread_evenly((0..len).collect(), count).len(), count);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Distillation (Hinton et al. 2015): what trained networks answer becomes part of the labels.
+//!
+//! A teacher is one checkpoint or several, averaged, each on the face and its mirror image. It
+//! answers for every face, so that a face labelled for one head teaches the other one too. The
+//! answers are kept on disk: a run that goes on need not ask again.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::s;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{self, Checkpoint, CheckpointError, Params, Tensor};
+use super::executor::{Executor, Weights};
+use super::loss::Target;
+use super::network::{EXPRESSION_LOGITS, Graph, LOGITS};
+use super::train::Sample;
+use crate::expression::softmax;
+
+/// Faces that a teacher answers at a time.
+const BATCH: usize = 64;
+
+/// Who teaches, and how much it counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherSettings {
+    /// Checkpoints that `mien-lab train` wrote; their answers are averaged.
+    pub checkpoints: Vec<PathBuf>,
+    /// Share of the teacher's answer in a label that the face has; where it has none the
+    /// teacher's answer is the label.
+    pub share: f32,
+    /// The teacher's logits are divided by this: above 1 its answers are softer.
+    #[serde(default = "plain_temperature")]
+    pub temperature: f32,
+}
+
+fn plain_temperature() -> f32 {
+    1.0
+}
+
+/// Why a teacher can't teach.
+#[derive(Debug, thiserror::Error)]
+pub enum TeacherError {
+    /// One of its checkpoints, or its kept answers, could not be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The settings make no sense.
+    #[error("the recipe's teacher: {0}")]
+    Setting(String),
+}
+
+/// A teacher's answer to one face: shares of the seven expressions, then of female and male.
+pub type Answer = [f32; LOGITS];
+
+/// Name of the tensor and of the metadata entry in the file of kept answers.
+const ANSWERS: &str = "answers";
+const ASKED: &str = "asked";
+
+/// The teacher's answers to `samples`, in their order: from the file `kept` if it holds those of
+/// this teacher to these faces, else asked anew and kept there. `on_batch` is told how many more
+/// faces have been answered, by one of the checkpoints.
+pub fn answers(
+    settings: &TeacherSettings,
+    samples: &[&Sample],
+    kept: &Path,
+    on_batch: impl Fn(usize) + Sync,
+) -> Result<Vec<Answer>, TeacherError> {
+    let TeacherSettings { checkpoints, share, temperature } = settings;
+    if checkpoints.is_empty() {
+        return Err(TeacherError::Setting("it names no checkpoints".into()));
+    }
+    if !(0.0..=1.0).contains(share) {
+        return Err(TeacherError::Setting(format!("share {share} is not from 0 to 1")));
+    }
+    if !(temperature.is_finite() && *temperature > 0.0) {
+        return Err(TeacherError::Setting(format!("temperature {temperature} is not above 0")));
+    }
+    let asked = asked(settings, samples)?;
+    if let Some(answers) = kept_answers(kept, &asked) {
+        return Ok(answers);
+    }
+    let mut sums = vec![[0.0; LOGITS]; samples.len()];
+    for path in checkpoints {
+        let checkpoint = Checkpoint::read(path)?;
+        add_answers(&checkpoint, *temperature, samples, &mut sums, &on_batch);
+    }
+    let answers: Vec<Answer> =
+        sums.into_iter().map(|sum| sum.map(|s| s / (2 * checkpoints.len()) as f32)).collect();
+    let data = answers.as_flattened().to_vec();
+    let tensor = Tensor { shape: vec![answers.len(), LOGITS], data };
+    let metadata = [(ASKED.to_owned(), asked)].into();
+    checkpoint::write_tensors(kept, &Params::from([(ANSWERS.to_owned(), tensor)]), &metadata)?;
+    Ok(answers)
+}
+
+/// Adds one checkpoint's answers to each face and its mirror image.
+fn add_answers(
+    checkpoint: &Checkpoint,
+    temperature: f32,
+    samples: &[&Sample],
+    sums: &mut [Answer],
+    on_batch: &(impl Fn(usize) + Sync),
+) {
+    let mut executor = Executor::new(Graph::build(&checkpoint.preset));
+    let weights = Weights::from_params(executor.graph(), &checkpoint.params)
+        .expect("a checkpoint's tensors were checked as it was read");
+    for (samples, sums) in samples.chunks(BATCH).zip(sums.chunks_mut(BATCH)) {
+        for mirrored in [false, true] {
+            let pictures: Vec<f32> = samples
+                .par_iter()
+                .flat_map_iter(|sample| {
+                    let face = sample.face.view();
+                    if mirrored { face.slice_move(s![.., ..;-1]) } else { face }
+                })
+                .copied()
+                .collect();
+            let logits = executor.infer(&weights, &pictures).as_chunks::<LOGITS>().0;
+            for (sum, logits) in sums.iter_mut().zip(logits) {
+                let softer = logits.map(|logit| logit / temperature);
+                let (expression, gender) = softer.split_at(EXPRESSION_LOGITS);
+                let shares = softmax::<7>(expression).into_iter().chain(softmax::<2>(gender));
+                sum.iter_mut().zip(shares).for_each(|(sum, share)| *sum += share);
+            }
+        }
+        on_batch(samples.len());
+    }
+}
+
+/// Tells one question from another: a checksum of the settings, the checkpoints and the faces.
+fn asked(settings: &TeacherSettings, samples: &[&Sample]) -> Result<String, TeacherError> {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&settings.temperature.to_le_bytes());
+    for path in &settings.checkpoints {
+        let io = |source| CheckpointError::Io { path: path.clone(), source };
+        crc.update(&std::fs::read(path).map_err(io)?);
+    }
+    for value in samples.iter().flat_map(|sample| &sample.face) {
+        crc.update(&value.to_le_bytes());
+    }
+    Ok(format!("{:08x}", crc.finalize()))
+}
+
+/// Answers kept at `path`, if they are to this question. A file that can't be read is written
+/// anew.
+fn kept_answers(path: &Path, asked: &str) -> Option<Vec<Answer>> {
+    let (tensors, metadata) = checkpoint::read_tensors(path).ok()?;
+    let fitting = metadata.get(ASKED).is_some_and(|kept| kept == asked);
+    fitting.then(|| tensors[ANSWERS].data.as_chunks().0.to_vec())
+}
+
+/// `target` with the teacher's answer in it.
+pub fn taught(target: &Target, answer: &Answer, share: f32) -> Target {
+    let (expression, gender) = answer.split_at(EXPRESSION_LOGITS);
+    let answer = Target { expression: expression.try_into().ok(), gender: gender.try_into().ok() };
+    let known = target.mixed(&answer, share);
+    Target {
+        expression: known.expression.or(answer.expression),
+        gender: known.gender.or(answer.gender),
+    }
+}

@@ -1,0 +1,116 @@
+//! `mien-lab train` and `pack` as commands: what a run leaves, when it goes on, what it refuses.
+#![cfg(feature = "lab")]
+
+use std::fmt::Write;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use mien::lab::checkpoint::Checkpoint;
+
+const RECIPE: &str = r#"
+[[data.expression]]
+path = "faces.csv"
+
+[train]
+epochs = 1
+batch = 8
+gender_batch = 0
+
+[train.network]
+name = "tiny"
+stem = [4, 8]
+stem_norm_after_relu = false
+stem_pool = true
+blocks = [{ width = 16, depth = 1, down = "stride" }]
+dropout = 0.0
+"#;
+
+/// A recipe, `recipe.toml`, and its data: faces of noise.
+fn work() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut csv = String::from("emotion,pixels,Usage\n");
+    for i in 0..40 {
+        let pixels: Vec<String> = (0..48 * 48).map(|_| random.u8(..).to_string()).collect();
+        writeln!(csv, "{},{},Training", i % 7, pixels.join(" ")).unwrap();
+    }
+    std::fs::write(folder.path().join("faces.csv"), csv).unwrap();
+    std::fs::write(folder.path().join("recipe.toml"), RECIPE).unwrap();
+    folder
+}
+
+fn lab(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mien-lab"));
+    command.current_dir(folder).args(args).output().unwrap()
+}
+
+fn train(folder: &Path, more: &[&str]) -> Output {
+    lab(folder, &[&["train", "recipe.toml", "--out", "run"], more].concat())
+}
+
+fn assert_ok(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn assert_fails(output: &Output, words: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let missing: Vec<_> = words.iter().filter(|word| !stderr.contains(**word)).collect();
+    assert!(missing.is_empty(), "{stderr:?} should say {missing:?}");
+}
+
+#[test]
+fn a_run_keeps_its_recipe_and_refuses_other_data() {
+    let folder = work();
+    let stdout = assert_ok(&train(folder.path(), &[]));
+    assert!(stdout.contains("epoch 1:"), "{stdout}");
+    let kept = std::fs::read_to_string(folder.path().join("run/recipe.toml")).unwrap();
+    assert!(kept.contains("sha256 = \"") && kept.contains("cutout_share"), "{kept}");
+    for file in ["model.safetensors", "resume.safetensors", "curve.csv", "curve.png"] {
+        assert!(folder.path().join("run").join(file).exists(), "{file}");
+    }
+    // The same run again has nothing left to do.
+    let stdout = assert_ok(&train(folder.path(), &[]));
+    assert!(stdout.contains("going on after epoch 1") && !stdout.contains("epoch 1:"), "{stdout}");
+
+    assert_fails(&train(folder.path(), &["--set", "train.seed=2"]), &["another recipe", "seed"]);
+    let faces = folder.path().join("faces.csv");
+    let text = std::fs::read_to_string(&faces).unwrap();
+    std::fs::write(&faces, text.replacen("\n0,", "\n1,", 1)).unwrap();
+    assert_fails(&train(folder.path(), &[]), &["run/recipe.toml", "other data"]);
+    // The kept recipe carries the hash of the data it was made from.
+    let again = lab(folder.path(), &["train", "run/recipe.toml", "--data-dir", ".", "--out", "b"]);
+    assert_fails(&again, &["faces.csv holds other data", "sha256"]);
+}
+
+#[test]
+fn a_packed_copy_trains_to_the_same_weights() {
+    let folder = work();
+    assert_ok(&train(folder.path(), &[]));
+    assert_ok(&lab(folder.path(), &["pack", "recipe.toml", "--out", "packed"]));
+    let args = ["train", "run/recipe.toml", "--data-dir", "packed", "--out", "again"];
+    assert_ok(&lab(folder.path(), &args));
+    let model =
+        |run: &str| Checkpoint::read(&folder.path().join(run).join("model.safetensors")).unwrap();
+    assert_eq!(model("run"), model("again"));
+    let onto_itself = lab(folder.path(), &["pack", "recipe.toml", "--out", "."]);
+    assert_fails(&onto_itself, &["--out ."]);
+}
+
+#[test]
+fn what_is_wrong_is_told_with_where() {
+    let folder = work();
+    assert_fails(&train(folder.path(), &["--set", "train.epoch=3"]), &["train.epoch=3", "unknown"]);
+    assert_fails(&train(folder.path(), &["--data-dir", "none"]), &["none/faces.csv"]);
+    let votes = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,\
+                 contempt,unknown,NF\nTraining,a,1,0,0,0,0,0,0,0,0,0\n";
+    std::fs::write(folder.path().join("votes.csv"), votes).unwrap();
+    let with_votes = RECIPE.replace("\"faces.csv\"", "\"faces.csv\"\nvotes = \"votes.csv\"");
+    std::fs::write(folder.path().join("recipe.toml"), with_votes).unwrap();
+    assert_fails(&train(folder.path(), &[]), &["votes.csv", "1 rows of votes", "40 rows of faces"]);
+    let faces = folder.path().join("faces.csv");
+    std::fs::write(&faces, "emotion,pixels,Usage\n9,1 2 3,Training\n").unwrap();
+    assert_fails(&train(folder.path(), &[]), &["faces.csv, line 2", "\"9\""]);
+}
