@@ -38,8 +38,8 @@ const ANSWERS_FILE: &str = "answers.safetensors";
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut recipe = RecipeFile::read(&args.recipe, &args.set)?;
-    let beside = args.recipe.parent().unwrap_or(Path::new("."));
-    let mixture = Mixture::read(&mut recipe.data, args.data_dir.as_deref().unwrap_or(beside))?;
+    let data_dir = crate::data_dir(&args.recipe, args.data_dir.as_deref());
+    let mixture = Mixture::read(&mut recipe.data, data_dir)?;
     mixture.report.iter().for_each(|line| println!("{line}"));
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
