@@ -58,7 +58,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let Some(epoch) = run.epoch(|_| bar.inc(1))? else { break };
         bar.finish_and_clear();
         let seconds = started.elapsed().as_secs_f64();
-        run.save(&args.out)?;
         let Scores { loss, accuracy, gender_accuracy } = validation.score(&run.checkpoint());
         let point = Point {
             epoch: epoch.number,
@@ -71,8 +70,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             data_share: epoch.data_share,
         };
         print_point(&point);
+        // In this order: a point of an epoch that was not saved is left out on going on.
         curve.add(point)?;
+        run.save(&args.out)?;
     }
+    curve.write()?;
     finish(&run.checkpoint(), &validation, &recipe.train.offsets, &args.out.join(MODEL_FILE))
 }
 
