@@ -9,7 +9,7 @@
 # less noisy, and don't take a fraction of a point for a finding.
 set -euo pipefail
 [ $# -ge 2 ] || { sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" >&2; exit 2; }
-data=$1 out=$2 epochs=${3:-8}
+data=$(realpath "$1") out=$(realpath -m "$2") epochs=${3:-8}
 cd "$(dirname "$0")/.."
 cargo build --release --features lab --bin mien-lab
 

@@ -77,6 +77,10 @@ impl Augment {
                 "cutout_side_px [{least}, {most}] is not [least, most] of a face"
             ));
         }
+        let shares = [self.cutout_share, mixup_share];
+        if let Some(share) = shares.into_iter().find(|share| !(0.0..=1.0).contains(share)) {
+            return Some(format!("{share} is not a share from 0 to 1"));
+        }
         if mixup_share > 0.0 && Beta::new(mixup_alpha, mixup_alpha).is_err() {
             return Some(format!("mixup_alpha {mixup_alpha} is not a number above 0"));
         }
@@ -215,6 +219,7 @@ mod tests {
         assert!(sides.fault().unwrap().contains("cutout_side_px"));
         let alpha = Augment { mixup_share: 0.1, mixup_alpha: 0.0, ..Augment::default() };
         assert!(alpha.fault().unwrap().contains("mixup_alpha"));
+        assert!(Augment { mixup_share: f32::NAN, ..Augment::default() }.fault().is_some());
         assert!(Augment { turn_deg: -1.0, ..Augment::default() }.fault().is_some());
     }
 }

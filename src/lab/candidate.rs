@@ -62,7 +62,9 @@ impl Candidate {
     pub fn read(path: &Path) -> Result<Self, CandidateError> {
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         match path.extension().and_then(|extension| extension.to_str()) {
-            Some("safetensors") => Self::from_checkpoint(path, &Checkpoint::read(path)?, bytes),
+            Some("safetensors") => {
+                Self::from_checkpoint(path, &Checkpoint::read_for_device(path)?, bytes)
+            }
             Some("tflite") => Ok(Self::from_model(Model::read(path)?, bytes)),
             _ => Err(CandidateError::Kind { path: path.into() }),
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::network::{Graph, Op, Preset};
+use super::preprocessing::Preprocessing;
 
 /// A float tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +74,24 @@ impl Checkpoint {
             }
         }
         Ok(Self { preset, params: checked, notes })
+    }
+
+    /// Reads a checkpoint for faces prepared as the device prepares them; one that was trained on
+    /// others ([`super::preprocessing`]) is refused.
+    pub fn read_for_device(path: &Path) -> Result<Self, CheckpointError> {
+        let checkpoint = Self::read(path)?;
+        let recipe = checkpoint.notes.get("recipe").and_then(|recipe| {
+            let recipe: serde_json::Value = serde_json::from_str(recipe).ok()?;
+            serde_json::from_value::<Preprocessing>(recipe.get("preprocessing")?.clone()).ok()
+        });
+        match recipe {
+            Some(preprocessing) if preprocessing != Preprocessing::default() => {
+                let why = "its faces were not prepared as the device's are; its run's curve has \
+                           its scores";
+                Err(CheckpointError::Foreign { path: path.into(), why: why.into() })
+            }
+            _ => Ok(checkpoint),
+        }
     }
 
     /// Writes the checkpoint whole: to a neighbour file first, then renamed over `path`.

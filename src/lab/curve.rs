@@ -66,11 +66,18 @@ impl Curve {
     /// Adds an epoch, and writes table and picture anew.
     pub fn add(&mut self, point: Point) -> Result<(), CurveError> {
         self.points.push(point);
+        self.write()
+    }
+
+    /// Writes table and picture.
+    pub fn write(&self) -> Result<(), CurveError> {
         let path = self.folder.join(TABLE);
         let write = || -> csv::Result<()> {
-            let mut writer = csv::Writer::from_path(&path)?;
+            let part = path.with_extension("part");
+            let mut writer = csv::Writer::from_path(&part)?;
             self.points.iter().try_for_each(|point| writer.serialize(point))?;
-            Ok(writer.flush()?)
+            writer.flush()?;
+            Ok(std::fs::rename(part, &path)?)
         };
         write().map_err(|source| CurveError::Table { path: path.clone(), source })?;
         let path = self.folder.join(PICTURE);

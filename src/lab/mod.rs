@@ -2,7 +2,8 @@
 //!
 //! In the order of use:
 //!
-//! 1. [`dataset`] reads labelled faces, [`split`] deals them out so that no [`duplicates`] are on
+//! 1. A [`recipe`] names data and settings; [`dataset`] reads labelled faces, [`mixture`] joins
+//!    sources ([`pack`] copies them), [`split`] deals them out so that no [`duplicates`] are on
 //!    two sides, [`samples`] makes them fit to learn from, by a [`preprocessing`].
 //! 2. [`network`] defines the family; [`checkpoint`] keeps its weights.
 //! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →

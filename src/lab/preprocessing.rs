@@ -1,6 +1,6 @@
 //! Ways to prepare a face that were weighed against the one that the device has
-//! ([`crate::face::crop::standardize`] at FER2013's own frame). `docs/training.md` has what each
-//! brought. A network trained in another way is for comparing only: it can't be quantized.
+//! ([`crate::face::crop::standardize`] at FER2013's own frame), by `models/compare.sh`. A network
+//! trained in another way is for comparing only: it can't be quantized.
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -44,11 +44,6 @@ impl Preprocessing {
     pub fn fault(&self) -> Option<String> {
         let side = self.frame_side;
         (!(0.25..=4.0).contains(&side)).then(|| format!("frame_side {side} is not 0.25 to 4"))
-    }
-
-    /// Whether it is what the device does.
-    pub fn is_the_devices(&self) -> bool {
-        *self == Self::default()
     }
 
     /// Prepares a 48×48 face: [48, 48], about zero mean and unit deviation.

@@ -90,6 +90,7 @@ impl Recipe {
         setting("preprocessing", self.preprocessing.fault())?;
         setting("augment", self.augment.fault())?;
         setting("loss", self.loss.fault())?;
+        setting("offsets", self.offsets.fault())?;
         setting("optimizer", self.optimizer.fault())
     }
 

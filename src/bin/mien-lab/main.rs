@@ -11,6 +11,7 @@ mod quantize;
 mod speed;
 mod train;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -64,6 +65,12 @@ fn main() -> ExitCode {
 /// A count that must not be 0.
 fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
+}
+
+/// Where a recipe's paths start from: the given folder, or the recipe's own.
+fn data_dir<'a>(recipe: &'a Path, given: Option<&'a Path>) -> &'a Path {
+    let own = recipe.parent().filter(|folder| !folder.as_os_str().is_empty());
+    given.or(own).unwrap_or(Path::new("."))
 }
 
 fn named_preset(name: &str) -> anyhow::Result<Preset> {

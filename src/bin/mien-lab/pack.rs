@@ -1,6 +1,6 @@
 //! `mien-lab pack`.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, PathBuf};
 
 use anyhow::ensure;
 use mien::lab::mixture::Mixture;
@@ -24,12 +24,18 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut recipe = RecipeFile::read(&args.recipe, &[])?.data;
-    let beside = args.recipe.parent().unwrap_or(Path::new("."));
-    let from = args.data_dir.as_deref().unwrap_or(beside);
-    let is_another = !args.out.exists() || args.out.canonicalize()? != from.canonicalize()?;
-    ensure!(is_another, "--out {} is where the data come from", args.out.display());
+    let from = crate::data_dir(&args.recipe, args.data_dir.as_deref());
+    let expressions = recipe.expression.iter().map(|source| &source.path);
+    let genders = recipe.gender.iter().map(|source| &source.path);
+    for path in expressions.chain(genders) {
+        // Anything else might name the same file from both folders.
+        let inside = path.components().all(|part| matches!(part, Component::Normal(_)));
+        ensure!(inside, "{} does not lie below the data folder", path.display());
+    }
     // Fills in the hashes, to which the copy is held then.
     Mixture::read(&mut recipe, from)?;
+    let is_another = !args.out.exists() || args.out.canonicalize()? != from.canonicalize()?;
+    ensure!(is_another, "--out {} is where the data come from", args.out.display());
     pack(&recipe, from, &args.out)?;
     Mixture::read(&mut recipe, &args.out)?;
     println!("{}: the same faces and labels", args.out.display());

@@ -51,7 +51,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::read(&args.checkpoint)?;
+    let checkpoint = Checkpoint::read_for_device(&args.checkpoint)?;
     let rows = dataset::read_fer2013(&args.data)?;
     let split = Split::of_expressions(&rows);
     let faces = |positions: Vec<usize>, count| -> Vec<&LabelledFace> {

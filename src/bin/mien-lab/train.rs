@@ -43,8 +43,8 @@ const ANSWERS_FILE: &str = "answers.safetensors";
 pub fn run(args: &Args) -> anyhow::Result<()> {
     args.device.find()?;
     let mut recipe = RecipeFile::read(&args.recipe, &args.set)?;
-    let beside = args.recipe.parent().unwrap_or(Path::new("."));
-    let mixture = Mixture::read(&mut recipe.data, args.data_dir.as_deref().unwrap_or(beside))?;
+    let data_dir = crate::data_dir(&args.recipe, args.data_dir.as_deref());
+    let mixture = Mixture::read(&mut recipe.data, data_dir)?;
     mixture.report.iter().for_each(|line| println!("{line}"));
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
@@ -63,7 +63,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let Some(epoch) = run.epoch(|_| bar.inc(1))? else { break };
         bar.finish_and_clear();
         let seconds = started.elapsed().as_secs_f64();
-        run.save(&args.out)?;
         let Scores { loss, accuracy, gender_accuracy } = validation.score(&run.checkpoint());
         let point = Point {
             epoch: epoch.number,
@@ -76,8 +75,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             data_share: epoch.data_share,
         };
         print_point(&point);
+        // In this order: a point of an epoch that was not saved is left out on going on.
         curve.add(point)?;
+        run.save(&args.out)?;
     }
+    curve.write()?;
     finish(&run.checkpoint(), &validation, &recipe.train.offsets, &args.out.join(MODEL_FILE))
 }
 

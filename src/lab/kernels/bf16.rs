@@ -13,7 +13,9 @@ const LANES: usize = 16;
 
 /// Whether this CPU has the instructions.
 pub fn available() -> bool {
-    is_x86_feature_detected!("avx512bf16") && is_x86_feature_detected!("avx512bw")
+    is_x86_feature_detected!("avx512bf16")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512f")
 }
 
 /// The left matrix, `rows` × (`segments` · `pairs` · 2), in bfloat16. Element offsets in `data`:

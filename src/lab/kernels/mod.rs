@@ -5,10 +5,10 @@
 //! are compiled for AVX-512 and AVX2 besides the baseline.
 
 #[cfg(target_arch = "x86_64")]
-pub mod bf16;
+mod bf16;
 #[cfg(not(target_arch = "x86_64"))]
 #[path = "bf16_absent.rs"]
-pub mod bf16;
+mod bf16;
 pub mod conv;
 pub mod conv_bf16;
 pub mod depthwise;
