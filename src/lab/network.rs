@@ -5,6 +5,8 @@
 //! that one list. Activations are NHWC; `SAME` padding is TensorFlow's (the odd row and column
 //! of padding goes below and to the right), so that the int8 file computes what was trained.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// Side of the square grey input in pixels, as in FER2013.
@@ -121,6 +123,21 @@ impl Preset {
     }
 }
 
+/// A name that is no preset's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no network {name:?}; there are {}", Preset::NAMES.join(", "))]
+pub struct UnknownPreset {
+    name: String,
+}
+
+impl FromStr for Preset {
+    type Err = UnknownPreset;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPreset> {
+        Self::named(name).ok_or_else(|| UnknownPreset { name: name.into() })
+    }
+}
+
 /// Reads a preset: its name, or all of its fields.
 pub fn preset_or_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Preset, D::Error> {
     #[derive(Deserialize)]
@@ -131,10 +148,7 @@ pub fn preset_or_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pres
     }
     match Form::deserialize(deserializer)? {
         Form::Whole(preset) => Ok(preset),
-        Form::Name(name) => Preset::named(&name).ok_or_else(|| {
-            let names = Preset::NAMES.join(", ");
-            de::Error::custom(format!("no network {name:?}; there are {names}"))
-        }),
+        Form::Name(name) => name.parse().map_err(de::Error::custom),
     }
 }
 

@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
+use super::loss::surprise;
 use super::network::{EXPRESSION_LOGITS, LOGITS};
 use crate::expression::argmax;
 
@@ -127,12 +128,8 @@ fn mean_loss<const N: usize>(
     labels: &[usize],
     at: &[f64; N],
 ) -> f64 {
-    let of_row = |(row, label): (&[f32; EXPRESSION_LOGITS], &usize)| {
-        let scaled: [f64; EXPRESSION_LOGITS] =
-            std::array::from_fn(|i| at[N - 1] * f64::from(row[i]) + at[i]);
-        let max = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = scaled.iter().map(|s| (s - max).exp()).sum();
-        sum.ln() + max - scaled[*label]
+    let of_row = |(row, &label): (&[f32; EXPRESSION_LOGITS], &usize)| {
+        surprise(row.iter().zip(at).map(|(&z, b)| at[N - 1] * f64::from(z) + b), label)
     };
     logits.iter().zip(labels).map(of_row).sum::<f64>() / labels.len() as f64
 }

@@ -75,17 +75,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         run.save(&args.out)?;
     }
     curve.write()?;
-    finish(&run.checkpoint(), &validation, &recipe.train.offsets, &args.out.join(MODEL_FILE))
+    finish(run.checkpoint(), &validation, &recipe.train.offsets, &args.out.join(MODEL_FILE))
 }
 
 /// Adds the offsets that the finished network's logits need, and writes it.
 fn finish(
-    checkpoint: &Checkpoint,
+    mut checkpoint: Checkpoint,
     validation: &Validation,
     settings: &OffsetSettings,
     path: &Path,
 ) -> anyhow::Result<()> {
-    let mut checkpoint = checkpoint.clone();
     let offsets = validation.offsets(settings, &checkpoint);
     offsets::apply(&mut checkpoint, &offsets);
     let words = offsets.map(|offset| format!("{offset:.3}")).join(" ");
