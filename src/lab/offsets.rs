@@ -79,8 +79,25 @@ pub fn fit(
     offsets
 }
 
-/// Adds offsets to a checkpoint's logits.
-pub fn apply(checkpoint: &mut Checkpoint, offsets: &[f32; LOGITS]) {
+/// Name of the note that says which offsets a checkpoint's logits have.
+const NOTE: &str = "offsets";
+
+/// Adds offsets to a checkpoint's logits, and a note that says so; gives the note.
+pub fn apply(checkpoint: &mut Checkpoint, offsets: &[f32; LOGITS]) -> String {
+    add(checkpoint, offsets);
+    let note = offsets.map(|offset| offset.to_string()).join(" ");
+    checkpoint.notes.insert(NOTE.into(), note.clone());
+    note
+}
+
+/// Takes off what [`apply`] added: who learns from a network learns what it learnt.
+pub fn take_off(checkpoint: &mut Checkpoint) {
+    let Some(note) = checkpoint.notes.remove(NOTE) else { return };
+    let offsets: Vec<f32> = note.split(' ').filter_map(|word| word.parse().ok()).collect();
+    add(checkpoint, &offsets.iter().map(|offset| -offset).collect::<Vec<_>>());
+}
+
+fn add(checkpoint: &mut Checkpoint, offsets: &[f32]) {
     if let Some(bias) = checkpoint.params.get_mut("head.bias") {
         bias.data.iter_mut().zip(offsets).for_each(|(bias, offset)| *bias += offset);
     }

@@ -43,8 +43,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     mixture.report.iter().for_each(|line| println!("{line}"));
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
-    let mut run = prepare(&recipe, &mixture, &args.out)?;
-    recipe.write(&args.out.join(RECIPE_FILE))?;
+    let located = recipe.clone().with_checkpoints_in(&folder_of(&args.recipe)?);
+    let mut run = prepare(&recipe, &located, &mixture, &args.out)?;
+    located.write(&args.out.join(RECIPE_FILE))?;
     if run.epochs_done() > 0 {
         println!("going on after epoch {}", run.epochs_done());
     }
@@ -86,10 +87,8 @@ fn finish(
     path: &Path,
 ) -> anyhow::Result<()> {
     let offsets = validation.offsets(settings, &checkpoint);
-    offsets::apply(&mut checkpoint, &offsets);
-    let words = offsets.map(|offset| format!("{offset:.3}")).join(" ");
-    println!("offsets added to the logits: {words}");
-    checkpoint.notes.insert("offsets".into(), words);
+    let added = offsets::apply(&mut checkpoint, &offsets);
+    println!("offsets added to the logits: {added}");
     checkpoint.write(path)?;
     let Scores { loss, accuracy, gender_accuracy } = validation.score(&checkpoint);
     let percent = |share: Option<f64>| 100.0 * share.unwrap_or(f64::NAN);
@@ -103,8 +102,20 @@ fn finish(
     Ok(())
 }
 
-/// The run of `recipe`, at its beginning or where the one in the folder `out` was left.
-fn prepare(recipe: &RecipeFile, mixture: &Mixture, out: &Path) -> anyhow::Result<Run> {
+/// The folder of a file, by its whole path.
+fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
+    let whole = std::path::absolute(file)?;
+    Ok(whole.parent().unwrap_or(&whole).to_owned())
+}
+
+/// The run of `recipe`, at its beginning or where the one in the folder `out` was left. `located`
+/// is the same recipe with whole paths to its checkpoints.
+fn prepare(
+    recipe: &RecipeFile,
+    located: &RecipeFile,
+    mixture: &Mixture,
+    out: &Path,
+) -> anyhow::Result<Run> {
     let path = out.join(RECIPE_FILE);
     if path.exists() {
         let before = RecipeFile::read(&path, &[])?;
@@ -121,10 +132,13 @@ fn prepare(recipe: &RecipeFile, mixture: &Mixture, out: &Path) -> anyhow::Result
         expressions.map(|face| expression_sample(face, votes_share, preprocessing)).collect();
     let mut genders: Vec<Sample> =
         mixture.genders.iter().map(|face| gender_sample(face, preprocessing)).collect();
-    if let Some(teacher) = &recipe.train.teacher {
+    if let Some(teacher) = &located.train.teacher {
         teach(teacher, &mut expressions, &mut genders, &out.join(ANSWERS_FILE))?;
     }
     let mut run = Run::new(recipe.train.clone(), expressions, genders)?;
+    if let Some(start) = &located.train.start {
+        run.start_from(Checkpoint::read(start)?)?;
+    }
     run.resume(out)?;
     Ok(run)
 }
