@@ -13,7 +13,6 @@ use std::process::{Command, Output};
 use lzma_rust2::{XzOptions, XzWriter};
 use mien::engine::{Calibration, Model};
 use mien::expression::{Classifier, Scores};
-use mien::face::detector::{Detector, DetectorOptions};
 use mien::image::Grey;
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::evaluate::test_set::{Crops, TestSet};
@@ -249,10 +248,9 @@ fn faces_are_cropped_as_the_device_would() {
     let data = shared.join("data/fer2013/fer2013.csv.xz");
     let mut set = TestSet::fer2013(&data, Part::Validation, None).unwrap();
     set.expressions.truncate(60);
-    let mut detector = Detector::new(DetectorOptions::default()).unwrap();
-    let mut cropped = |crops| set.clone().cropped(crops, &mut detector, || ());
+    let cropped = |crops| set.clone().cropped(crops, || ()).unwrap();
     let [given, found, by_detector] =
-        [Crops::AsGiven, Crops::Found, Crops::ByDetector].map(&mut cropped);
+        [Crops::AsGiven, Crops::Found, Crops::ByDetector].map(cropped);
     assert_eq!(given.expressions.len(), 60);
     let names = |set: &TestSet| set.expressions.iter().map(|e| e.name.clone()).collect::<Vec<_>>();
     assert!(found.expressions.len() >= 30, "{}", found.title);

@@ -5,6 +5,7 @@
 #[path = "common/stripes.rs"]
 mod stripes;
 
+use mien::lab::offsets;
 use mien::lab::train::{Recipe, Run, TrainError};
 use stripes::{recipe, run, samples};
 
@@ -67,6 +68,25 @@ fn another_recipe_does_not_go_on_with_a_run() {
     assert!(matches!(error, TrainError::OtherRecipe { .. }), "{error}");
 }
 
+#[test]
+fn a_run_starts_from_a_checkpoint_as_it_was_learnt() {
+    let mut first = run(1);
+    first.epoch(|_| ()).unwrap();
+    let learnt = first.checkpoint();
+    let mut finished = learnt.clone();
+    offsets::apply(&mut finished, &[0.5, -0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    assert_ne!(finished.params, learnt.params);
+    let mut second = run(2);
+    second.start_from(finished.clone()).unwrap();
+    for (name, tensor) in second.checkpoint().params {
+        let pairs = tensor.data.iter().zip(&learnt.params[&name].data);
+        assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6), "{name}");
+    }
+    finished.preset.stem = [4, 4];
+    let error = second.start_from(finished).unwrap_err();
+    assert!(matches!(error, TrainError::OtherNetwork { .. }), "{error}");
+}
+
 /// Every switch of the recipe at once: it still learns, and still resumes to the same weights.
 #[test]
 fn a_run_with_every_switch_learns_and_resumes_exactly() {
@@ -103,5 +123,8 @@ fn settings_out_of_range_are_refused_by_name() {
     };
     assert!(refused(|r| r.augment.turn_deg = f32::NAN).contains("augment: NaN"));
     assert!(refused(|r| r.loss.label_smoothing = 1.0).contains("loss: smoothing 1"));
+    assert!(refused(|r| r.network.stem_stride = 0).contains("network: stem_stride 0"));
+    assert!(refused(|r| r.network.blocks[0].width = 0).contains("network: a width of 0"));
+    assert!(refused(|r| r.network.dropout = 1.0).contains("network: dropout 1"));
     assert!(refused(|r| r.optimizer.warm_up = 1.0).contains("optimizer: warm_up 1"));
 }

@@ -85,6 +85,34 @@ fn a_run_keeps_its_recipe_and_refuses_other_data() {
     assert_fails(&again, &["faces.csv holds other data", "sha256"]);
 }
 
+/// A student in a folder beside its teacher, which is named from the recipe's folder.
+#[test]
+fn a_student_starts_from_and_learns_from_checkpoints_beside_its_recipe() {
+    let folder = work();
+    assert_ok(&train(folder.path(), &[]));
+    std::fs::create_dir(folder.path().join("student")).unwrap();
+    let recipe = RECIPE.replace("epochs = 1", "epochs = 1\nstart = \"../run/model.safetensors\"")
+        + "[train.teacher]\ncheckpoints = [\"../run/model.safetensors\"]\nshare = 0.5\n";
+    std::fs::write(folder.path().join("student/recipe.toml"), recipe).unwrap();
+    let student = |more: &[&str]| {
+        let args = ["train", "student/recipe.toml", "--data-dir", ".", "--out", "student/run"];
+        lab(folder.path(), &[&args, more].concat())
+    };
+    assert_ok(&student(&[]));
+    assert!(folder.path().join("student/run/answers.safetensors").exists());
+    let notes = Checkpoint::read(&folder.path().join("student/run/model.safetensors")).unwrap();
+    assert!(notes.notes["recipe"].contains("\"../run/model.safetensors\""), "{notes:?}");
+
+    let absent = "train.teacher.checkpoints=[\"absent.safetensors\"]";
+    assert_fails(&student(&["--set", absent]), &["student/absent.safetensors"]);
+    let other = "train.network.stem=[4,4]";
+    let other = lab(
+        folder.path(),
+        &["train", "student/recipe.toml", "--data-dir", ".", "--out", "b", "--set", other],
+    );
+    assert_fails(&other, &["train.start", "\"tiny\""]);
+}
+
 #[test]
 fn a_packed_copy_trains_to_the_same_weights() {
     let folder = work();
@@ -103,6 +131,8 @@ fn a_packed_copy_trains_to_the_same_weights() {
 fn what_is_wrong_is_told_with_where() {
     let folder = work();
     assert_fails(&train(folder.path(), &["--set", "train.epoch=3"]), &["train.epoch=3", "unknown"]);
+    let strides = ["--set", "train.network.stem_strides=1"];
+    assert_fails(&train(folder.path(), &strides), &["stem_strides", "unknown field"]);
     assert_fails(&train(folder.path(), &["--data-dir", "none"]), &["none/faces.csv"]);
     let votes = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,\
                  contempt,unknown,NF\nTraining,a,1,0,0,0,0,0,0,0,0,0\n";

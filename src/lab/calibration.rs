@@ -1,10 +1,10 @@
 //! Chooses on validation faces how a model's logits are to be read: the temperature of each head,
 //! and the share below which the device says "unsure".
 
-use super::evaluate::reliability::{Judged, coverage_at};
+use super::evaluate::reliability::{Judged, coverage_at, judge_expressions};
+use super::loss::surprise;
 use super::network::{EXPRESSION_LOGITS, LOGITS};
 use crate::engine::Calibration;
-use crate::expression::Scores;
 
 /// Temperatures that are considered; a fit at an end says that the data tells nothing.
 const TEMPERATURES: [f64; 2] = [0.05, 20.0];
@@ -36,11 +36,7 @@ pub fn fit(
     if !labels.is_empty() {
         let rows = logits.iter().map(|row| &row[..EXPRESSION_LOGITS]);
         calibration.temperature = temperature(&rows.collect::<Vec<_>>(), labels);
-        let judged = logits.iter().zip(labels).map(|(row, label)| {
-            let (answer, share) = Scores::from_logits(row, &calibration).top_expression();
-            Judged { confidence: share, right: answer as usize == *label }
-        });
-        calibration.unsure_below = threshold(&judged.collect::<Vec<_>>());
+        calibration.unsure_below = threshold(&judge_expressions(logits, labels, &calibration));
     }
     calibration
 }
@@ -69,12 +65,10 @@ fn temperature(logits: &[&[f32]], labels: &[usize]) -> f32 {
 }
 
 fn mean_negative_log_likelihood(logits: &[&[f32]], labels: &[usize], temperature: f64) -> f64 {
-    let of_row = |row: &[f32], label: usize| {
-        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let scaled = |logit: f32| f64::from(logit - max) / temperature;
-        row.iter().map(|&logit| scaled(logit).exp()).sum::<f64>().ln() - scaled(row[label])
+    let of_row = |(row, &label): (&&[f32], &usize)| {
+        surprise(row.iter().map(|&logit| f64::from(logit) / temperature), label)
     };
-    let sum: f64 = logits.iter().zip(labels).map(|(row, &label)| of_row(row, label)).sum();
+    let sum: f64 = logits.iter().zip(labels).map(of_row).sum();
     sum / labels.len() as f64
 }
 
@@ -102,6 +96,7 @@ mod tests {
     use rand_pcg::Pcg64;
 
     use super::*;
+    use crate::expression::Scores;
 
     /// Labels drawn from the softmax of logits that are then made `sharper` times as great: the
     /// right temperature is `sharper`.

@@ -57,6 +57,9 @@ impl Checkpoint {
             notes.remove(PRESET_KEY).ok_or_else(|| foreign("it names no preset".into()))?;
         let preset: Preset =
             serde_json::from_str(&preset).map_err(|e| foreign(format!("its preset: {e}")))?;
+        if let Some(fault) = preset.fault() {
+            return Err(foreign(format!("its preset: {fault}")));
+        }
         let graph = Graph::build(&preset);
         let mut checked = Params::new();
         for node in &graph.nodes {

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use font8x8::legacy::BASIC_LEGACY;
 use image::{Rgb, RgbImage};
 use serde::{Deserialize, Serialize};
+
+use crate::report::picture::{GLYPH, ink};
 
 /// What one epoch brought.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,7 +93,6 @@ const WIDTH: u32 = 720;
 const PANEL_HEIGHT: u32 = 220;
 /// Room for numbers at the left, for titles and epochs above and below.
 const MARGIN: u32 = 48;
-const GLYPH: u32 = 8;
 const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
 const INK: Rgb<u8> = Rgb([60, 60, 66]);
 const GRID: Rgb<u8> = Rgb([226, 226, 230]);
@@ -198,15 +198,9 @@ fn dot(canvas: &mut RgbImage, (x, y): (f64, f64), colour: Rgb<u8>) {
 }
 
 fn text(canvas: &mut RgbImage, x: u32, y: u32, text: &str, colour: Rgb<u8>) {
-    for (i, glyph) in text.bytes().enumerate() {
-        let Some(rows) = BASIC_LEGACY.get(usize::from(glyph)) else { continue };
-        for (dy, row) in (0..).zip(rows) {
-            for dx in (0..GLYPH).filter(|dx| row >> dx & 1 == 1) {
-                let place = (x + i as u32 * GLYPH + dx, y + dy);
-                if let Some(pixel) = canvas.get_pixel_mut_checked(place.0, place.1) {
-                    *pixel = colour;
-                }
-            }
+    for (column, row) in ink(text) {
+        if let Some(pixel) = canvas.get_pixel_mut_checked(x + column, y + row) {
+            *pixel = colour;
         }
     }
 }

@@ -143,6 +143,13 @@ impl Loss {
     }
 }
 
+/// `−ln softmax` of the logits at a label, in nats.
+pub fn surprise(logits: impl Iterator<Item = f64> + Clone, label: usize) -> f64 {
+    let max = logits.clone().fold(f64::NEG_INFINITY, f64::max);
+    let at_label = logits.clone().nth(label).unwrap_or(f64::NEG_INFINITY);
+    logits.map(|logit| (logit - max).exp()).sum::<f64>().ln() + max - at_label
+}
+
 fn smoothed<const N: usize>(target: &[f32; N], share: f32) -> [f32; N] {
     target.map(|t| (1.0 - share) * t + share / N as f32)
 }

@@ -5,7 +5,12 @@
 //! that one list. Activations are NHWC; `SAME` padding is TensorFlow's (the odd row and column
 //! of padding goes below and to the right), so that the int8 file computes what was trained.
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Side of the square grey input in pixels, as in FER2013.
 pub const INPUT_SIDE: usize = crate::face::FACE_SIDE;
@@ -81,6 +86,26 @@ impl Preset {
         }
     }
 
+    /// What is wrong with the sizes, if anything is.
+    pub fn fault(&self) -> Option<String> {
+        let widths = self.stem.into_iter().chain(self.blocks.iter().map(|block| block.width));
+        let depths = self.blocks.iter().map(|block| block.depth);
+        if let Some(width) = widths.into_iter().find(|width| !(1..=1024).contains(width)) {
+            return Some(format!("a width of {width} channels is not 1 to 1024"));
+        }
+        if let Some(depth) = depths.into_iter().find(|depth| !(1..=16).contains(depth)) {
+            return Some(format!("a block of depth {depth} is not of 1 to 16"));
+        }
+        if self.blocks.len() > 64 {
+            return Some(format!("{} blocks are more than 64", self.blocks.len()));
+        }
+        if !(1..=2).contains(&self.stem_stride) {
+            return Some(format!("stem_stride {} is not 1 or 2", self.stem_stride));
+        }
+        let share = (0.0..1.0).contains(&self.dropout);
+        (!share).then(|| format!("dropout {} is not a share from 0 to below 1", self.dropout))
+    }
+
     /// The blog post's network at full width.
     pub fn reference() -> Self {
         let block = |width| Block { width, depth: 1, down: Down::MaxPool };
@@ -121,21 +146,43 @@ impl Preset {
     }
 }
 
+/// A name that is no preset's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no network {name:?}; there are {}", Preset::NAMES.join(", "))]
+pub struct UnknownPreset {
+    name: String,
+}
+
+impl FromStr for Preset {
+    type Err = UnknownPreset;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPreset> {
+        Self::named(name).ok_or_else(|| UnknownPreset { name: name.into() })
+    }
+}
+
 /// Reads a preset: its name, or all of its fields.
 pub fn preset_or_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Preset, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Form {
-        Name(String),
-        Whole(Preset),
+    struct NameOrFields;
+
+    impl<'de> Visitor<'de> for NameOrFields {
+        type Value = Preset;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a network's name or a table of its sizes")
+        }
+
+        fn visit_str<E: de::Error>(self, name: &str) -> Result<Preset, E> {
+            name.parse().map_err(E::custom)
+        }
+
+        // Not an untagged enum, whose error would not say which field is wrong.
+        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Preset, A::Error> {
+            Preset::deserialize(MapAccessDeserializer::new(fields))
+        }
     }
-    match Form::deserialize(deserializer)? {
-        Form::Whole(preset) => Ok(preset),
-        Form::Name(name) => Preset::named(&name).ok_or_else(|| {
-            let names = Preset::NAMES.join(", ");
-            de::Error::custom(format!("no network {name:?}; there are {names}"))
-        }),
-    }
+
+    deserializer.deserialize_any(NameOrFields)
 }
 
 /// Height, width and channels of an activation.

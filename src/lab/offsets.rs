@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Checkpoint;
+use super::loss::surprise;
 use super::network::{EXPRESSION_LOGITS, LOGITS};
 use crate::expression::argmax;
 
@@ -78,8 +79,25 @@ pub fn fit(
     offsets
 }
 
-/// Adds offsets to a checkpoint's logits.
-pub fn apply(checkpoint: &mut Checkpoint, offsets: &[f32; LOGITS]) {
+/// Name of the note that says which offsets a checkpoint's logits have.
+const NOTE: &str = "offsets";
+
+/// Adds offsets to a checkpoint's logits, and a note that says so; gives the note.
+pub fn apply(checkpoint: &mut Checkpoint, offsets: &[f32; LOGITS]) -> String {
+    add(checkpoint, offsets);
+    let note = offsets.map(|offset| offset.to_string()).join(" ");
+    checkpoint.notes.insert(NOTE.into(), note.clone());
+    note
+}
+
+/// Takes off what [`apply`] added: who learns from a network learns what it learnt.
+pub fn take_off(checkpoint: &mut Checkpoint) {
+    let Some(note) = checkpoint.notes.remove(NOTE) else { return };
+    let offsets: Vec<f32> = note.split(' ').filter_map(|word| word.parse().ok()).collect();
+    add(checkpoint, &offsets.iter().map(|offset| -offset).collect::<Vec<_>>());
+}
+
+fn add(checkpoint: &mut Checkpoint, offsets: &[f32]) {
     if let Some(bias) = checkpoint.params.get_mut("head.bias") {
         bias.data.iter_mut().zip(offsets).for_each(|(bias, offset)| *bias += offset);
     }
@@ -127,12 +145,8 @@ fn mean_loss<const N: usize>(
     labels: &[usize],
     at: &[f64; N],
 ) -> f64 {
-    let of_row = |(row, label): (&[f32; EXPRESSION_LOGITS], &usize)| {
-        let scaled: [f64; EXPRESSION_LOGITS] =
-            std::array::from_fn(|i| at[N - 1] * f64::from(row[i]) + at[i]);
-        let max = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = scaled.iter().map(|s| (s - max).exp()).sum();
-        sum.ln() + max - scaled[*label]
+    let of_row = |(row, &label): (&[f32; EXPRESSION_LOGITS], &usize)| {
+        surprise(row.iter().zip(at).map(|(&z, b)| at[N - 1] * f64::from(z) + b), label)
     };
     logits.iter().zip(labels).map(of_row).sum::<f64>() / labels.len() as f64
 }

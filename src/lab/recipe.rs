@@ -134,6 +134,13 @@ impl RecipeFile {
         std::fs::write(path, text).map_err(|source| RecipeError::Io { path: path.into(), source })
     }
 
+    /// The recipe with the checkpoints' paths starting from `folder`.
+    pub fn with_checkpoints_in(mut self, folder: &Path) -> Self {
+        let taught_by = self.train.teacher.iter_mut().flat_map(|t| &mut t.checkpoints);
+        self.train.start.iter_mut().chain(taught_by).for_each(|path| *path = folder.join(&path));
+        self
+    }
+
     /// The recipe with one setting changed.
     fn with(&self, setting: &str) -> Result<Self, RecipeError> {
         let wrong = |why: String| RecipeError::Override { setting: setting.into(), why };

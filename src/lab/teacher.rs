@@ -14,6 +14,7 @@ use super::checkpoint::{self, Checkpoint, CheckpointError, Params, Tensor};
 use super::executor::{Executor, Weights};
 use super::loss::Target;
 use super::network::{EXPRESSION_LOGITS, Graph, LOGITS};
+use super::offsets;
 use super::train::Sample;
 use crate::expression::softmax;
 
@@ -24,7 +25,8 @@ const BATCH: usize = 64;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeacherSettings {
-    /// Checkpoints that `mien-lab train` wrote; their answers are averaged.
+    /// Checkpoints that `mien-lab train` wrote; their answers are averaged. Their paths start from
+    /// the recipe's folder.
     pub checkpoints: Vec<PathBuf>,
     /// Share of the teacher's answer in a label that the face has; where it has none the
     /// teacher's answer is the label.
@@ -81,7 +83,8 @@ pub fn answers(
     }
     let mut sums = vec![[0.0; LOGITS]; samples.len()];
     for path in checkpoints {
-        let checkpoint = Checkpoint::read(path)?;
+        let mut checkpoint = Checkpoint::read(path)?;
+        offsets::take_off(&mut checkpoint);
         add_answers(&checkpoint, *temperature, samples, &mut sums, &on_batch);
     }
     let answers: Vec<Answer> =

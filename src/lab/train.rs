@@ -23,7 +23,7 @@ use super::device::{Device, DeviceError, Passes};
 use super::executor::{Precision, Weights};
 use super::loss::{Loss, LossSettings, Losses, Target};
 use super::network::{EXPRESSION_LOGITS, Graph, INPUT_SIDE, LOGITS, Preset};
-use super::offsets::OffsetSettings;
+use super::offsets::{self, OffsetSettings};
 use super::optimizer::{AdamW, OptimizerSettings};
 use super::preprocessing::Preprocessing;
 use super::teacher::TeacherSettings;
@@ -37,6 +37,9 @@ pub struct Recipe {
     /// The network: a preset's name, or all of its sizes.
     #[serde(deserialize_with = "super::network::preset_or_name")]
     pub network: Preset,
+    /// A checkpoint of the same network to start from, in place of random weights; its path starts
+    /// from the recipe's folder.
+    pub start: Option<PathBuf>,
     /// Passes over the expression faces.
     pub epochs: u64,
     /// Expression faces in a batch.
@@ -65,6 +68,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             network: Preset::slim(),
+            start: None,
             epochs: 30,
             batch: 48,
             gender_batch: 16,
@@ -87,6 +91,7 @@ impl Recipe {
             Some(fault) => Err(TrainError::Setting { table, fault }),
             None => Ok(()),
         };
+        setting("network", self.network.fault())?;
         setting("preprocessing", self.preprocessing.fault())?;
         setting("augment", self.augment.fault())?;
         setting("loss", self.loss.fault())?;
@@ -131,6 +136,9 @@ pub enum TrainError {
     /// There are too few faces for one batch.
     #[error("{found} {kind} faces do not fill a batch of {needed}; give more, or a smaller batch")]
     TooFewFaces { kind: &'static str, found: usize, needed: usize },
+    /// The checkpoint to start from is of another network.
+    #[error("train.start is a checkpoint of network {start:?}, or of other sizes, not {own:?}")]
+    OtherNetwork { start: String, own: String },
     /// A setting is out of its range.
     #[error("the recipe's {table}: {fault}")]
     Setting { table: &'static str, fault: String },
@@ -221,6 +229,21 @@ impl Run {
             epochs_done: 0,
             making_batches: Duration::ZERO,
         })
+    }
+
+    /// Starts from a checkpoint's weights, without its offsets.
+    pub fn start_from(&mut self, mut checkpoint: Checkpoint) -> Result<(), TrainError> {
+        if checkpoint.preset != self.recipe.network {
+            return Err(TrainError::OtherNetwork {
+                start: checkpoint.preset.name,
+                own: self.recipe.network.name.clone(),
+            });
+        }
+        offsets::take_off(&mut checkpoint);
+        self.weights = Weights::from_params(self.executor.graph(), &checkpoint.params)
+            .expect("a checkpoint's tensors were checked as it was read");
+        self.average = self.weights.clone();
+        Ok(())
     }
 
     /// Takes up what an earlier process left in `folder` of this recipe's run, if it did.

@@ -11,7 +11,7 @@ const MIN_WIDTH: usize = 320;
 /// Text is drawn twice as large for each so many pixels of width.
 const WIDTH_PER_TEXT_SCALE: u32 = 800;
 /// Side of a glyph at scale 1, in pixels.
-const GLYPH: u32 = 8;
+pub const GLYPH: u32 = 8;
 /// Height of a full bar in glyphs.
 const BAR_GLYPHS: u32 = 4;
 /// Characters that a legend's entry takes: swatch, longest name, gap.
@@ -52,6 +52,19 @@ pub fn annotate(picture: &Grey, faces: &[(Rect, Scores)], unsure_below: f32) -> 
     }
     canvas.legend();
     canvas.image
+}
+
+/// Column and row of each inked pixel of a line of text at scale 1. What the font does not have
+/// is left blank.
+pub fn ink(text: &str) -> impl Iterator<Item = (u32, u32)> {
+    let glyphs = (0..).step_by(GLYPH as usize).zip(text.bytes());
+    glyphs.flat_map(|(left, c)| {
+        let rows = BASIC_LEGACY.get(usize::from(c)).unwrap_or(&BASIC_LEGACY[0]);
+        (0..GLYPH).zip(rows).flat_map(move |(row, bits)| {
+            let columns = (0..GLYPH).filter(move |column| bits >> column & 1 == 1);
+            columns.map(move |column| (left + column, row))
+        })
+    })
 }
 
 /// A rectangle of whole pixels; it may reach over the picture's edge.
@@ -164,14 +177,9 @@ impl Canvas {
 
     fn text(&mut self, x: i64, y: i64, text: &str, tint: Rgb<u8>) {
         let scale = i64::from(self.scale);
-        for (i, c) in (0..).zip(text.bytes()) {
-            let rows = BASIC_LEGACY.get(usize::from(c)).unwrap_or(&BASIC_LEGACY[0]);
-            for (row, bits) in (0..).zip(rows) {
-                for column in (0..8).filter(|column| bits >> column & 1 == 1) {
-                    let x = x + i * self.glyph() + column * scale;
-                    self.fill(Area { x, y: y + row * scale, w: scale, h: scale }, tint);
-                }
-            }
+        for (column, row) in ink(text) {
+            let (x, y) = (x + i64::from(column) * scale, y + i64::from(row) * scale);
+            self.fill(Area { x, y, w: scale, h: scale }, tint);
         }
     }
 

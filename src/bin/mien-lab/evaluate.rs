@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use mien::face::detector::{Detector, DetectorOptions};
 use mien::lab::candidate::Candidate;
 use mien::lab::evaluate::report::{Report, Wanted};
-use mien::lab::evaluate::test_set::{Crops, TestSet};
+use mien::lab::evaluate::test_set::{Crops, TestSet, file_name};
 use mien::lab::evaluate::{Classes, html, text};
 use mien::lab::split::Part;
 use serde_json::json;
@@ -86,7 +85,7 @@ pub fn report(
     wanted: &Wanted,
 ) -> anyhow::Result<Report> {
     let faces = set.expressions.len() + set.genders.len();
-    let bar = crate::progress(faces as u64, "faces", file_stem(path))?;
+    let bar = crate::progress(faces as u64, "faces", file_name(path))?;
     let model = path.display().to_string();
     let report = Report::new(model, candidate, set, wanted, |n| bar.inc(n as u64))?;
     bar.finish_and_clear();
@@ -116,10 +115,9 @@ fn test_set(args: &Args) -> anyhow::Result<TestSet> {
 }
 
 fn cropped(crops: Crops, set: TestSet) -> anyhow::Result<TestSet> {
-    let mut detector = Detector::new(DetectorOptions::default())?;
     let faces = set.expressions.len() + set.genders.len();
     let bar = crate::progress(faces as u64, "faces", "finding faces")?;
-    let set = set.cropped(crops, &mut detector, || bar.inc(1));
+    let set = set.cropped(crops, || bar.inc(1))?;
     bar.finish_and_clear();
     Ok(set)
 }
@@ -147,8 +145,4 @@ fn write_pictures(folder: &Path, set: &TestSet, reports: &[Report]) -> anyhow::R
         }
     }
     Ok(())
-}
-
-fn file_stem(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

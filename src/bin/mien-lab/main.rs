@@ -14,11 +14,9 @@ mod train;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
-use mien::lab::network::Preset;
 
 /// Makes the int8 model that a mien kiosk carries, and what goes with it.
 #[derive(Parser)]
@@ -71,11 +69,6 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
 fn data_dir<'a>(recipe: &'a Path, given: Option<&'a Path>) -> &'a Path {
     let own = recipe.parent().filter(|folder| !folder.as_os_str().is_empty());
     given.or(own).unwrap_or(Path::new("."))
-}
-
-fn named_preset(name: &str) -> anyhow::Result<Preset> {
-    Preset::named(name)
-        .with_context(|| format!("no network {name:?}; there are {}", Preset::NAMES.join(", ")))
 }
 
 /// A bar that counts `len` things called `unit`.

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use indicatif::ProgressBar;
 use mien::engine::{Calibration, LOGITS, Model};
-use mien::expression::{Expression, Gender, Scores};
+use mien::expression::{Expression, Gender};
 use mien::face::crop::standardize;
 use mien::image::Grey;
 use mien::lab::calibration;
 use mien::lab::candidate::{Candidate, PRESET_METADATA};
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::dataset::{self, LabelledFace};
-use mien::lab::evaluate::reliability::{Judged, coverage_at, reliability};
+use mien::lab::evaluate::reliability::{coverage_at, judge_expressions, reliability};
 use mien::lab::evaluate::test_set::{TestSet, spread_evenly};
 use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::quantize::quantize;
@@ -131,13 +131,7 @@ fn fit(
 }
 
 fn tell_fit(fitted: &Calibration, logits: &[[f32; LOGITS]], labels: &[usize], genders: usize) {
-    let judged = |calibration: &Calibration| -> Vec<Judged> {
-        let answers = logits.iter().zip(labels).map(|(row, label)| {
-            let (answer, share) = Scores::from_logits(row, calibration).top_expression();
-            Judged { confidence: share, right: answer as usize == *label }
-        });
-        answers.collect()
-    };
+    let judged = |calibration: &Calibration| judge_expressions(logits, labels, calibration);
     let error = |calibration| 100.0 * reliability(&judged(calibration)).expected_calibration_error;
     let answered = coverage_at(&judged(fitted), fitted.unsure_below);
     println!(

@@ -25,7 +25,7 @@ pub struct Args {
 
 /// Times whole training steps: augmentation, forward, backward, optimizer.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let network = crate::named_preset(&args.preset)?;
+    let network = args.preset.parse()?;
     let face = Array2::from_shape_fn((INPUT_SIDE, INPUT_SIDE), |(y, x)| ((y * x) as f32).sin());
     let sample = Sample { face, target: Target::expression([1.0 / 7.0; 7]) };
     let recipe = Recipe {

@@ -48,8 +48,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     mixture.report.iter().for_each(|line| println!("{line}"));
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
-    let mut run = prepare(&recipe, &mixture, args.device, &args.out)?;
-    recipe.write(&args.out.join(RECIPE_FILE))?;
+    let located = recipe.clone().with_checkpoints_in(&folder_of(&args.recipe)?);
+    let mut run = prepare(args, &recipe, &located, &mixture)?;
+    located.write(&args.out.join(RECIPE_FILE))?;
     if run.epochs_done() > 0 {
         println!("going on after epoch {}", run.epochs_done());
     }
@@ -80,22 +81,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         run.save(&args.out)?;
     }
     curve.write()?;
-    finish(&run.checkpoint(), &validation, &recipe.train.offsets, &args.out.join(MODEL_FILE))
+    finish(run.checkpoint(), &validation, &recipe.train.offsets, &args.out.join(MODEL_FILE))
 }
 
 /// Adds the offsets that the finished network's logits need, and writes it.
 fn finish(
-    checkpoint: &Checkpoint,
+    mut checkpoint: Checkpoint,
     validation: &Validation,
     settings: &OffsetSettings,
     path: &Path,
 ) -> anyhow::Result<()> {
-    let mut checkpoint = checkpoint.clone();
     let offsets = validation.offsets(settings, &checkpoint);
-    offsets::apply(&mut checkpoint, &offsets);
-    let words = offsets.map(|offset| format!("{offset:.3}")).join(" ");
-    println!("offsets added to the logits: {words}");
-    checkpoint.notes.insert("offsets".into(), words);
+    let added = offsets::apply(&mut checkpoint, &offsets);
+    println!("offsets added to the logits: {added}");
     checkpoint.write(path)?;
     let Scores { loss, accuracy, gender_accuracy } = validation.score(&checkpoint);
     let percent = |share: Option<f64>| 100.0 * share.unwrap_or(f64::NAN);
@@ -109,14 +107,21 @@ fn finish(
     Ok(())
 }
 
-/// The run of `recipe`, at its beginning or where the one in the folder `out` was left.
+/// The folder of a file, by its whole path.
+fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
+    let whole = std::path::absolute(file)?;
+    Ok(whole.parent().unwrap_or(&whole).to_owned())
+}
+
+/// The run of `recipe`, at its beginning or where the one in its folder was left. `located` is the
+/// same recipe with whole paths to its checkpoints.
 fn prepare(
+    args: &Args,
     recipe: &RecipeFile,
+    located: &RecipeFile,
     mixture: &Mixture,
-    device: Device,
-    out: &Path,
 ) -> anyhow::Result<Run> {
-    let path = out.join(RECIPE_FILE);
+    let path = args.out.join(RECIPE_FILE);
     if path.exists() {
         let before = RecipeFile::read(&path, &[])?;
         ensure!(
@@ -132,11 +137,14 @@ fn prepare(
         expressions.map(|face| expression_sample(face, votes_share, preprocessing)).collect();
     let mut genders: Vec<Sample> =
         mixture.genders.iter().map(|face| gender_sample(face, preprocessing)).collect();
-    if let Some(teacher) = &recipe.train.teacher {
-        teach(teacher, &mut expressions, &mut genders, &out.join(ANSWERS_FILE))?;
+    if let Some(teacher) = &located.train.teacher {
+        teach(teacher, &mut expressions, &mut genders, &args.out.join(ANSWERS_FILE))?;
     }
-    let mut run = Run::on(device, recipe.train.clone(), expressions, genders)?;
-    run.resume(out)?;
+    let mut run = Run::on(args.device, recipe.train.clone(), expressions, genders)?;
+    if let Some(start) = &located.train.start {
+        run.start_from(Checkpoint::read(start)?)?;
+    }
+    run.resume(&args.out)?;
     Ok(run)
 }
 

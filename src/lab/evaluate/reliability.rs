@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use crate::engine::{Calibration, LOGITS};
+use crate::expression::Scores;
+
 /// Bins of equal width over confidence, as in Guo et al. 2017.
 pub const BINS: usize = 15;
 /// Thresholds of the coverage curve: this many, evenly from 0.
@@ -14,6 +17,19 @@ pub struct Judged {
     pub confidence: f32,
     /// Whether the answer is the label.
     pub right: bool,
+}
+
+/// The expressions' answers to rows of logits, read as `calibration` says, held against labels.
+pub fn judge_expressions(
+    logits: &[[f32; LOGITS]],
+    labels: &[usize],
+    calibration: &Calibration,
+) -> Vec<Judged> {
+    let judge = |(row, label): (&[f32; LOGITS], &usize)| {
+        let (answer, confidence) = Scores::from_logits(row, calibration).top_expression();
+        Judged { confidence, right: answer as usize == *label }
+    };
+    logits.iter().zip(labels).map(judge).collect()
 }
 
 /// Answers of about the same confidence.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::gender::Person;
-use crate::face::detector::Detector;
+use crate::face::detector::{Detector, DetectorError, DetectorOptions};
 use crate::image::Grey;
 use crate::lab::dataset::{self, DatasetError, LabelledFace, PackFace, ferplus};
 use crate::lab::framing::recrop;
@@ -51,13 +51,14 @@ pub enum Crops {
 impl TestSet {
     /// Frames the faces as `crops` says, leaving out those that the detector does not find;
     /// `on_face` is called after each.
-    pub fn cropped(mut self, crops: Crops, detector: &mut Detector, on_face: impl Fn()) -> Self {
+    pub fn cropped(mut self, crops: Crops, on_face: impl Fn()) -> Result<Self, DetectorError> {
         if crops == Crops::AsGiven {
-            return self;
+            return Ok(self);
         }
+        let mut detector = Detector::new(DetectorOptions::default())?;
         let before = self.expressions.len() + self.genders.len();
         let mut is_found = |face: &mut Grey| {
-            let crop = recrop(face, detector);
+            let crop = recrop(face, &mut detector);
             on_face();
             let found = crop.is_some();
             if let Some(crop) = crop.filter(|_| crops == Crops::ByDetector) {
@@ -70,7 +71,7 @@ impl TestSet {
         let found = self.expressions.len() + self.genders.len();
         let how = if crops == Crops::ByDetector { "cropped by" } else { "found by" };
         self.title += &format!("; {found} of {before} faces, those {how} the detector");
-        self
+        Ok(self)
     }
 
     /// FER2013's rows of a part; with FER+ votes, their majority too.
@@ -152,7 +153,8 @@ pub fn spread_evenly<T>(values: Vec<T>, count: usize) -> Vec<T> {
     values.filter(|(i, _)| begins_part(*i)).map(|(_, value)| value).collect()
 }
 
-fn file_name(path: &Path) -> String {
+/// A path's last part, for people.
+pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 

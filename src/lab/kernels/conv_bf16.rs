@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 
 use super::Window;
-use super::bf16::{self, Left, PANEL, Panel, pair_len};
+use super::bf16;
 use super::matmul::Target;
+use super::panels::{Left, PANEL, Panel, pair_len};
 
 /// Pixels rounded at a time, so that they are still in cache when they are multiplied.
 const PIXELS: usize = 256;

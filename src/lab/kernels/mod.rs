@@ -14,6 +14,7 @@ pub mod conv_bf16;
 pub mod depthwise;
 pub mod matmul;
 pub mod norm;
+mod panels;
 pub mod pool;
 
 use super::network::{Shape, same_pad_before};
