@@ -123,6 +123,12 @@ fn a_packed_copy_trains_to_the_same_weights() {
     let model =
         |run: &str| Checkpoint::read(&folder.path().join(run).join("model.safetensors")).unwrap();
     assert_eq!(model("run"), model("again"));
+    // It is complete in itself, its checkpoints with it.
+    let start = "\nstart = \"run/model.safetensors\"\nepochs";
+    let starting = RECIPE.replace("\nepochs", start).replace("epochs = 1", "epochs = 0");
+    std::fs::write(folder.path().join("starting.toml"), starting).unwrap();
+    assert_ok(&lab(folder.path(), &["pack", "starting.toml", "--data-dir", ".", "--out", "whole"]));
+    assert_ok(&lab(folder.path(), &["train", "whole/recipe.toml", "--out", "started"]));
     let onto_itself = lab(folder.path(), &["pack", "recipe.toml", "--out", "."]);
     assert_fails(&onto_itself, &["--out ."]);
 }

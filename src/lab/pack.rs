@@ -1,12 +1,12 @@
-//! A compact copy of a recipe's data: the same faces and labels under the same names, for the same
-//! recipe. See [`compact`].
+//! A compact copy of a recipe and its data, to train on another machine: the same faces and labels
+//! under the same names, and the checkpoints that it starts or learns from. See [`compact`].
 
 use std::fs;
 use std::path::Path;
 
 use super::dataset::{DatasetError, compact, face_pack, fer2013, read_face_pack};
 use super::mixture::read_expressions;
-use super::recipe::DataRecipe;
+use super::recipe::{DataRecipe, RecipeFile};
 
 /// Copies what `recipe` names from the folder `from` to `to`. A folder of pictures becomes a
 /// table, its pictures 48×48.
@@ -25,6 +25,16 @@ pub fn pack(recipe: &DataRecipe, from: &Path, to: &Path) -> Result<(), DatasetEr
         let faces = read_face_pack(&from)?;
         copy(&face_pack::labels_path(&from)?, &face_pack::labels_path(&to)?)?;
         compact::write_faces(&compact::faces_path(&to), faces.iter().map(|face| &face.face))?;
+    }
+    Ok(())
+}
+
+/// Copies the checkpoints that `recipe` names to the folder `to`, and has it name the copies.
+pub fn pack_checkpoints(recipe: &mut RecipeFile, to: &Path) -> Result<(), DatasetError> {
+    for (i, path) in recipe.checkpoints_mut().enumerate() {
+        let name = format!("checkpoint-{}.safetensors", i + 1);
+        copy(path, &to.join(&name))?;
+        *path = name.into();
     }
     Ok(())
 }

@@ -134,10 +134,15 @@ impl RecipeFile {
         std::fs::write(path, text).map_err(|source| RecipeError::Io { path: path.into(), source })
     }
 
+    /// Paths of the checkpoints that training reads.
+    pub fn checkpoints_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let teachers = self.train.teacher.iter_mut().flat_map(|t| &mut t.checkpoints);
+        self.train.start.iter_mut().chain(teachers)
+    }
+
     /// The recipe with the checkpoints' paths starting from `folder`.
     pub fn with_checkpoints_in(mut self, folder: &Path) -> Self {
-        let taught_by = self.train.teacher.iter_mut().flat_map(|t| &mut t.checkpoints);
-        self.train.start.iter_mut().chain(taught_by).for_each(|path| *path = folder.join(&path));
+        self.checkpoints_mut().for_each(|path| *path = folder.join(&path));
         self
     }
 

@@ -11,7 +11,7 @@ mod quantize;
 mod speed;
 mod train;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::RangedU64ValueParser;
@@ -69,6 +69,12 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
 fn data_dir<'a>(recipe: &'a Path, given: Option<&'a Path>) -> &'a Path {
     let own = recipe.parent().filter(|folder| !folder.as_os_str().is_empty());
     given.or(own).unwrap_or(Path::new("."))
+}
+
+/// The folder of a file, by its whole path.
+fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
+    let whole = std::path::absolute(file)?;
+    Ok(whole.parent().unwrap_or(&whole).to_owned())
 }
 
 /// A bar that counts `len` things called `unit`.

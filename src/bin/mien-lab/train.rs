@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     mixture.report.iter().for_each(|line| println!("{line}"));
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
-    let located = recipe.clone().with_checkpoints_in(&folder_of(&args.recipe)?);
+    let located = recipe.clone().with_checkpoints_in(&crate::folder_of(&args.recipe)?);
     let mut run = prepare(args, &recipe, &located, &mixture)?;
     located.write(&args.out.join(RECIPE_FILE))?;
     if run.epochs_done() > 0 {
@@ -105,12 +105,6 @@ fn finish(
         percent(gender_accuracy),
     );
     Ok(())
-}
-
-/// The folder of a file, by its whole path.
-fn folder_of(file: &Path) -> anyhow::Result<PathBuf> {
-    let whole = std::path::absolute(file)?;
-    Ok(whole.parent().unwrap_or(&whole).to_owned())
 }
 
 /// The run of `recipe`, at its beginning or where the one in its folder was left. `located` is the
