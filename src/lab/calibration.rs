@@ -6,8 +6,11 @@ use super::loss::surprise;
 use super::network::{EXPRESSION_LOGITS, LOGITS};
 use crate::engine::Calibration;
 
-/// Temperatures that are considered; a fit at an end says that the data tells nothing.
+/// Temperatures that are considered; a fit at an end says that the data tells nothing, and leaves the
+/// logits as they are.
 const TEMPERATURES: [f64; 2] = [0.05, 20.0];
+/// A logarithm of a temperature this near to an end of [`TEMPERATURES`] is at it.
+const END: f64 = 0.01;
 /// Width at which the search for the logarithm of a temperature ends.
 const LOG_TEMPERATURE_STEP: f64 = 1e-4;
 
@@ -60,8 +63,13 @@ fn temperature(logits: &[&[f32]], labels: &[usize]) -> f32 {
             loss_b = loss(b);
         }
     }
+    let log_t = (low + high) / 2.0;
+    let [least, greatest] = TEMPERATURES.map(f64::ln);
+    if log_t - least < END || greatest - log_t < END {
+        return 1.0;
+    }
     // Four digits: more would be noise.
-    ((((low + high) / 2.0).exp() * 1e4).round() / 1e4) as f32
+    ((log_t.exp() * 1e4).round() / 1e4) as f32
 }
 
 fn mean_negative_log_likelihood(logits: &[&[f32]], labels: &[usize], temperature: f64) -> f64 {
@@ -128,6 +136,12 @@ mod tests {
             let fitted = fit((&logits, &expressions), (&logits, &genders));
             assert!((fitted.temperature / sharper - 1.0).abs() < 0.06, "{fitted:?}");
             assert!((fitted.gender_temperature / sharper - 1.0).abs() < 0.06, "{fitted:?}");
+        }
+        // All answers right, or none: no temperature is the best.
+        let sure = vec![[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]; 50];
+        for label in [0, 1] {
+            let fitted = fit((&sure, &[label; 50]), (&sure, &[label; 50]));
+            assert_eq!((fitted.temperature, fitted.gender_temperature), (1.0, 1.0));
         }
         let nothing = fit((&[], &[]), (&[], &[]));
         assert_eq!(nothing, Calibration::default());

@@ -30,15 +30,43 @@ pub fn fill(card: &str, figures: &str) -> Result<String, NoMarkers> {
     Ok(format!("{before}{BEGIN}\n\n{figures}\n{END}{after}"))
 }
 
-/// A model's figures in Markdown; `checksum` is the int8 file's CRC-32.
-pub fn figures(int8: &Report, float: &Report, checksum: u32) -> String {
+/// A model's figures in Markdown; `found` and `recropped` are the int8 file's on the faces that the
+/// detector finds, framed as the data has them and as it crops them; `checksum` is the file's CRC-32.
+pub fn figures(
+    int8: &Report,
+    float: &Report,
+    [found, recropped]: [&Report; 2],
+    checksum: u32,
+) -> String {
     let mut text = scores(int8, float);
     if let Some(alike) = agreement(int8, float) {
         let _ = writeln!(text, "\nFloat and int8 answer {} of the faces alike.", percent(alike));
     }
     let _ = writeln!(text, "The int8 file's CRC-32 is {checksum:08x}.");
     text += &coverage(int8);
+    text += &crops(found, recropped);
     text += &genders(int8);
+    text
+}
+
+/// What the detector's framing costs both heads.
+fn crops(found: &Report, recropped: &Report) -> String {
+    let mut text =
+        "\nThe int8 file on the faces that the device's detector finds on a plain canvas:\n\n\
+                    | | n | framed as the data has them | as the detector crops them |\n\
+                    |---|---|---|---|\n"
+            .to_owned();
+    let mut row = |name: &str, score: &dyn Fn(&Report) -> Option<(usize, f64)>| {
+        if let (Some((n, as_given)), Some((_, cropped))) = (score(found), score(recropped)) {
+            let (n, as_given, cropped) = (thousands(n), percent(as_given), percent(cropped));
+            let _ = writeln!(text, "| {name} | {n} | {as_given} | {cropped} |");
+        }
+    };
+    row("expression, PublicTest", &|r| r.expression.as_ref().map(|e| (e.n, e.accuracy)));
+    row("apparent gender, ages 10 and up", &|r| {
+        let score = r.gender.as_ref()?.ages_10_and_up.as_ref()?;
+        Some((score.n, score.accuracy?))
+    });
     text
 }
 

@@ -75,6 +75,10 @@ impl Mixture {
             let kept_back: Vec<&Grey> = kept_back.map(|face| &face.face).collect();
             let left_out = drop_near(&mut mixture.expressions, |face| &face.face, &kept_back);
             mixture.report.push(across_sources("expression", left_out));
+            let reported: Vec<&Grey> = reported.iter().map(|face| &face.face).collect();
+            let kept_back = &mut mixture.expressions_kept_back;
+            let left_out = drop_near(kept_back, |face| &face.face, &reported);
+            mixture.report.push(across_sources("validation", left_out));
         }
         if recipe.gender.len() > 1 {
             let kept_back: Vec<&Grey> =
@@ -243,10 +247,13 @@ mod tests {
         let pixels = |faces: &[LabelledFace]| -> std::collections::BTreeSet<Vec<u8>> {
             faces.iter().map(|face| face.face.iter().copied().collect()).collect()
         };
-        // What is kept back of a source does not depend on the others.
+        // What is kept back of a source does not depend on the others, as long as these don't report
+        // on the same faces.
         assert!(
             pixels(&alone.expressions_kept_back).is_subset(&pixels(&mixed.expressions_kept_back))
         );
+        let reported = read_fer2013(&folder.path().join("c.csv")).unwrap();
+        assert!(pixels(&mixed.expressions_kept_back).is_disjoint(&pixels(&reported)));
         assert!(pixels(&mixed.expressions).is_disjoint(&pixels(&mixed.expressions_kept_back)));
         let kept_back = mixed.expressions_kept_back.len();
         assert!(mixed.expressions.len() < 200 - kept_back - 10, "{:?}", mixed.report);

@@ -7,10 +7,10 @@ use mien::engine::Model;
 use mien::lab::candidate::Candidate;
 use mien::lab::card;
 use mien::lab::evaluate::report::{Report, Wanted};
-use mien::lab::evaluate::test_set::TestSet;
+use mien::lab::evaluate::test_set::{Crops, TestSet};
 use mien::lab::split::Part;
 
-use crate::evaluate::report;
+use crate::evaluate::{cropped, report};
 
 /// Measure a model and write its card's figures, and a sample of its answers beside it.
 ///
@@ -43,13 +43,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
     let mut set = TestSet::fer2013(&args.data, Part::PublicTest, Some(&args.votes))?;
     set.join(TestSet::pack(&args.genders, Some(Part::Validation))?);
-    let score = |path: &Path| -> anyhow::Result<Report> {
-        report(path, &mut Candidate::read(path)?, &set, &Wanted::default())
+    let score = |path: &Path, set: &TestSet| -> anyhow::Result<Report> {
+        report(path, &mut Candidate::read(path)?, set, &Wanted::default())
     };
-    let (int8, float) = (score(&args.model)?, score(&args.model.with_extension("safetensors"))?);
+    let int8 = score(&args.model, &set)?;
+    let float = score(&args.model.with_extension("safetensors"), &set)?;
+    let found = score(&args.model, &cropped(Crops::Found, set.clone())?)?;
+    let recropped = score(&args.model, &cropped(Crops::ByDetector, set.clone())?)?;
     let bytes = std::fs::read(&args.model)
         .with_context(|| format!("can't read {}", args.model.display()))?;
-    let figures = card::figures(&int8, &float, crc32fast::hash(&bytes));
+    let figures = card::figures(&int8, &float, [&found, &recropped], crc32fast::hash(&bytes));
     let model = Model::from_bytes(&args.model.to_string_lossy(), &bytes)?;
     write(&card_path, &card::fill(&card_text, &figures)?)?;
     write(&args.model.with_extension("sample.csv"), &card::sample(&model, &set.expressions)?)

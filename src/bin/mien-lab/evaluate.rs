@@ -114,7 +114,8 @@ fn test_set(args: &Args) -> anyhow::Result<TestSet> {
     Ok(set)
 }
 
-fn cropped(crops: Crops, set: TestSet) -> anyhow::Result<TestSet> {
+/// Frames the faces, showing how far it has got.
+pub fn cropped(crops: Crops, set: TestSet) -> anyhow::Result<TestSet> {
     let faces = set.expressions.len() + set.genders.len();
     let bar = crate::progress(faces as u64, "faces", "finding faces")?;
     let set = set.cropped(crops, || bar.inc(1))?;
