@@ -16,6 +16,7 @@ use mien::expression::{Classifier, Scores};
 use mien::image::Grey;
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::evaluate::test_set::{Crops, TestSet};
+use mien::lab::float::FloatGraph;
 use mien::lab::quantize::quantize;
 use mien::lab::split::Part;
 use mien::lab::tflite;
@@ -210,10 +211,11 @@ fn pictures_are_written_only_when_asked_for() {
 /// The shipped checkpoint as an int8 file with this metadata.
 fn model_saying(metadata: &[(&str, &str)]) -> Vec<u8> {
     let checkpoint = Checkpoint::read(&shipped("mien-slim.safetensors")).unwrap();
+    let graph = FloatGraph::of_checkpoint(&checkpoint).unwrap();
     let mut random = fastrand::Rng::with_seed(5);
     let pictures: Vec<f32> = (0..4 * 48 * 48).map(|_| 2.0 * random.f32() - 1.0).collect();
     let metadata = metadata.iter().map(|(name, text)| (name.to_string(), text.to_string()));
-    tflite::write(&quantize(&checkpoint, &pictures, metadata.collect::<BTreeMap<_, _>>()))
+    tflite::write(&quantize(graph, &pictures, metadata.collect::<BTreeMap<_, _>>()))
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::process::Command;
 use mien::engine::{INPUT_LEN, Model};
 use mien::lab::checkpoint::{Checkpoint, initialize};
 use mien::lab::executor::{Executor, Weights};
+use mien::lab::float::FloatGraph;
 use mien::lab::network::{Block, Down, Graph, Preset};
 use mien::lab::quantize::quantize;
 use mien::lab::tflite;
@@ -103,7 +104,8 @@ fn assert_random_network_is_the_same(preset: Preset) {
     let Some(python) = python() else { return };
     let mut rng = Pcg64::seed_from_u64(3);
     let pictures: Vec<f32> = (0..32).flat_map(|_| blobs(&mut rng)).collect();
-    let network = quantize(&random_checkpoint(preset), &pictures, BTreeMap::new());
+    let graph = FloatGraph::of_checkpoint(&random_checkpoint(preset)).unwrap();
+    let network = quantize(graph, &pictures, BTreeMap::new());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("random.tflite");
     std::fs::write(&file, tflite::write(&network)).unwrap();

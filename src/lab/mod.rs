@@ -10,7 +10,8 @@
 //!    [`optimizer`], beside labels also from a [`teacher`]; [`validation`] scores each epoch,
 //!    [`curve`] keeps the scores, [`offsets`] finish the network. [`reference`] says plainly what
 //!    the executor computes, [`device`] has a GPU do it instead.
-//! 4. [`quantize`] turns float weights into integers, [`tflite`] writes them to a file.
+//! 4. [`float`] is the form of any network that [`quantize`] turns into integers; [`tflite`] writes
+//!    them to a file.
 //! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
 //!    are to be taken, [`card`] writes the figures down.
 //!
@@ -29,6 +30,7 @@ pub mod device;
 pub mod duplicates;
 pub mod evaluate;
 pub mod executor;
+pub mod float;
 pub mod framing;
 pub mod kernels;
 pub mod loss;

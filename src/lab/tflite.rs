@@ -9,18 +9,22 @@ use std::collections::BTreeMap;
 use flatbuffers::{FlatBufferBuilder, Push, PushAlignment, UnionWIPOffset, Vector, WIPOffset};
 use tract_tflite::tflite::{
     ActivationFunctionType, AddOptions, AddOptionsArgs, Buffer, BufferArgs, BuiltinOperator,
-    BuiltinOptions, Conv2DOptions, Conv2DOptionsArgs, DepthwiseConv2DOptions,
-    DepthwiseConv2DOptionsArgs, Metadata, MetadataArgs, Model, ModelArgs, Operator, OperatorArgs,
-    OperatorCode, OperatorCodeArgs, Padding as FilePadding, Pool2DOptions, Pool2DOptionsArgs,
-    QuantizationParameters, QuantizationParametersArgs, SubGraph, SubGraphArgs, Tensor, TensorArgs,
-    TensorType, finish_model_buffer,
+    BuiltinOptions, ConcatenationOptions, ConcatenationOptionsArgs, Conv2DOptions,
+    Conv2DOptionsArgs, DepthwiseConv2DOptions, DepthwiseConv2DOptionsArgs, Metadata, MetadataArgs,
+    Model, ModelArgs, Operator, OperatorArgs, OperatorCode, OperatorCodeArgs,
+    Padding as FilePadding, Pool2DOptions, Pool2DOptionsArgs, QuantizationParameters,
+    QuantizationParametersArgs, SubGraph, SubGraphArgs, Tensor, TensorArgs, TensorType,
+    finish_model_buffer,
 };
 
+use super::float::{Activation, Padding, Window};
 use super::network::Shape;
 use crate::engine::Quantization;
 
 /// Version of the schema that the file follows.
 const SCHEMA_VERSION: u32 = 3;
+/// Axis of an activation's channels.
+const CHANNEL_AXIS: i32 = 3;
 /// LiteRT reads weights in place and wants them aligned for its kernels.
 const BUFFER_ALIGNMENT: usize = 16;
 
@@ -68,10 +72,12 @@ pub enum Int8Op {
     Conv(Filter),
     /// Convolution of each channel alone: weights `[1, height, width, channels]`.
     Depthwise(Filter),
-    /// 3×3 max pooling of stride 2, `SAME`; input and output share their code.
-    MaxPool,
+    /// Max pooling; input and output share their code.
+    MaxPool(Window),
     /// Sum of two values; both and the output share their code, or tract refuses the file.
-    Add,
+    Add(Activation),
+    /// All inputs' channels, one after the other; all and the output share their code.
+    Concat,
 }
 
 /// Weights of a convolution.
@@ -85,21 +91,10 @@ pub struct Filter {
     pub scales: Vec<f32>,
     /// Bias of each output channel, in steps of input scale · weight scale.
     pub bias: Vec<i32>,
-    /// Stride in both directions.
-    pub stride: usize,
-    /// How the window meets the edge.
-    pub padding: Padding,
-    /// Clamp the output at 0.
-    pub relu: bool,
-}
-
-/// How a window meets the picture's edge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Padding {
-    /// Zeros around, output side `ceil(side / stride)`.
-    Same,
-    /// No padding.
-    Valid,
+    /// Where it looks: `SAME` or `VALID`, see [`Padding`].
+    pub window: Window,
+    /// What the output is clamped to.
+    pub activation: Activation,
 }
 
 /// The file's bytes.
@@ -222,14 +217,26 @@ impl Writer {
                 let options_type = BuiltinOptions::DepthwiseConv2DOptions;
                 (BuiltinOperator::DEPTHWISE_CONV_2D, 3, options_type, options)
             }
-            Int8Op::MaxPool => {
-                let options = self.max_pool_options();
+            Int8Op::MaxPool(window) => {
+                let options = self.max_pool_options(window);
                 (BuiltinOperator::MAX_POOL_2D, 2, BuiltinOptions::Pool2DOptions, options)
             }
-            Int8Op::Add => {
-                let options = AddOptions::create(&mut self.builder, &AddOptionsArgs::default());
-                let options = options.as_union_value();
+            Int8Op::Add(activation) => {
+                let args = AddOptionsArgs {
+                    fused_activation_function: activation_function(*activation),
+                    ..Default::default()
+                };
+                let options = AddOptions::create(&mut self.builder, &args).as_union_value();
                 (BuiltinOperator::ADD, 2, BuiltinOptions::AddOptions, options)
+            }
+            Int8Op::Concat => {
+                let args = ConcatenationOptionsArgs {
+                    axis: CHANNEL_AXIS,
+                    fused_activation_function: ActivationFunctionType::NONE,
+                };
+                let options = ConcatenationOptions::create(&mut self.builder, &args);
+                let options_type = BuiltinOptions::ConcatenationOptions;
+                (BuiltinOperator::CONCATENATION, 2, options_type, options.as_union_value())
             }
         };
         let opcode_index = self.operator_code(operator, version);
@@ -273,10 +280,10 @@ impl Writer {
 
     fn conv_options(&mut self, filter: &Filter) -> WIPOffset<UnionWIPOffset> {
         let args = Conv2DOptionsArgs {
-            padding: file_padding(filter.padding),
-            stride_w: filter.stride as i32,
-            stride_h: filter.stride as i32,
-            fused_activation_function: activation_function(filter.relu),
+            padding: file_padding(filter.window.padding),
+            stride_w: filter.window.stride[1] as i32,
+            stride_h: filter.window.stride[0] as i32,
+            fused_activation_function: activation_function(filter.activation),
             dilation_w_factor: 1,
             dilation_h_factor: 1,
         };
@@ -285,24 +292,24 @@ impl Writer {
 
     fn depthwise_options(&mut self, filter: &Filter) -> WIPOffset<UnionWIPOffset> {
         let args = DepthwiseConv2DOptionsArgs {
-            padding: file_padding(filter.padding),
-            stride_w: filter.stride as i32,
-            stride_h: filter.stride as i32,
+            padding: file_padding(filter.window.padding),
+            stride_w: filter.window.stride[1] as i32,
+            stride_h: filter.window.stride[0] as i32,
             depth_multiplier: 1,
-            fused_activation_function: activation_function(filter.relu),
+            fused_activation_function: activation_function(filter.activation),
             dilation_w_factor: 1,
             dilation_h_factor: 1,
         };
         DepthwiseConv2DOptions::create(&mut self.builder, &args).as_union_value()
     }
 
-    fn max_pool_options(&mut self) -> WIPOffset<UnionWIPOffset> {
+    fn max_pool_options(&mut self, window: &Window) -> WIPOffset<UnionWIPOffset> {
         let args = Pool2DOptionsArgs {
-            padding: FilePadding::SAME,
-            stride_w: 2,
-            stride_h: 2,
-            filter_width: 3,
-            filter_height: 3,
+            padding: file_padding(window.padding),
+            stride_w: window.stride[1] as i32,
+            stride_h: window.stride[0] as i32,
+            filter_width: window.kernel[1] as i32,
+            filter_height: window.kernel[0] as i32,
             fused_activation_function: ActivationFunctionType::NONE,
         };
         Pool2DOptions::create(&mut self.builder, &args).as_union_value()
@@ -396,9 +403,14 @@ fn file_padding(padding: Padding) -> FilePadding {
     match padding {
         Padding::Same => FilePadding::SAME,
         Padding::Valid => FilePadding::VALID,
+        Padding::Explicit(_) => unreachable!("lowered windows have no explicit padding"),
     }
 }
 
-fn activation_function(relu: bool) -> ActivationFunctionType {
-    if relu { ActivationFunctionType::RELU } else { ActivationFunctionType::NONE }
+fn activation_function(activation: Activation) -> ActivationFunctionType {
+    match activation {
+        Activation::None => ActivationFunctionType::NONE,
+        Activation::Relu => ActivationFunctionType::RELU,
+        Activation::Relu6 => ActivationFunctionType::RELU6,
+    }
 }

@@ -16,6 +16,7 @@ use mien::lab::dataset::{self, LabelledFace};
 use mien::lab::evaluate::reliability::{coverage_at, judge_expressions, reliability};
 use mien::lab::evaluate::test_set::{TestSet, spread_evenly};
 use mien::lab::evaluate::{expression_answers, gender_answers};
+use mien::lab::float::FloatGraph;
 use mien::lab::quantize::quantize;
 use mien::lab::split::{Part, Split, positions};
 use mien::lab::tflite::{self, Int8Network};
@@ -84,7 +85,8 @@ fn int8_network(
     let checksum = crc32fast::hash(&std::fs::read(&args.checkpoint)?);
     let bar = ProgressBar::new_spinner().with_message("calibrating");
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
-    Ok(quantize(checkpoint, &pictures, metadata(checkpoint, checksum, training.len())))
+    let graph = FloatGraph::of_checkpoint(checkpoint)?;
+    Ok(quantize(graph, &pictures, metadata(checkpoint, checksum, training.len())))
 }
 
 /// What the file says about itself.

@@ -1,13 +1,10 @@
 //! What values the network takes on real faces, and the codes that hold them best.
 
-use super::super::executor::{Executor, Weights};
-use super::super::network::{Graph, INPUT_SIDE, Op};
+use super::super::float::{FloatGraph, Op};
 use super::ties::Ties;
 use crate::engine::Quantization;
 use crate::face::crop::INPUT_STEP;
 
-/// Pictures in one run of the float network.
-const BATCH: usize = 64;
 /// Bins of a histogram between a group's least and greatest value; 8 to each code.
 const BINS: usize = 2048;
 /// Clipped ranges that are tried, as shares of the observed range.
@@ -28,12 +25,12 @@ pub struct Channel {
 }
 
 /// Least, greatest and mean value of each channel of each node's output.
-pub fn channels(graph: &Graph, weights: &Weights, pictures: &[f32]) -> Vec<Vec<Channel>> {
+pub fn channels(graph: &FloatGraph, pictures: &[f32]) -> Vec<Vec<Channel>> {
     let empty = Channel { min: 0.0, max: 0.0, mean: 0.0 };
     let mut all: Vec<Vec<Channel>> =
         graph.nodes.iter().map(|node| vec![empty; node.shape[2]]).collect();
-    let total = (pictures.len() / (INPUT_SIDE * INPUT_SIDE)) as f32;
-    for_each_batch(graph, weights, pictures, |values| {
+    let total = (pictures.len() / graph.input_len()) as f32;
+    graph.for_each_batch(pictures, |values| {
         for ((channels, value), node) in all.iter_mut().zip(values).zip(&graph.nodes) {
             let pixels = total * (node.shape[0] * node.shape[1]) as f32;
             for pixel in value.chunks_exact(channels.len()) {
@@ -49,11 +46,9 @@ pub fn channels(graph: &Graph, weights: &Weights, pictures: &[f32]) -> Vec<Vec<C
 }
 
 /// The code of each value. The input's is that of standardization; else, per group of tied values,
-/// the range that codes all its values with
-/// the least mean squared error, clipping included.
+/// the range that codes all its values with the least mean squared error, clipping included.
 pub fn codes(
-    graph: &Graph,
-    weights: &Weights,
+    graph: &FloatGraph,
     ties: &Ties,
     channels: &[Vec<Channel>],
     pictures: &[f32],
@@ -61,7 +56,7 @@ pub fn codes(
     let mut histograms: Vec<Histogram> = (ties.groups().iter())
         .map(|group| Histogram::over(group.iter().flat_map(|&value| &channels[value])))
         .collect();
-    for_each_batch(graph, weights, pictures, |values| {
+    graph.for_each_batch(pictures, |values| {
         for (value, numbers) in values.iter().enumerate() {
             histograms[ties.group_of(value)].add(numbers);
         }
@@ -72,19 +67,6 @@ pub fn codes(
         _ => codes[ties.group_of(value)],
     };
     (0..graph.nodes.len()).map(code).collect()
-}
-
-fn for_each_batch(
-    graph: &Graph,
-    weights: &Weights,
-    pictures: &[f32],
-    mut observe: impl FnMut(&[Vec<f32>]),
-) {
-    let mut executor = Executor::new(graph.clone());
-    for batch in pictures.chunks(BATCH * INPUT_SIDE * INPUT_SIDE) {
-        executor.infer(weights, batch);
-        observe(executor.values());
-    }
 }
 
 /// How often values fall into [`BINS`] equal parts of a range that holds 0.

@@ -5,8 +5,7 @@
 //! the second one's weights for that channel by `s`. ReLU lets a positive factor through. (Cross-
 //! layer equalization, Nagel et al. 2019, arXiv 1906.04721, on the values' ranges.)
 
-use super::super::checkpoint::Params;
-use super::super::network::{Graph, Node, Op};
+use super::super::float::{Activation, FloatGraph, Kernel, Op};
 use super::calibrate::Channel;
 
 /// How far channels are evened out before a convolution, whose weights become the more uneven:
@@ -18,19 +17,31 @@ const DEPTHWISE_SHARE: f32 = 1.0;
 const MAX_FACTOR: f32 = 20.0;
 
 /// Rescales the channels between every two convolutions of which the second alone reads the
-/// first. `channels` are the values' ranges; every convolution has a bias.
-pub fn equalize(graph: &Graph, params: &mut Params, channels: &[Vec<Channel>]) {
-    for (value, producer) in graph.nodes.iter().enumerate() {
-        let mut consumers = graph.nodes.iter().filter(|node| node.inputs.contains(&value));
-        let (Some(consumer), None) = (consumers.next(), consumers.next()) else { continue };
-        let share = match (producer.op, consumer.op) {
-            (Op::Conv { .. } | Op::Depthwise { .. }, Op::Conv { .. }) => CONV_SHARE,
-            (Op::Conv { .. } | Op::Depthwise { .. }, Op::Depthwise { .. }) => DEPTHWISE_SHARE,
+/// first. `channels` are the values' ranges.
+pub fn equalize(graph: &mut FloatGraph, channels: &[Vec<Channel>]) {
+    for (value, channels) in channels.iter().enumerate() {
+        let consumers: Vec<usize> =
+            (0..graph.nodes.len()).filter(|i| graph.nodes[*i].inputs.contains(&value)).collect();
+        let &[consumer] = consumers.as_slice() else { continue };
+        let share = match (&graph.nodes[value].op, &graph.nodes[consumer].op) {
+            // Six is no longer six when its channel is scaled.
+            (Op::Conv(kernel) | Op::Depthwise(kernel), _)
+                if kernel.activation == Activation::Relu6 =>
+            {
+                continue;
+            }
+            (Op::Conv(_) | Op::Depthwise(_), Op::Conv(_)) => CONV_SHARE,
+            (Op::Conv(_) | Op::Depthwise(_), Op::Depthwise(_)) => DEPTHWISE_SHARE,
             _ => continue,
         };
-        let factors = factors(&channels[value], share);
-        scale_outputs(params, producer, &factors);
-        scale_inputs(params, consumer, &factors);
+        let factors = factors(channels, share);
+        if let Some(producer) = graph.nodes[value].op.kernel_mut() {
+            let smaller: Vec<f32> = factors.iter().map(|factor| 1.0 / factor).collect();
+            producer.rescale(&smaller, &vec![0.0; factors.len()]);
+        }
+        if let Some(consumer) = graph.nodes[consumer].op.kernel_mut() {
+            scale_inputs(consumer, &factors);
+        }
     }
 }
 
@@ -43,68 +54,36 @@ fn factors(channels: &[Channel], share: f32) -> Vec<f32> {
     ranges.iter().map(|range| factor(range).clamp(1.0 / MAX_FACTOR, MAX_FACTOR)).collect()
 }
 
-/// Divides a convolution's output channels by `factors`.
-fn scale_outputs(params: &mut Params, node: &Node, factors: &[f32]) {
-    let weight = &mut tensor(params, node, "weight").data;
-    // [out, k, k, in], or depthwise [k, k, channels].
-    let per_filter = weight.len() / factors.len();
-    for (i, w) in weight.iter_mut().enumerate() {
-        *w /= match node.op {
-            Op::Depthwise { .. } => factors[i % factors.len()],
-            _ => factors[i / per_filter],
-        };
-    }
-    let bias = &mut tensor(params, node, "bias").data;
-    bias.iter_mut().zip(factors).for_each(|(b, factor)| *b /= factor);
-}
-
 /// Multiplies a convolution's weights for each input channel by its factor.
-fn scale_inputs(params: &mut Params, node: &Node, factors: &[f32]) {
-    let weight = &mut tensor(params, node, "weight").data;
+fn scale_inputs(kernel: &mut Kernel, factors: &[f32]) {
     // The input channel runs fastest in both layouts.
-    weight.iter_mut().enumerate().for_each(|(i, w)| *w *= factors[i % factors.len()]);
-}
-
-fn tensor<'p>(
-    params: &'p mut Params,
-    node: &Node,
-    name: &str,
-) -> &'p mut super::super::checkpoint::Tensor {
-    params.get_mut(&format!("{}.{name}", node.name)).expect("folding gives each its tensors")
+    kernel.weights.iter_mut().enumerate().for_each(|(i, w)| *w *= factors[i % factors.len()]);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{assert_close, random_checkpoint, random_pictures};
-    use super::super::{calibrate, fold};
+    use super::super::calibrate;
+    use super::super::tests::{assert_close, lowered, random_checkpoint, random_pictures};
     use super::*;
-    use crate::lab::executor::Weights;
     use crate::lab::network::Preset;
-    use crate::lab::reference;
 
     #[test]
     fn channels_come_closer_and_the_function_stays() {
         for preset in Preset::NAMES {
-            let checkpoint = random_checkpoint(Preset::named(preset).unwrap(), 3);
-            let (graph, params) = fold::fold(&Graph::build(&checkpoint.preset), &checkpoint.params);
+            let graph = lowered(&random_checkpoint(Preset::named(preset).unwrap(), 3));
             let pictures = random_pictures(2, 5);
-            let ranges = |params: &Params| {
-                let weights = Weights::from_params(&graph, params).unwrap();
-                calibrate::channels(&graph, &weights, &pictures)
-            };
-            let before = ranges(&params);
-            let mut even = params.clone();
-            equalize(&graph, &mut even, &before);
+            let before = calibrate::channels(&graph, &pictures);
+            let mut even = graph.clone();
+            equalize(&mut even, &before);
 
-            let logits =
-                |params: &Params| reference::activations(&graph, params, &pictures).pop().unwrap();
-            assert_close(&logits(&even), &logits(&params), 1e-4);
+            assert_close(&even.outputs(&pictures), &graph.outputs(&pictures), 1e-4);
             let first = graph.nodes.iter().position(|n| n.name == "block1_depthwise1").unwrap();
             let spread = |channels: &[Channel]| {
                 let ranges = channels.iter().map(|c| c.max.max(-c.min));
                 ranges.clone().fold(0.0, f32::max) / ranges.fold(f32::MAX, f32::min)
             };
-            assert!(spread(&ranges(&even)[first]) < 0.9 * spread(&before[first]), "{preset}");
+            let after = calibrate::channels(&even, &pictures);
+            assert!(spread(&after[first]) < 0.9 * spread(&before[first]), "{preset}");
         }
     }
 }

@@ -1,40 +1,31 @@
-//! From a float checkpoint to the int8 file; `docs/quantization.md` has the arithmetic.
+//! From a float network to the int8 file; `docs/quantization.md` has the arithmetic.
 //!
-//! [`fold`] removes batch norm, [`equalize`] evens out channels, [`ties`] finds values that must
-//! share a code, [`calibrate`] looks at values on real faces and chooses codes, [`integer`] builds
-//! the int8 operations.
+//! [`equalize`] evens out channels, [`ties`] finds values that must share a code, [`calibrate`]
+//! looks at values on real faces and chooses codes, [`integer`] builds the int8 operations.
 
 mod calibrate;
 mod equalize;
-mod fold;
 mod integer;
 mod ties;
 
 use std::collections::BTreeMap;
 
-use super::checkpoint::{Checkpoint, Params};
-use super::executor::Weights;
-use super::network::Graph;
+use super::float::FloatGraph;
 use super::tflite::Int8Network;
 use ties::Ties;
 
-/// Quantizes a checkpoint, calibrating on `pictures` ([n, 48, 48], standardized).
+/// Quantizes a network, calibrating on `pictures` ([n, height, width, channels], normalized).
 pub fn quantize(
-    checkpoint: &Checkpoint,
+    mut graph: FloatGraph,
     pictures: &[f32],
     metadata: BTreeMap<String, String>,
 ) -> Int8Network {
-    let (graph, mut params) = fold::fold(&Graph::build(&checkpoint.preset), &checkpoint.params);
-    let weights = |params: &Params| {
-        Weights::from_params(&graph, params).expect("folding keeps all of a graph's tensors")
-    };
-    let uneven = calibrate::channels(&graph, &weights(&params), pictures);
-    equalize::equalize(&graph, &mut params, &uneven);
-    let weights = weights(&params);
+    let uneven = calibrate::channels(&graph, pictures);
+    equalize::equalize(&mut graph, &uneven);
     let ties = Ties::of(&graph);
-    let channels = calibrate::channels(&graph, &weights, pictures);
-    let codes = calibrate::codes(&graph, &weights, &ties, &channels, pictures);
-    integer::integer_network(&graph, &params, &codes, &channels, metadata)
+    let channels = calibrate::channels(&graph, pictures);
+    let codes = calibrate::codes(&graph, &ties, &channels, pictures);
+    integer::integer_network(&graph, &codes, &channels, metadata)
 }
 
 #[cfg(test)]
@@ -44,9 +35,9 @@ mod tests {
 
     use super::*;
     use crate::engine::Model;
-    use crate::lab::checkpoint::initialize;
-    use crate::lab::executor::Executor;
-    use crate::lab::network::{Block, Down, INPUT_SIDE, Preset};
+    use crate::lab::checkpoint::{Checkpoint, initialize};
+    use crate::lab::executor::{Executor, Weights};
+    use crate::lab::network::{Block, Down, Graph, INPUT_SIDE, Preset};
     use crate::lab::{reference, tflite};
 
     /// A checkpoint of random weights whose batch norms know its activations, as after training.
@@ -69,6 +60,22 @@ mod tests {
             executor.train_forward(&mut weights, &random_pictures(8, seed), &mut rng);
         }
         Checkpoint { preset, params: weights.to_params(&graph), notes: BTreeMap::new() }
+    }
+
+    pub fn lowered(checkpoint: &Checkpoint) -> FloatGraph {
+        FloatGraph::of_checkpoint(checkpoint).unwrap()
+    }
+
+    /// Lowering must not change what a network computes, beyond rounding.
+    #[test]
+    fn lowered_checkpoints_give_the_same_logits() {
+        for name in Preset::NAMES {
+            let checkpoint = random_checkpoint(Preset::named(name).unwrap(), 1);
+            let pictures = random_pictures(2, 2);
+            let graph = Graph::build(&checkpoint.preset);
+            let want = reference::activations(&graph, &checkpoint.params, &pictures);
+            assert_close(&lowered(&checkpoint).outputs(&pictures), want.last().unwrap(), 1e-4);
+        }
     }
 
     /// `n` pictures of noise, about standardized.
@@ -99,7 +106,7 @@ mod tests {
         for name in Preset::NAMES {
             let checkpoint = random_checkpoint(Preset::named(name).unwrap(), 3);
             let pictures = random_pictures(16, 4);
-            let network = quantize(&checkpoint, &pictures, BTreeMap::new());
+            let network = quantize(lowered(&checkpoint), &pictures, BTreeMap::new());
             let bytes = tflite::write(&network);
             let model = Model::from_bytes(name, &bytes).unwrap();
             let codes: Vec<i8> = pictures.iter().map(|&p| model.input().quantize(p)).collect();
@@ -125,7 +132,8 @@ mod tests {
     #[test]
     fn broken_files_are_refused() {
         let checkpoint = random_checkpoint(tiny(), 5);
-        let bytes = tflite::write(&quantize(&checkpoint, &random_pictures(4, 6), BTreeMap::new()));
+        let bytes =
+            tflite::write(&quantize(lowered(&checkpoint), &random_pictures(4, 6), BTreeMap::new()));
         assert!(Model::from_bytes("whole", &bytes).is_ok());
         for len in (0..bytes.len()).step_by(97).chain(0..16) {
             assert!(Model::from_bytes("cut", &bytes[..len]).is_err(), "{len} bytes");

@@ -1,10 +1,10 @@
 //! Values that must share one code.
 //!
-//! Max pooling keeps its input's codes, and tract adds int8 values only if both inputs and the
-//! output share scale and zero point. So a chain of residual additions, and what is pooled into
+//! Max pooling and concatenation keep their inputs' codes, and tract adds int8 values only if both
+//! inputs and the output share scale and zero point. So a chain of residual additions, and what is pooled into
 //! it, is one group, back to the convolutions that produce it.
 
-use super::super::network::{Graph, Op};
+use super::super::float::{FloatGraph, Op};
 
 /// The group of each value, and the groups.
 pub struct Ties {
@@ -14,10 +14,10 @@ pub struct Ties {
 
 impl Ties {
     /// Finds a graph's groups (a union-find over its values).
-    pub fn of(graph: &Graph) -> Self {
+    pub fn of(graph: &FloatGraph) -> Self {
         let mut parent: Vec<usize> = (0..graph.nodes.len()).collect();
         for (value, node) in graph.nodes.iter().enumerate() {
-            if matches!(node.op, Op::MaxPool | Op::Add) {
+            if matches!(node.op, Op::MaxPool(_) | Op::Add(_) | Op::Concat) {
                 for &input in &node.inputs {
                     let (a, b) = (root(&parent, value), root(&parent, input));
                     parent[a.max(b)] = a.min(b);
@@ -61,8 +61,7 @@ fn root(parent: &[usize], mut value: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fold::fold;
-    use super::super::tests::random_checkpoint;
+    use super::super::tests::{lowered, random_checkpoint};
     use super::*;
     use crate::lab::network::Preset;
 
@@ -70,7 +69,7 @@ mod tests {
     #[test]
     fn a_chain_of_residual_additions_is_one_group() {
         let checkpoint = random_checkpoint(Preset::named("slim").unwrap(), 1);
-        let (graph, _) = fold(&Graph::build(&checkpoint.preset), &checkpoint.params);
+        let graph = lowered(&checkpoint);
         let ties = Ties::of(&graph);
         let group = |name: &str| {
             ties.group_of(graph.nodes.iter().position(|node| node.name == name).unwrap())

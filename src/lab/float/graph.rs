@@ -1,0 +1,133 @@
+//! The lowered form: what an int8 file may hold, with float weights.
+
+use super::super::network::Shape;
+use super::window::{Activation, Window};
+
+/// A float network. Node 0 is the input, the last one gives the logits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FloatGraph {
+    /// In execution order; node `i` computes value `i`.
+    pub nodes: Vec<Node>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Unique in its graph.
+    pub name: String,
+    /// What it computes.
+    pub op: Op,
+    /// Values it reads, all of earlier nodes.
+    pub inputs: Vec<usize>,
+    /// Height, width and channels of what it gives.
+    pub shape: Shape,
+}
+
+/// What a node computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// The picture.
+    Input,
+    /// Convolution over all channels; weights `[out, height, width, in]`.
+    Conv(Kernel),
+    /// Convolution of each channel alone; weights `[1, height, width, channels]`.
+    Depthwise(Kernel),
+    /// Greatest value under a window.
+    MaxPool(Window),
+    /// Sum of two values of one shape.
+    Add(Activation),
+    /// All inputs' channels, one after the other.
+    Concat,
+}
+
+/// The weights of a convolution. Its window's padding is `Same` or `Valid`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// See [`Op`].
+    pub shape: [usize; 4],
+    /// Row-major.
+    pub weights: Vec<f32>,
+    /// By output channel.
+    pub bias: Vec<f32>,
+    /// Where it looks.
+    pub window: Window,
+    /// What follows.
+    pub activation: Activation,
+}
+
+impl Op {
+    /// The weights, if it has any.
+    pub fn kernel(&self) -> Option<&Kernel> {
+        match self {
+            Self::Conv(kernel) | Self::Depthwise(kernel) => Some(kernel),
+            _ => None,
+        }
+    }
+
+    /// The weights, to be changed.
+    pub fn kernel_mut(&mut self) -> Option<&mut Kernel> {
+        match self {
+            Self::Conv(kernel) | Self::Depthwise(kernel) => Some(kernel),
+            _ => None,
+        }
+    }
+}
+
+impl Kernel {
+    /// Whether each channel has a filter of its own. (A depthwise convolution of one channel is a
+    /// convolution too.)
+    pub fn is_depthwise(&self) -> bool {
+        self.shape[0] == 1 && self.bias.len() == self.shape[3]
+    }
+
+    /// Output channel of weight `i`.
+    pub fn channel_of(&self, i: usize) -> usize {
+        if self.is_depthwise() {
+            i % self.shape[3]
+        } else {
+            i / (self.weights.len() / self.shape[0])
+        }
+    }
+
+    /// Index in the window of weight `i`.
+    pub fn tap_of(&self, i: usize) -> usize {
+        let [_, h, w, inputs] = self.shape;
+        i / inputs % (h * w)
+    }
+
+    /// Multiplies output channel `c` by `scale[c]` and adds `shift[c]`.
+    pub fn rescale(&mut self, scale: &[f32], shift: &[f32]) {
+        for i in 0..self.weights.len() {
+            self.weights[i] *= scale[self.channel_of(i)];
+        }
+        for ((bias, scale), shift) in self.bias.iter_mut().zip(scale).zip(shift) {
+            *bias = *bias * scale + shift;
+        }
+    }
+}
+
+impl FloatGraph {
+    /// Nodes that read value `index`.
+    pub fn readers(&self, index: usize) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(move |node| node.inputs.contains(&index))
+    }
+
+    /// Multiply-accumulates of one picture, taps outside it included.
+    pub fn macs(&self) -> u64 {
+        self.nodes.iter().map(Node::macs).sum()
+    }
+
+    /// Weights and biases.
+    pub fn parameters(&self) -> usize {
+        let kernels = self.nodes.iter().filter_map(|node| node.op.kernel());
+        kernels.map(|kernel| kernel.weights.len() + kernel.bias.len()).sum()
+    }
+}
+
+impl Node {
+    /// Multiply-accumulates of one picture.
+    pub fn macs(&self) -> u64 {
+        let [h, w, _] = self.shape;
+        self.op.kernel().map_or(0, |kernel| (h * w * kernel.weights.len()) as u64)
+    }
+}

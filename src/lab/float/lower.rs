@@ -1,0 +1,448 @@
+//! From a framework's layers to what an int8 file may hold, exactly.
+//!
+//! - An affine layer (batch norm) joins the convolution before it. After an activation it can't
+//!   join the next one, whose zero padding would have to be `−shift/scale`: it becomes a 1×1
+//!   depthwise convolution. So does an activation that no convolution or sum can take.
+//! - Zero padding and flattening go into the window of the convolution after them. `.tflite` knows
+//!   only TensorFlow's `SAME` and `VALID`: where a network pads otherwise (PyTorch pads a stride-2
+//!   window on both sides) the kernel grows by rows or columns of zeros until `SAME` puts it where
+//!   it belongs.
+//! - A dense layer is a convolution whose window is the whole picture.
+//! - A mean under a window is a depthwise convolution of equal weights, and has a code of its own
+//!   that way. One over a picture of up to 3×3 pixels joins the convolution before it: a
+//!   convolution of the whole picture, each weight the mean of those a pixel had in all outputs.
+//! - A softmax at the end goes: the file gives logits.
+
+use super::super::network::Shape;
+use super::graph::{FloatGraph, Kernel, Node, Op};
+use super::layers::{Filter, Layer, LayerError, LayerNode, Layers};
+use super::window::{Activation, Margins, Padding, Window};
+
+/// A pooled picture up to this many pixels goes into the convolution before it; beyond that its
+/// weights would grow too many.
+const MAX_FUSED_PIXELS: usize = 9;
+/// By how much a kernel may grow along an axis to express its padding.
+const MAX_GROWTH: usize = 8;
+
+/// Lowers a network. The nodes' names are those of the layers.
+pub fn lower(layers: &Layers) -> Result<FloatGraph, LayerError> {
+    let mut lowering = Lowering {
+        layers: layers.nodes(),
+        readers: readers(layers.nodes()),
+        graph: FloatGraph { nodes: Vec::new() },
+        places: Vec::new(),
+    };
+    for (index, layer) in layers.nodes().iter().enumerate() {
+        let place = lowering.layer(index, layer)?;
+        lowering.places.push(place);
+    }
+    lowering.finish()
+}
+
+/// Where a layer's value is in the graph.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The node that gives it.
+    node: usize,
+    /// Zeros that belong around it.
+    margins: Margins,
+    /// It is flattened.
+    flat: bool,
+    /// Only one layer reads it, which may so change the node that gives it.
+    is_alone: bool,
+}
+
+/// How many layers read each value. What nobody reads on the way to the output counts as well: it
+/// only keeps a value from being changed.
+fn readers(layers: &[LayerNode]) -> Vec<usize> {
+    let mut readers = vec![0; layers.len()];
+    layers.iter().flat_map(|layer| &layer.inputs).for_each(|input| readers[*input] += 1);
+    readers
+}
+
+struct Lowering<'l> {
+    layers: &'l [LayerNode],
+    readers: Vec<usize>,
+    graph: FloatGraph,
+    places: Vec<Place>,
+}
+
+impl Lowering<'_> {
+    fn layer(&mut self, index: usize, layer: &LayerNode) -> Result<Place, LayerError> {
+        let wrong = |why: String| LayerError::new(&layer.name, why);
+        let place = layer.inputs.first().map(|input| self.places[*input]);
+        let Some(place) = place else {
+            return Ok(self.push(index, Op::Input, Vec::new(), layer.shape));
+        };
+        let is_alone = place.is_alone && self.readers[index] == 1;
+        let same_value = Place { is_alone, ..place };
+        match &layer.layer {
+            Layer::Input => Err(wrong("there is an input already".into())),
+            Layer::Identity => Ok(same_value),
+            Layer::Softmax if index + 1 == self.layers.len() => Ok(same_value),
+            Layer::Softmax => {
+                Err(wrong("a softmax is only understood at the end; cut the network there".into()))
+            }
+            Layer::Pad(margins) => {
+                self.plain_or_padded(place).map_err(wrong)?;
+                Ok(Place { margins: place.margins.plus(*margins), ..same_value })
+            }
+            Layer::Flatten => {
+                self.plain(place).map_err(wrong)?;
+                let [h, w, _] = self.graph.nodes[place.node].shape;
+                Ok(Place { flat: [h, w] != [1, 1], ..same_value })
+            }
+            Layer::Conv(filter) => {
+                self.plain_or_padded(place).map_err(wrong)?;
+                let inputs = self.channels(place);
+                self.conv(index, place, filter, inputs).map_err(wrong)
+            }
+            Layer::Depthwise(filter) => {
+                self.plain_or_padded(place).map_err(wrong)?;
+                self.depthwise(index, place, filter).map_err(wrong)
+            }
+            Layer::Dense(filter) => Ok(self.dense(index, place, filter)),
+            Layer::Affine { scale, shift } => {
+                self.plain(place).map_err(wrong)?;
+                Ok(self.affine(index, place, scale, shift))
+            }
+            Layer::Activation(activation) => Ok(self.activation(index, place, *activation)),
+            Layer::MaxPool(window) => {
+                self.max_pool(index, place, window, layer.shape).map_err(wrong)
+            }
+            Layer::AveragePool(window) => self.average_pool(index, place, window).map_err(wrong),
+            Layer::GlobalAveragePool => {
+                self.plain(place).map_err(wrong)?;
+                Ok(self.mean(index, place))
+            }
+            Layer::Add | Layer::Concat => {
+                let places: Vec<Place> =
+                    layer.inputs.iter().map(|input| self.places[*input]).collect();
+                places.iter().try_for_each(|place| self.plain(*place)).map_err(wrong)?;
+                let op = match layer.layer {
+                    Layer::Add => Op::Add(Activation::None),
+                    _ => Op::Concat,
+                };
+                let inputs = places.iter().map(|place| place.node).collect();
+                Ok(self.push(index, op, inputs, layer.shape))
+            }
+        }
+    }
+
+    fn channels(&self, place: Place) -> usize {
+        self.graph.nodes[place.node].shape[2]
+    }
+
+    fn sides(&self, place: Place) -> [usize; 2] {
+        let [h, w, _] = self.graph.nodes[place.node].shape;
+        [h, w]
+    }
+
+    /// Adds a node for layer `index`.
+    fn push(&mut self, index: usize, op: Op, inputs: Vec<usize>, shape: Shape) -> Place {
+        let name = self.layers[index].name.clone();
+        self.graph.nodes.push(Node { name, op, inputs, shape });
+        Place {
+            node: self.graph.nodes.len() - 1,
+            margins: Margins::default(),
+            flat: false,
+            is_alone: self.readers[index] == 1,
+        }
+    }
+
+    /// Adds a convolution for layer `index`.
+    fn push_kernel(&mut self, index: usize, place: Place, kernel: Kernel) -> Place {
+        let sides = self.sides(place);
+        let [h, w] = kernel.window.output(sides).expect("its layer fitted");
+        let shape = [h, w, kernel.bias.len()];
+        let op = if kernel.is_depthwise() { Op::Depthwise(kernel) } else { Op::Conv(kernel) };
+        self.push(index, op, vec![place.node], shape)
+    }
+
+    fn plain(&self, place: Place) -> Result<(), String> {
+        self.plain_or_padded(place)?;
+        if place.margins.is_none() {
+            return Ok(());
+        }
+        Err("only a convolution can follow zero padding; move the padding into it".into())
+    }
+
+    fn plain_or_padded(&self, place: Place) -> Result<(), String> {
+        if place.flat {
+            return Err("only a dense layer can follow a Flatten; move the Flatten after it".into());
+        }
+        Ok(())
+    }
+
+    fn conv(
+        &mut self,
+        index: usize,
+        place: Place,
+        filter: &Filter,
+        inputs: usize,
+    ) -> Result<Place, String> {
+        let [kh, kw] = filter.window.kernel;
+        let outputs = filter.weights.len() / (kh * kw * inputs);
+        let kernel = Kernel {
+            shape: [outputs, kh, kw, inputs],
+            weights: filter.weights.clone(),
+            bias: bias(filter, outputs),
+            window: filter.window,
+            activation: filter.activation,
+        };
+        let kernel = self.placed(place, kernel)?;
+        Ok(self.push_kernel(index, place, kernel))
+    }
+
+    fn depthwise(&mut self, index: usize, place: Place, filter: &Filter) -> Result<Place, String> {
+        let ([kh, kw], channels) = (filter.window.kernel, self.channels(place));
+        let kernel = Kernel {
+            shape: [1, kh, kw, channels],
+            weights: filter.weights.clone(),
+            bias: bias(filter, channels),
+            window: filter.window,
+            activation: filter.activation,
+        };
+        let kernel = self.placed(place, kernel)?;
+        Ok(self.push_kernel(index, place, kernel))
+    }
+
+    fn dense(&mut self, index: usize, place: Place, filter: &Filter) -> Place {
+        let [h, w, c] = self.graph.nodes[place.node].shape;
+        let outputs = filter.weights.len() / (h * w * c);
+        let kernel = Kernel {
+            shape: [outputs, h, w, c],
+            weights: filter.weights.clone(),
+            bias: bias(filter, outputs),
+            window: Window::whole([h, w]),
+            activation: filter.activation,
+        };
+        self.push_kernel(index, place, kernel)
+    }
+
+    /// The kernel with its own padding and the zeros around its input as `SAME` or `VALID`.
+    fn placed(&self, place: Place, kernel: Kernel) -> Result<Kernel, String> {
+        let [h, w] = self.sides(place);
+        let outside = place.margins;
+        let padded = [h + outside.top + outside.bottom, w + outside.left + outside.right];
+        if outside.is_none() && !matches!(kernel.window.padding, Padding::Explicit(_)) {
+            return Ok(kernel);
+        }
+        let margins = outside.plus(kernel.window.margins(padded));
+        let output = kernel.window.output(padded).expect("its layer fitted");
+        grown(kernel, [h, w], margins, output).ok_or_else(|| {
+            format!(
+                "zero padding of {margins:?} around {h}×{w} pixels can't be expressed in a \
+                 .tflite; train with TensorFlow's `same`, or with as much on both sides"
+            )
+        })
+    }
+
+    fn affine(&mut self, index: usize, place: Place, scale: &[f32], shift: &[f32]) -> Place {
+        let node = &mut self.graph.nodes[place.node];
+        if place.is_alone
+            && let Some(kernel) = node.op.kernel_mut()
+            && kernel.activation == Activation::None
+        {
+            kernel.rescale(scale, shift);
+            return Place { is_alone: self.readers[index] == 1, ..place };
+        }
+        let kernel = by_channel(scale.to_vec(), shift.to_vec(), Activation::None);
+        self.push_kernel(index, place, kernel)
+    }
+
+    fn activation(&mut self, index: usize, place: Place, activation: Activation) -> Place {
+        let free = match &mut self.graph.nodes[place.node].op {
+            Op::Conv(Kernel { activation, .. })
+            | Op::Depthwise(Kernel { activation, .. })
+            | Op::Add(activation) => Some(activation),
+            _ => None,
+        };
+        let is_alone = self.readers[index] == 1;
+        if let Some(own) = free.filter(|own| place.is_alone && **own == Activation::None) {
+            // Zeros around it and a flattening stay as they are.
+            *own = activation;
+            return Place { is_alone, ..place };
+        }
+        let channels = self.channels(place);
+        let kernel = by_channel(vec![1.0; channels], vec![0.0; channels], activation);
+        let Place { margins, flat, .. } = place;
+        Place { margins, flat, ..self.push_kernel(index, place, kernel) }
+    }
+
+    fn max_pool(
+        &mut self,
+        index: usize,
+        place: Place,
+        window: &Window,
+        shape: Shape,
+    ) -> Result<Place, String> {
+        self.plain(place)?;
+        let sides = self.sides(place);
+        let same = Window { padding: Padding::Same, ..*window };
+        let padding = match window.padding {
+            Padding::Explicit(margins) if margins.is_none() => Padding::Valid,
+            Padding::Explicit(margins) if margins == same.margins(sides) => Padding::Same,
+            Padding::Explicit(margins) => {
+                return Err(format!(
+                    "a max pool with padding {margins:?} can't be expressed in a .tflite; train \
+                     with TensorFlow's `same`, or without padding"
+                ));
+            }
+            padding => padding,
+        };
+        let window = Window { padding, ..*window };
+        Ok(self.push(index, Op::MaxPool(window), vec![place.node], shape))
+    }
+
+    fn average_pool(
+        &mut self,
+        index: usize,
+        place: Place,
+        window: &Window,
+    ) -> Result<Place, String> {
+        self.plain(place)?;
+        let (sides, channels) = (self.sides(place), self.channels(place));
+        if !window.margins(sides).is_none() {
+            return Err("an average over a window that reaches beyond the edge is not \
+                        understood; pool without padding"
+                .into());
+        }
+        Ok(self.push_kernel(index, place, mean_under(window, channels)))
+    }
+
+    fn mean(&mut self, index: usize, place: Place) -> Place {
+        let [h, w, channels] = self.graph.nodes[place.node].shape;
+        if place.is_alone && self.takes_in_a_mean(place.node) {
+            let node = &self.graph.nodes[place.node];
+            let input = self.graph.nodes[node.inputs[0]].shape;
+            let kernel = node.op.kernel().expect("only a convolution takes in a mean");
+            let kernel = averaged(kernel, input, [h, w]);
+            let node = &mut self.graph.nodes[place.node];
+            node.op = Op::Conv(kernel);
+            node.shape = [1, 1, channels];
+            node.name = self.layers[index].name.clone();
+            return Place { is_alone: self.readers[index] == 1, ..place };
+        }
+        let kernel = mean_under(&Window::whole([h, w]), channels);
+        self.push_kernel(index, place, kernel)
+    }
+
+    /// Whether a node is a convolution that a mean over its output can join.
+    fn takes_in_a_mean(&self, index: usize) -> bool {
+        let node = &self.graph.nodes[index];
+        let Op::Conv(kernel) = &node.op else { return false };
+        let [h, w, _] = self.graph.nodes[node.inputs[0]].shape;
+        kernel.activation == Activation::None && h * w <= MAX_FUSED_PIXELS
+    }
+
+    /// The graph, without nodes that the output does not need.
+    fn finish(self) -> Result<FloatGraph, LayerError> {
+        let last = &self.layers[self.layers.len() - 1];
+        let output = self.places[self.places.len() - 1];
+        if output.flat || !output.margins.is_none() {
+            return Err(LayerError::new(&last.name, "a network can't end with it"));
+        }
+        let nodes = self.graph.nodes;
+        let mut needed = vec![false; nodes.len()];
+        (needed[0], needed[output.node]) = (true, true);
+        for index in (0..nodes.len()).rev().filter(|i| *i <= output.node) {
+            if needed[index] {
+                nodes[index].inputs.iter().for_each(|input| needed[*input] = true);
+            }
+        }
+        let mut place = vec![0; nodes.len()];
+        let mut kept: Vec<Node> = Vec::new();
+        for (index, mut node) in nodes.into_iter().enumerate() {
+            if needed[index] {
+                node.inputs.iter_mut().for_each(|input| *input = place[*input]);
+                place[index] = kept.len();
+                kept.push(node);
+            }
+        }
+        Ok(FloatGraph { nodes: kept })
+    }
+}
+
+fn bias(filter: &Filter, channels: usize) -> Vec<f32> {
+    filter.bias.clone().unwrap_or_else(|| vec![0.0; channels])
+}
+
+/// Each channel by itself, pixel by pixel.
+fn by_channel(scale: Vec<f32>, shift: Vec<f32>, activation: Activation) -> Kernel {
+    let shape = [1, 1, 1, scale.len()];
+    Kernel { shape, weights: scale, bias: shift, window: Window::PIXEL, activation }
+}
+
+/// The mean under a window that stays on the picture.
+fn mean_under(window: &Window, channels: usize) -> Kernel {
+    let [h, w] = window.kernel;
+    Kernel {
+        shape: [1, h, w, channels],
+        weights: vec![1.0 / (h * w) as f32; h * w * channels],
+        bias: vec![0.0; channels],
+        window: Window { padding: Padding::Valid, ..*window },
+        activation: Activation::None,
+    }
+}
+
+/// The mean over the picture of a convolution's output, of these sides, as one window over the
+/// whole input: each input pixel's weight is the mean of those it had in all outputs.
+fn averaged(kernel: &Kernel, [h, w, c]: Shape, [out_h, out_w]: [usize; 2]) -> Kernel {
+    let [outputs, kh, kw, _] = kernel.shape;
+    let share = 1.0 / (out_h * out_w) as f32;
+    let mut weights = vec![0.0; outputs * h * w * c];
+    for output in 0..out_h * out_w {
+        let at = [output / out_w, output % out_w];
+        for (tap, row, column) in kernel.window.taps([h, w], at) {
+            for o in 0..outputs {
+                let from = &kernel.weights[(o * kh * kw + tap) * c..][..c];
+                let to = &mut weights[((o * h + row) * w + column) * c..][..c];
+                to.iter_mut().zip(from).for_each(|(to, from)| *to += from * share);
+            }
+        }
+    }
+    Kernel {
+        shape: [outputs, h, w, c],
+        weights,
+        bias: kernel.bias.clone(),
+        window: Window::whole([h, w]),
+        activation: Activation::None,
+    }
+}
+
+/// The kernel with these margins around its input, as `VALID` or `SAME`, grown by zeros if need be.
+fn grown(
+    kernel: Kernel,
+    sides: [usize; 2],
+    margins: Margins,
+    output: [usize; 2],
+) -> Option<Kernel> {
+    let stride = kernel.window.stride;
+    let valid = Window { padding: Padding::Valid, ..kernel.window };
+    if margins.top == 0 && margins.left == 0 && valid.output(sides) == Some(output) {
+        return Some(Kernel { window: valid, ..kernel });
+    }
+    let before = [margins.top, margins.left];
+    // Along each axis, the side of the grown kernel and how far the old one is inside.
+    let axis = |i: usize| {
+        let old = kernel.window.kernel[i];
+        (old..=old + MAX_GROWTH).find_map(|side| {
+            let window =
+                Window { kernel: [side; 2], stride: [stride[i]; 2], padding: Padding::Same };
+            let inside = window.margins([sides[i]; 2]).top.checked_sub(before[i])?;
+            let fits = window.output([sides[i]; 2])?[0] == output[i] && inside + old <= side;
+            fits.then_some((side, inside))
+        })
+    };
+    let ((h, down), (w, right)) = (axis(0)?, axis(1)?);
+    let [filters, old_h, old_w, channels] = kernel.shape;
+    let mut weights = vec![0.0; filters * h * w * channels];
+    for (row, from) in kernel.weights.chunks_exact(old_w * channels).enumerate() {
+        let (filter, y) = (row / old_h, row % old_h);
+        let start = ((filter * h + y + down) * w + right) * channels;
+        weights[start..start + from.len()].copy_from_slice(from);
+    }
+    let window = Window { kernel: [h, w], stride, padding: Padding::Same };
+    Some(Kernel { shape: [filters, h, w, channels], weights, window, ..kernel })
+}
