@@ -17,7 +17,7 @@ use mien::image::Grey;
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::evaluate::test_set::{Crops, TestSet};
 use mien::lab::float::FloatGraph;
-use mien::lab::quantize::quantize;
+use mien::lab::quantize::{Settings, quantize};
 use mien::lab::split::Part;
 use mien::lab::tflite;
 use serde_json::Value;
@@ -215,7 +215,12 @@ fn model_saying(metadata: &[(&str, &str)]) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(5);
     let pictures: Vec<f32> = (0..4 * 48 * 48).map(|_| 2.0 * random.f32() - 1.0).collect();
     let metadata = metadata.iter().map(|(name, text)| (name.to_string(), text.to_string()));
-    tflite::write(&quantize(graph, &pictures, metadata.collect::<BTreeMap<_, _>>()))
+    tflite::write(&quantize(
+        graph,
+        Settings::default(),
+        &pictures,
+        metadata.collect::<BTreeMap<_, _>>(),
+    ))
 }
 
 #[test]

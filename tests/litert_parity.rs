@@ -13,15 +13,21 @@ use std::process::Command;
 use mien::engine::{INPUT_LEN, Model};
 use mien::lab::checkpoint::{Checkpoint, initialize};
 use mien::lab::executor::{Executor, Weights};
-use mien::lab::float::FloatGraph;
+use mien::lab::float::layers::Filter;
+use mien::lab::float::window::Margins;
+use mien::lab::float::{Activation, FloatGraph, Layer, Layers, Padding, Window, lower};
 use mien::lab::network::{Block, Down, Graph, Preset};
-use mien::lab::quantize::quantize;
+use mien::lab::quantize::interpret::interpret;
+use mien::lab::quantize::{Settings, quantize};
 use mien::lab::tflite;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 /// Inputs per model: enough that a rounding rule that differs would show.
 const INPUTS: usize = 64;
+
+/// Of these the first few also run through the plain interpreter.
+const PLAIN_INPUTS: usize = 6;
 
 fn python() -> Option<PathBuf> {
     let python = std::env::var_os("MIEN_LITERT_PYTHON").map(PathBuf::from);
@@ -101,15 +107,23 @@ fn random_checkpoint(preset: Preset) -> Checkpoint {
 }
 
 fn assert_random_network_is_the_same(preset: Preset) {
+    assert_graph_is_the_same(FloatGraph::of_checkpoint(&random_checkpoint(preset)).unwrap());
+}
+
+fn assert_graph_is_the_same(graph: FloatGraph) {
     let Some(python) = python() else { return };
     let mut rng = Pcg64::seed_from_u64(3);
     let pictures: Vec<f32> = (0..32).flat_map(|_| blobs(&mut rng)).collect();
-    let graph = FloatGraph::of_checkpoint(&random_checkpoint(preset)).unwrap();
-    let network = quantize(graph, &pictures, BTreeMap::new());
+    let network = quantize(graph, Settings::default(), &pictures, BTreeMap::new());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("random.tflite");
     std::fs::write(&file, tflite::write(&network)).unwrap();
     assert_same_bytes(&python, &file);
+    // The plain arithmetic says the same.
+    let model = Model::read(&file).unwrap();
+    for codes in inputs(&model).chunks_exact(INPUT_LEN).take(PLAIN_INPUTS) {
+        assert_eq!(model.run_raw(codes).unwrap(), interpret(&network, codes));
+    }
 }
 
 #[test]
@@ -162,4 +176,45 @@ fn shipped_model() {
     let Some(python) = python() else { return };
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mien-slim.tflite");
     assert_same_bytes(&python, &file);
+}
+
+/// What the family does not use and other makers' networks do: windows of two and five pixels
+/// without padding or padded as PyTorch does, ReLU6, an activation after a sum, joined channels, an
+/// average under a window, dense layers.
+#[test]
+fn other_makers_layers() {
+    let mut rng = Pcg64::seed_from_u64(17);
+    let mut number = |size: f32| size * (2.0 * rng.random::<f32>() - 1.0);
+    let mut filter = |outputs: usize, each: usize, window: Window, activation| Filter {
+        weights: (0..outputs * each).map(|_| number((6.0 / each as f32).sqrt())).collect(),
+        bias: Some((0..outputs).map(|_| number(0.1)).collect()),
+        window,
+        activation,
+    };
+    let window =
+        |kernel: [usize; 2], stride, padding| Window { kernel, stride: [stride; 2], padding };
+    let around = Margins { top: 1, bottom: 1, left: 1, right: 1 };
+    let mut layers = Layers::new("in", [48, 48, 1]).unwrap();
+    let mut push = |name: &str, layer, inputs: &[usize]| layers.push(name, layer, inputs).unwrap();
+    let padded = window([3, 3], 2, Padding::Explicit(around));
+    let a = push("a", Layer::Conv(filter(7, 9, padded, Activation::Relu6)), &[0]);
+    let b = push("b", Layer::MaxPool(window([2, 2], 2, Padding::Valid)), &[a]);
+    let high = window([5, 1], 1, Padding::Same);
+    let c = push("c", Layer::Conv(filter(7, 35, high, Activation::None)), &[b]);
+    let sum = push("sum", Layer::Add, &[b, c]);
+    let sum = push("sum_relu", Layer::Activation(Activation::Relu), &[sum]);
+    let even = window([2, 2], 1, Padding::Same);
+    let d = push("d", Layer::Depthwise(filter(7, 4, even, Activation::Relu)), &[sum]);
+    let joined = push("joined", Layer::Concat, &[sum, d, b]);
+    let mean = push("mean", Layer::AveragePool(window([2, 3], 2, Padding::Valid)), &[joined]);
+    let last = window([3, 3], 1, Padding::Valid);
+    let e = push("e", Layer::Conv(filter(6, 9 * 21, last, Activation::Relu)), &[mean]);
+    let flat = push("flat", Layer::Flatten, &[e]);
+    let values = layers.shape(flat)[2];
+    let dense = filter(16, values, Window::PIXEL, Activation::Relu);
+    let dense = layers.push("dense", Layer::Dense(dense), &[flat]).unwrap();
+    let logits = filter(9, 16, Window::PIXEL, Activation::None);
+    let logits = layers.push("logits", Layer::Dense(logits), &[dense]).unwrap();
+    layers.push("softmax", Layer::Softmax, &[logits]).unwrap();
+    assert_graph_is_the_same(lower(&layers).unwrap());
 }

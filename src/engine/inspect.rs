@@ -1,6 +1,7 @@
 //! Checks a `.tflite` file from outside in: the flatbuffer, its tensors, its operators.
 //!
-//! What passes is a network of int8 convolutions, max pools and additions whose shapes agree;
+//! What passes is a network of int8 convolutions, max pools, additions and concatenations whose
+//! shapes agree;
 //! operators that tract-tflite 0.23 gets wrong (MEAN, SOFTMAX) or panics on are refused by name.
 
 mod window;
@@ -8,8 +9,8 @@ mod window;
 use std::collections::BTreeMap;
 
 use tract_tflite::tflite::{
-    BuiltinOperator, Model, Operator, SubGraph, Tensor, TensorType, model_buffer_has_identifier,
-    root_as_model,
+    ActivationFunctionType, BuiltinOperator, Model, Operator, SubGraph, Tensor, TensorType,
+    model_buffer_has_identifier, root_as_model,
 };
 
 use self::window::Window;
@@ -18,6 +19,8 @@ use crate::face::FACE_SIDE;
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
 const HEADER_LEN: usize = 8;
+/// Axis of an activation's channels.
+const CHANNEL_AXIS: i32 = 3;
 /// No tensor of the family comes near; keeps a forged shape from asking for all memory.
 const MAX_TENSOR_LEN: usize = 1 << 24;
 
@@ -221,6 +224,7 @@ impl<'m> Network<'m> {
         let wants = match kind {
             BuiltinOperator::ADD => 2,
             BuiltinOperator::MAX_POOL_2D => 1,
+            BuiltinOperator::CONCATENATION => inputs.len().max(1),
             _ => 3,
         };
         ensure(inputs.len() == wants && outputs.len() == 1, part, || {
@@ -239,12 +243,40 @@ impl<'m> Network<'m> {
                     "has inputs and output of different shape or code".into()
                 })
             }
+            BuiltinOperator::CONCATENATION => self.check_concatenation(operator, part, inputs, y),
             BuiltinOperator::MAX_POOL_2D => {
                 ensure(y.code() == x.code(), part, || "changes the code".into())?;
                 Window::of_pool(operator, x, part)?.check(x, y, x.shape[3], part)
             }
             _ => self.check_filter(kind, operator, part, inputs, y),
         }
+    }
+
+    /// Channels of values of one code, one after the other.
+    fn check_concatenation(
+        &self,
+        operator: Operator,
+        part: &str,
+        inputs: &[usize],
+        y: &Checked,
+    ) -> Result<(), Fault> {
+        let options = operator.builtin_options_as_concatenation_options();
+        let along_channels = options.is_some_and(|options| {
+            [CHANNEL_AXIS, -1].contains(&options.axis())
+                && options.fused_activation_function() == ActivationFunctionType::NONE
+        });
+        ensure(along_channels, part, || "does not join channels, and nothing else".into())?;
+        let mut channels = 0;
+        for &input in inputs {
+            let x = self.activation(input, part)?;
+            ensure(x.code() == y.code() && x.shape[..3] == y.shape[..3], part, || {
+                "has inputs and output of different size or code".into()
+            })?;
+            channels += x.shape[3];
+        }
+        ensure(channels == y.shape[3], part, || {
+            format!("gives {channels} channels, but `{}` has {}", y.name, y.shape[3])
+        })
     }
 
     /// An INT8 tensor `[1, h, w, c]` with one scale.
@@ -318,7 +350,8 @@ fn operator_kind(
         BuiltinOperator::CONV_2D
         | BuiltinOperator::DEPTHWISE_CONV_2D
         | BuiltinOperator::MAX_POOL_2D
-        | BuiltinOperator::ADD => Ok(kind),
+        | BuiltinOperator::ADD
+        | BuiltinOperator::CONCATENATION => Ok(kind),
         other => {
             let other = other.variant_name().unwrap_or("of an unknown kind");
             Err((part, format!("is {other}, which this engine does not run")))

@@ -17,7 +17,8 @@ use mien::lab::evaluate::reliability::{coverage_at, judge_expressions, reliabili
 use mien::lab::evaluate::test_set::{TestSet, spread_evenly};
 use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::float::FloatGraph;
-use mien::lab::quantize::quantize;
+use mien::lab::quantize::interpret::interpret;
+use mien::lab::quantize::{Ranges, Rounding, Settings, quantize};
 use mien::lab::split::{Part, Split, positions};
 use mien::lab::tflite::{self, Int8Network};
 
@@ -46,10 +47,36 @@ pub struct Args {
     /// PublicTest faces on which to compare int8 with float.
     #[arg(long, default_value_t = 1000, value_parser = crate::at_least_one())]
     compare: usize,
+    /// How the ranges of activations are chosen.
+    #[arg(long, value_enum, default_value = "mse")]
+    ranges: Ranges,
+    /// How weights are rounded.
+    #[arg(long, value_enum, default_value = "nearest")]
+    rounding: Rounding,
+    /// Leave channels as uneven as training left them.
+    #[arg(long)]
+    no_equalization: bool,
+    /// Leave biases as training left them.
+    #[arg(long)]
+    no_bias_correction: bool,
     /// File to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
+
+impl Args {
+    fn settings(&self) -> Settings {
+        Settings {
+            ranges: self.ranges,
+            equalize: !self.no_equalization,
+            rounding: self.rounding,
+            correct_bias: !self.no_bias_correction,
+        }
+    }
+}
+
+/// Faces on which the written file is held to the plain arithmetic.
+const CHECKED_FACES: usize = 8;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::read_for_device(&args.checkpoint)?;
@@ -64,14 +91,29 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     network.metadata.extend(entries.map(|(name, text)| (name.to_owned(), text)));
 
     let bytes = tflite::write(&network);
-    // Whatever stood at --out stays unless the new file loads.
-    Model::from_bytes(&args.out.to_string_lossy(), &bytes)?;
+    // Whatever stood at --out stays unless the new file loads and computes what it should.
+    let model = Model::from_bytes(&args.out.to_string_lossy(), &bytes)?;
+    check(&model, &network, &faces(positions(&rows, Part::Training), CHECKED_FACES))?;
     let part = args.out.with_extension("part");
     std::fs::write(&part, &bytes)
         .and_then(|()| std::fs::rename(&part, &args.out))
         .with_context(|| format!("can't write {}", args.out.display()))?;
     println!("{}: {} bytes", args.out.display(), bytes.len());
     compare(args, &faces(positions(&rows, Part::PublicTest), args.compare))
+}
+
+/// Holds what tract computes from the file to the plain arithmetic, code by code.
+fn check(model: &Model, network: &Int8Network, rows: &[&LabelledFace]) -> anyhow::Result<()> {
+    for row in rows {
+        let pixels = standardize(row.face.view());
+        let codes: Vec<i8> = pixels.iter().map(|&value| model.input().quantize(value)).collect();
+        ensure!(
+            model.run_raw(&codes)? == interpret(network, &codes),
+            "tract runs this network otherwise than its arithmetic says, so it was not written; \
+             please report this with the checkpoint"
+        );
+    }
+    Ok(())
 }
 
 /// Quantizes, calibrating the ranges on faces to learn from.
@@ -86,7 +128,7 @@ fn int8_network(
     let bar = ProgressBar::new_spinner().with_message("calibrating");
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     let graph = FloatGraph::of_checkpoint(checkpoint)?;
-    Ok(quantize(graph, &pictures, metadata(checkpoint, checksum, training.len())))
+    Ok(quantize(graph, args.settings(), &pictures, metadata(checkpoint, checksum, training.len())))
 }
 
 /// What the file says about itself.

@@ -16,7 +16,10 @@ pub struct Window {
 
 /// Whether the engine runs this activation fused into an operator.
 pub fn is_supported(function: ActivationFunctionType) -> bool {
-    matches!(function, ActivationFunctionType::NONE | ActivationFunctionType::RELU)
+    matches!(
+        function,
+        ActivationFunctionType::NONE | ActivationFunctionType::RELU | ActivationFunctionType::RELU6
+    )
 }
 
 impl Window {

@@ -80,25 +80,23 @@ impl Kernel {
         self.shape[0] == 1 && self.bias.len() == self.shape[3]
     }
 
-    /// Output channel of weight `i`.
-    pub fn channel_of(&self, i: usize) -> usize {
-        if self.is_depthwise() {
-            i % self.shape[3]
+    /// Places of an output channel's weights.
+    pub fn weights_of(&self, channel: usize) -> impl Iterator<Item = usize> + use<> {
+        let [_, h, w, c] = self.shape;
+        let (start, step, len) = if self.is_depthwise() {
+            (channel, c, h * w)
         } else {
-            i / (self.weights.len() / self.shape[0])
-        }
-    }
-
-    /// Index in the window of weight `i`.
-    pub fn tap_of(&self, i: usize) -> usize {
-        let [_, h, w, inputs] = self.shape;
-        i / inputs % (h * w)
+            (channel * h * w * c, 1, h * w * c)
+        };
+        (0..len).map(move |i| start + i * step)
     }
 
     /// Multiplies output channel `c` by `scale[c]` and adds `shift[c]`.
     pub fn rescale(&mut self, scale: &[f32], shift: &[f32]) {
-        for i in 0..self.weights.len() {
-            self.weights[i] *= scale[self.channel_of(i)];
+        for (channel, scale) in scale.iter().enumerate() {
+            for i in self.weights_of(channel) {
+                self.weights[i] *= scale;
+            }
         }
         for ((bias, scale), shift) in self.bias.iter_mut().zip(scale).zip(shift) {
             *bias = *bias * scale + shift;

@@ -446,3 +446,297 @@ fn grown(
     let window = Window { kernel: [h, w], stride, padding: Padding::Same };
     Some(Kernel { shape: [filters, h, w, channels], weights, window, ..kernel })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the layers say, plainly: every value [height, width, channels] for one picture. Of a
+    /// softmax, its logits.
+    fn plainly(layers: &Layers, picture: &[f32]) -> Vec<f32> {
+        let mut values: Vec<Vec<f32>> = Vec::new();
+        for node in layers.nodes() {
+            let inputs: Vec<&[f32]> = node.inputs.iter().map(|i| &values[*i][..]).collect();
+            let [h, w, c] = node.inputs.first().map_or(node.shape, |i| layers.shape(*i));
+            let at = |y: usize, x: usize, c_at: usize| (y * w + x) * c + c_at;
+            let [_, out_w, out_c] = node.shape;
+            let each = |f: &dyn Fn(usize, usize, usize) -> f32| -> Vec<f32> {
+                let len = node.shape.iter().product();
+                (0..len)
+                    .map(|i: usize| f(i / out_c / out_w, i / out_c % out_w, i % out_c))
+                    .collect()
+            };
+            let bias = |filter: &Filter, o: usize| filter.bias.as_ref().map_or(0.0, |b| b[o]);
+            let value = match &node.layer {
+                Layer::Input => picture.to_vec(),
+                Layer::Conv(f) => each(&|y, x, o| {
+                    let each_filter = f.window.kernel[0] * f.window.kernel[1] * c;
+                    let taps = f.window.taps([h, w], [y, x]);
+                    let of_tap = |(tap, row, column)| -> f32 {
+                        let weights = &f.weights[o * each_filter + tap * c..][..c];
+                        (0..c).map(|i| weights[i] * inputs[0][at(row, column, i)]).sum()
+                    };
+                    f.activation.of(bias(f, o) + taps.map(of_tap).sum::<f32>())
+                }),
+                Layer::Depthwise(f) => each(&|y, x, o| {
+                    let taps = f.window.taps([h, w], [y, x]);
+                    let sum: f32 = taps
+                        .map(|(tap, row, column)| {
+                            f.weights[tap * c + o] * inputs[0][at(row, column, o)]
+                        })
+                        .sum();
+                    f.activation.of(bias(f, o) + sum)
+                }),
+                Layer::Dense(f) => each(&|_, _, o| {
+                    let sum: f32 = (0..c).map(|i| f.weights[o * c + i] * inputs[0][i]).sum();
+                    f.activation.of(bias(f, o) + sum)
+                }),
+                Layer::Affine { scale, shift } => {
+                    each(&|y, x, o| inputs[0][at(y, x, o)] * scale[o] + shift[o])
+                }
+                Layer::Activation(activation) => {
+                    inputs[0].iter().map(|v| activation.of(*v)).collect()
+                }
+                Layer::MaxPool(window) => each(&|y, x, o| {
+                    let taps = window.taps([h, w], [y, x]);
+                    taps.map(|(_, row, column)| inputs[0][at(row, column, o)])
+                        .fold(f32::MIN, f32::max)
+                }),
+                Layer::AveragePool(window) => each(&|y, x, o| {
+                    let under: Vec<f32> = window
+                        .taps([h, w], [y, x])
+                        .map(|(_, row, column)| inputs[0][at(row, column, o)])
+                        .collect();
+                    under.iter().sum::<f32>() / under.len() as f32
+                }),
+                Layer::GlobalAveragePool => each(&|_, _, o| {
+                    inputs[0].iter().skip(o).step_by(c).sum::<f32>() / (h * w) as f32
+                }),
+                Layer::Pad(Margins { top, left, .. }) => {
+                    each(&|y, x, o| match (y.checked_sub(*top), x.checked_sub(*left)) {
+                        (Some(y), Some(x)) if y < h && x < w => inputs[0][at(y, x, o)],
+                        _ => 0.0,
+                    })
+                }
+                Layer::Add => inputs[0].iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
+                Layer::Concat => {
+                    let pixels = (0..h * w).flat_map(|pixel| {
+                        inputs.iter().flat_map(move |x| {
+                            let c = x.len() / (h * w);
+                            x[pixel * c..][..c].to_vec()
+                        })
+                    });
+                    pixels.collect()
+                }
+                Layer::Flatten | Layer::Identity | Layer::Softmax => inputs[0].to_vec(),
+            };
+            values.push(value);
+        }
+        values.pop().unwrap()
+    }
+
+    /// A network that grows, its weights drawn at random.
+    struct Build {
+        layers: Layers,
+        random: fastrand::Rng,
+    }
+
+    impl Build {
+        fn new(shape: Shape) -> Self {
+            Self {
+                layers: Layers::new("in", shape).unwrap(),
+                random: fastrand::Rng::with_seed(shape.iter().sum::<usize>() as u64),
+            }
+        }
+
+        fn numbers(&mut self, n: usize) -> Vec<f32> {
+            (0..n).map(|_| self.random.f32() - 0.5).collect()
+        }
+
+        fn add(&mut self, layer: Layer, inputs: &[usize]) -> usize {
+            let name = format!("layer{}", self.layers.nodes().len());
+            self.layers.push(&name, layer, inputs).unwrap()
+        }
+
+        fn filter(&mut self, weights: usize, outputs: usize, window: Window) -> Filter {
+            let (weights, bias) = (self.numbers(weights), Some(self.numbers(outputs)));
+            Filter { weights, bias, window, activation: Activation::None }
+        }
+
+        fn conv(&mut self, input: usize, outputs: usize, window: Window) -> usize {
+            let [kh, kw] = window.kernel;
+            let weights = outputs * kh * kw * self.layers.shape(input)[2];
+            let filter = self.filter(weights, outputs, window);
+            self.add(Layer::Conv(filter), &[input])
+        }
+
+        fn depthwise(&mut self, input: usize, window: Window) -> usize {
+            let channels = self.layers.shape(input)[2];
+            let filter =
+                self.filter(window.kernel[0] * window.kernel[1] * channels, channels, window);
+            self.add(Layer::Depthwise(filter), &[input])
+        }
+
+        fn dense(&mut self, input: usize, outputs: usize) -> usize {
+            let inputs = self.layers.shape(input)[2];
+            let filter = self.filter(inputs * outputs, outputs, Window::PIXEL);
+            self.add(Layer::Dense(filter), &[input])
+        }
+
+        fn affine(&mut self, input: usize) -> usize {
+            let channels = self.layers.shape(input)[2];
+            let (scale, shift) = (self.numbers(channels), self.numbers(channels));
+            self.add(Layer::Affine { scale, shift }, &[input])
+        }
+
+        fn relu(&mut self, input: usize) -> usize {
+            self.add(Layer::Activation(Activation::Relu), &[input])
+        }
+
+        /// The lowered network, which must say what the layers say.
+        fn lowered(&mut self) -> FloatGraph {
+            let graph = lower(&self.layers).unwrap();
+            for _ in 0..3 {
+                let picture = self.numbers(graph.input_len());
+                let (got, want) = (graph.outputs(&picture), plainly(&self.layers, &picture));
+                assert_eq!(got.len(), want.len());
+                for (got, want) in got.iter().zip(&want) {
+                    assert!((got - want).abs() < 1e-4, "{got} is not {want}");
+                }
+            }
+            for kernel in graph.nodes.iter().filter_map(|node| node.op.kernel()) {
+                assert!(!matches!(kernel.window.padding, Padding::Explicit(_)));
+            }
+            graph
+        }
+    }
+
+    fn window(kernel: usize, stride: usize, padding: Padding) -> Window {
+        Window { kernel: [kernel; 2], stride: [stride; 2], padding }
+    }
+
+    fn around(n: usize) -> Margins {
+        Margins { top: n, bottom: n, left: n, right: n }
+    }
+
+    #[test]
+    fn an_affine_joins_the_convolution_before_it_but_not_past_an_activation() {
+        let mut build = Build::new([7, 6, 2]);
+        let a = build.conv(0, 4, window(3, 1, Padding::Same));
+        let a = build.affine(a);
+        let a = build.relu(a);
+        assert_eq!(build.lowered().nodes.len(), 2);
+        let b = build.affine(a);
+        let b = build.add(Layer::Identity, &[b]);
+        build.depthwise(b, window(3, 2, Padding::Same));
+        let graph = build.lowered();
+        assert_eq!(graph.nodes.len(), 4);
+        assert!(matches!(&graph.nodes[2].op, Op::Depthwise(k) if k.window == Window::PIXEL));
+    }
+
+    /// What two layers read must stay what both read.
+    #[test]
+    fn a_shared_value_is_not_changed() {
+        let mut build = Build::new([5, 5, 2]);
+        let a = build.conv(0, 3, window(3, 1, Padding::Same));
+        let b = build.affine(a);
+        let c = build.relu(a);
+        let sum = build.add(Layer::Add, &[b, c]);
+        let sum = build.relu(sum);
+        build.add(Layer::Concat, &[sum, a, c]);
+        let graph = build.lowered();
+        assert!(graph.nodes.iter().any(|n| n.op == Op::Add(Activation::Relu)));
+    }
+
+    #[test]
+    fn padding_of_any_kind_ends_in_same_or_valid() {
+        for side in [8, 9] {
+            for (kernel, stride, n) in [(3, 1, 1), (3, 2, 1), (5, 2, 2), (1, 2, 0), (7, 2, 3)] {
+                let mut build = Build::new([side, side, 2]);
+                let padding = Padding::Explicit(around(n));
+                let a = build.conv(0, 3, window(kernel, stride, padding));
+                build.depthwise(a, window(3, 1, Padding::Explicit(around(1))));
+                build.lowered();
+                // The same by a layer of its own.
+                let mut build = Build::new([side, side, 2]);
+                let a = build.add(Layer::Pad(around(n)), &[0]);
+                build.conv(a, 3, window(kernel, stride, Padding::Valid));
+                build.lowered();
+            }
+        }
+        let mut build = Build::new([8, 8, 1]);
+        let a = build.add(Layer::Pad(around(1)), &[0]);
+        build.conv(a, 1, window(3, 1, Padding::Same));
+        let error = lower(&build.layers).unwrap_err().to_string();
+        assert!(error.contains("layer2") && error.contains("can't be expressed"), "{error}");
+    }
+
+    #[test]
+    fn dense_layers_and_means_become_convolutions() {
+        for side in [3, 6] {
+            let mut build = Build::new([side, side, 2]);
+            let a = build.conv(0, 5, window(3, 1, Padding::Same));
+            build.add(Layer::GlobalAveragePool, &[a]);
+            let graph = build.lowered();
+            assert_eq!(graph.nodes.len(), if side == 3 { 2 } else { 3 });
+        }
+        let mut build = Build::new([6, 4, 2]);
+        let a = build.add(Layer::AveragePool(window(2, 2, Padding::Same)), &[0]);
+        let a = build.add(Layer::MaxPool(window(2, 1, Padding::Valid)), &[a]);
+        let a = build.add(Layer::Flatten, &[a]);
+        let a = build.add(Layer::Identity, &[a]);
+        let a = build.dense(a, 8);
+        let a = build.affine(a);
+        let a = build.relu(a);
+        let a = build.dense(a, 3);
+        build.add(Layer::Softmax, &[a]);
+        let graph = build.lowered();
+        assert_eq!(graph.nodes.len(), 5);
+        assert_eq!(graph.macs(), 3 * 2 * 4 * 2 + 2 * 2 * 8 + 8 * 3);
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_left_out() {
+        let mut build = Build::new([4, 4, 1]);
+        let a = build.conv(0, 2, window(3, 1, Padding::Same));
+        build.conv(a, 9, window(1, 1, Padding::Same));
+        build.conv(a, 3, window(1, 1, Padding::Same));
+        assert_eq!(build.lowered().nodes.len(), 3);
+    }
+
+    #[test]
+    fn what_no_file_can_hold_is_refused_by_name() {
+        let refused = |add: &dyn Fn(&mut Build)| {
+            let mut build = Build::new([6, 6, 2]);
+            add(&mut build);
+            lower(&build.layers).unwrap_err().to_string()
+        };
+        let softmax = refused(&|b| {
+            let a = b.add(Layer::Softmax, &[0]);
+            b.conv(a, 1, Window::PIXEL);
+        });
+        assert!(softmax.contains("layer1") && softmax.contains("at the end"), "{softmax}");
+        let pooled = refused(&|b| {
+            let a = b.add(Layer::Pad(around(1)), &[0]);
+            b.add(Layer::MaxPool(window(3, 2, Padding::Valid)), &[a]);
+        });
+        assert!(pooled.contains("layer2") && pooled.contains("only a convolution"), "{pooled}");
+        let padded = refused(&|b| {
+            b.add(Layer::MaxPool(window(3, 2, Padding::Explicit(around(1)))), &[0]);
+        });
+        assert!(padded.contains("max pool with padding"), "{padded}");
+        let flat = refused(&|b| {
+            let a = b.add(Layer::Flatten, &[0]);
+            b.affine(a);
+        });
+        assert!(flat.contains("layer2") && flat.contains("dense"), "{flat}");
+        let edge = refused(&|b| {
+            b.add(Layer::AveragePool(window(3, 1, Padding::Same)), &[0]);
+        });
+        assert!(edge.contains("beyond the edge"), "{edge}");
+        let end = refused(&|b| {
+            b.add(Layer::Flatten, &[0]);
+        });
+        assert!(end.contains("can't end"), "{end}");
+    }
+}

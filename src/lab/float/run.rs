@@ -19,13 +19,23 @@ impl FloatGraph {
     /// Every node's value for each of the `pictures` [n, height, width, channels]: by node, pictures
     /// one after the other.
     pub fn values(&self, pictures: &[f32]) -> Vec<Vec<f32>> {
-        let n = pictures.len() / self.input_len();
-        let mut values: Vec<Vec<f32>> = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            if node.op == Op::Input {
-                values.push(pictures.to_vec());
-                continue;
-            }
+        self.values_after(&[pictures.to_vec()], 0, |_, _| ())
+    }
+
+    /// As [`Self::values`], where `known` holds values of the first nodes, at least the input's, and
+    /// `adjust` may change each value from node `first` on before others read it.
+    pub fn values_after(
+        &self,
+        known: &[Vec<f32>],
+        first: usize,
+        mut adjust: impl FnMut(usize, &mut [f32]),
+    ) -> Vec<Vec<f32>> {
+        let n = known[0].len() / self.input_len();
+        let mut values: Vec<Vec<f32>> = known[..first.clamp(1, known.len())].to_vec();
+        if first == 0 {
+            adjust(0, &mut values[0]);
+        }
+        for (index, node) in self.nodes.iter().enumerate().skip(values.len()) {
             let len: usize = node.shape.iter().product();
             let mut value = vec![0.0; n * len];
             value.par_chunks_exact_mut(len).enumerate().for_each(|(i, out)| {
@@ -37,6 +47,7 @@ impl FloatGraph {
                 let inputs: Vec<(&[f32], Shape)> = node.inputs.iter().map(of_picture).collect();
                 evaluate(node, &inputs, out);
             });
+            adjust(index, &mut value);
             values.push(value);
         }
         values

@@ -11,9 +11,9 @@
 use std::collections::BTreeMap;
 
 use super::super::float::{FloatGraph, Kernel, Op};
-use super::super::network::Shape;
 use super::super::tflite::{Filter, Int8Network, Int8Op, Step, Value};
-use super::calibrate::Channel;
+use super::Settings;
+use super::rounding::{Patches, Seen};
 use crate::engine::Quantization;
 
 /// Greatest weight code; −128 is left out so that kernels may pair products in int16.
@@ -21,11 +21,12 @@ const WEIGHT_MAX: f32 = 127.0;
 /// Biases stay below this many steps: 2 bits short of int32, so that sums can't overflow.
 const BIAS_MAX: f32 = (1u32 << 29) as f32;
 
-/// Builds the int8 network of a graph. `codes` and `channels` are by node.
+/// Builds the int8 network of a graph. `codes` and `patches` are by node.
 pub fn integer_network(
     graph: &FloatGraph,
     codes: &[Quantization],
-    channels: &[Vec<Channel>],
+    patches: &Patches,
+    settings: Settings,
     metadata: BTreeMap<String, String>,
 ) -> Int8Network {
     let values = graph.nodes.iter().zip(codes).map(|(node, &quantization)| Value {
@@ -33,12 +34,12 @@ pub fn integer_network(
         shape: node.shape,
         quantization,
     });
-    let operation = |op: &Op, input: usize| {
+    let operation = |index: usize| {
+        let node = &graph.nodes[index];
         let filter = |kernel: &Kernel| {
-            let scale = codes[input].scale;
-            filter(kernel, scale, &channels[input], graph.nodes[input].shape)
+            filter(kernel, codes[node.inputs[0]].scale, patches.seen(index), settings)
         };
-        Some(match op {
+        Some(match &node.op {
             Op::Input => return None,
             Op::Conv(kernel) => Int8Op::Conv(filter(kernel)),
             Op::Depthwise(kernel) => Int8Op::Depthwise(filter(kernel)),
@@ -48,8 +49,7 @@ pub fn integer_network(
         })
     };
     let steps = graph.nodes.iter().enumerate().filter_map(|(output, node)| {
-        let op = operation(&node.op, *node.inputs.first().unwrap_or(&0))?;
-        Some(Step { op, inputs: node.inputs.clone(), output })
+        Some(Step { op: operation(output)?, inputs: node.inputs.clone(), output })
     });
     let steps = steps.collect();
     Int8Network {
@@ -61,59 +61,45 @@ pub fn integer_network(
     }
 }
 
-/// Quantizes the weights of a convolution that reads a value of this scale, shape, and channels.
+/// Quantizes the weights of a convolution whose input has this scale.
 ///
 /// Rounding the weights shifts the output's mean; the bias takes back the shift expected from the
-/// input channels' means (bias correction, Nagel et al. 2019, arXiv 1906.04721).
-fn filter(kernel: &Kernel, input_scale: f32, channels: &[Channel], shape: Shape) -> Filter {
-    let coverage = coverage(kernel, shape);
-    let outputs = kernel.bias.len();
-    let mut greatest = vec![0f32; outputs];
-    for (i, weight) in kernel.weights.iter().enumerate() {
-        let greatest = &mut greatest[kernel.channel_of(i)];
-        *greatest = greatest.max(weight.abs());
-    }
-    // A channel of hardly any weight still needs a scale that its bias fits.
-    let scales: Vec<f32> = (greatest.iter().zip(&kernel.bias))
-        .map(|(greatest, bias)| {
-            let least = (bias.abs() / (input_scale * BIAS_MAX)).max(f32::MIN_POSITIVE * 1e9);
-            (greatest / WEIGHT_MAX).max(least)
-        })
-        .collect();
-    let mut lost = vec![0.0; outputs];
-    let mut weights = Vec::with_capacity(kernel.weights.len());
-    for (i, weight) in kernel.weights.iter().enumerate() {
-        let channel = kernel.channel_of(i);
-        let code = (weight / scales[channel]).round_ties_even();
-        weights.push(code as i8);
-        let mean = channels[i % kernel.shape[3]].mean;
-        lost[channel] += (weight - code * scales[channel]) * mean * coverage[kernel.tap_of(i)];
-    }
-    let bias = (kernel.bias.iter().zip(lost).zip(&scales))
-        .map(|((bias, lost), scale)| {
-            ((bias + lost) / (input_scale * scale)).round_ties_even() as i32
-        })
-        .collect();
-    Filter {
+/// means of what the filters see (bias correction, Nagel et al. 2019, arXiv 1906.04721).
+fn filter(kernel: &Kernel, input_scale: f32, seen: Option<&Seen>, settings: Settings) -> Filter {
+    let mut filter = Filter {
         shape: kernel.shape,
-        weights,
-        scales,
-        bias,
+        weights: vec![0; kernel.weights.len()],
+        scales: scales(kernel, input_scale),
+        bias: Vec::with_capacity(kernel.bias.len()),
         window: kernel.window,
         activation: kernel.activation,
+    };
+    for (channel, &bias) in kernel.bias.iter().enumerate() {
+        let scale = filter.scales[channel];
+        let places: Vec<usize> = kernel.weights_of(channel).collect();
+        let exact: Vec<f32> = places.iter().map(|&i| kernel.weights[i] / scale).collect();
+        let mut codes: Vec<i8> = exact.iter().map(|w| w.round_ties_even() as i8).collect();
+        let mut lost = 0.0;
+        if let Some(seen) = seen {
+            seen.adapt(channel, &exact, &mut codes);
+            let errors = exact.iter().zip(&codes).map(|(w, q)| w - f32::from(*q));
+            let means = places.iter().map(|&i| seen.mean[i % seen.mean.len()]);
+            lost = scale * errors.zip(means).map(|(e, mean)| e * mean).sum::<f32>();
+        }
+        let bias = if settings.correct_bias { bias + lost } else { bias };
+        filter.bias.push((bias / (input_scale * scale)).round_ties_even() as i32);
+        places.into_iter().zip(codes).for_each(|(i, code)| filter.weights[i] = code);
     }
+    filter
 }
 
-/// For each place in the window, at what share of the output's pixels it lies on the picture (and
-/// not on the zeros around).
-fn coverage(kernel: &Kernel, [h, w, _]: Shape) -> Vec<f32> {
-    let window = &kernel.window;
-    let [out_h, out_w] = window.output([h, w]).expect("the graph's shapes fit");
-    let mut hits = vec![0usize; window.kernel[0] * window.kernel[1]];
-    for output in 0..out_h * out_w {
-        for (tap, _, _) in window.taps([h, w], [output / out_w, output % out_w]) {
-            hits[tap] += 1;
-        }
-    }
-    hits.into_iter().map(|hits| hits as f32 / (out_h * out_w) as f32).collect()
+/// The scale of each output channel's weights.
+fn scales(kernel: &Kernel, input_scale: f32) -> Vec<f32> {
+    let of_channel = |(channel, bias): (usize, &f32)| {
+        let greatest = kernel.weights_of(channel).map(|i| kernel.weights[i].abs());
+        // A channel of hardly any weight still needs a scale that its bias fits.
+        let least = (bias.abs() / (input_scale * BIAS_MAX)).max(f32::MIN_POSITIVE * 1e9);
+        (greatest.fold(0.0, f32::max) / WEIGHT_MAX).max(least)
+    };
+    kernel.bias.iter().enumerate().map(of_channel).collect()
 }

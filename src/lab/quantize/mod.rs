@@ -1,31 +1,66 @@
 //! From a float network to the int8 file; `docs/quantization.md` has the arithmetic.
 //!
 //! [`equalize`] evens out channels, [`ties`] finds values that must share a code, [`calibrate`]
-//! looks at values on real faces and chooses codes, [`integer`] builds the int8 operations.
+//! looks at values on real faces and chooses codes, from [`ranges`]; [`rounding`] decides which way
+//! each weight is rounded, [`integer`] builds the int8 operations. [`interpret`] says plainly what
+//! they compute.
 
 mod calibrate;
 mod equalize;
 mod integer;
+pub mod interpret;
+mod ranges;
+mod rounding;
 mod ties;
 
 use std::collections::BTreeMap;
 
 use super::float::FloatGraph;
 use super::tflite::Int8Network;
+pub use ranges::Ranges;
+pub use rounding::Rounding;
 use ties::Ties;
+
+/// How a network is quantized. Each repair can be left out, to see what it brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How the ranges of activations are chosen.
+    pub ranges: Ranges,
+    /// Whether channels are evened out between layers.
+    pub equalize: bool,
+    /// How weights are rounded.
+    pub rounding: Rounding,
+    /// Whether biases take back the mean of what rounding the weights does.
+    pub correct_bias: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ranges: Ranges::Mse,
+            equalize: true,
+            rounding: Rounding::Nearest,
+            correct_bias: true,
+        }
+    }
+}
 
 /// Quantizes a network, calibrating on `pictures` ([n, height, width, channels], normalized).
 pub fn quantize(
     mut graph: FloatGraph,
+    settings: Settings,
     pictures: &[f32],
     metadata: BTreeMap<String, String>,
 ) -> Int8Network {
-    let uneven = calibrate::channels(&graph, pictures);
-    equalize::equalize(&mut graph, &uneven);
+    if settings.equalize {
+        let uneven = calibrate::channels(&graph, pictures);
+        equalize::equalize(&mut graph, &uneven);
+    }
     let ties = Ties::of(&graph);
     let channels = calibrate::channels(&graph, pictures);
-    let codes = calibrate::codes(&graph, &ties, &channels, pictures);
-    integer::integer_network(&graph, &codes, &channels, metadata)
+    let codes = calibrate::codes(&graph, &ties, &channels, settings.ranges, pictures);
+    let patches = rounding::Patches::of(&graph, settings.rounding, pictures);
+    integer::integer_network(&graph, &codes, &patches, settings, metadata)
 }
 
 #[cfg(test)]
@@ -37,6 +72,8 @@ mod tests {
     use crate::engine::Model;
     use crate::lab::checkpoint::{Checkpoint, initialize};
     use crate::lab::executor::{Executor, Weights};
+    use crate::lab::float::layers::Filter;
+    use crate::lab::float::{Activation, Layer, Layers, Padding, Window, lower};
     use crate::lab::network::{Block, Down, Graph, INPUT_SIDE, Preset};
     use crate::lab::{reference, tflite};
 
@@ -106,7 +143,8 @@ mod tests {
         for name in Preset::NAMES {
             let checkpoint = random_checkpoint(Preset::named(name).unwrap(), 3);
             let pictures = random_pictures(16, 4);
-            let network = quantize(lowered(&checkpoint), &pictures, BTreeMap::new());
+            let network =
+                quantize(lowered(&checkpoint), Settings::default(), &pictures, BTreeMap::new());
             let bytes = tflite::write(&network);
             let model = Model::from_bytes(name, &bytes).unwrap();
             let codes: Vec<i8> = pictures.iter().map(|&p| model.input().quantize(p)).collect();
@@ -131,23 +169,46 @@ mod tests {
     /// A broken model file must give an error, whatever is broken, and never a panic.
     #[test]
     fn broken_files_are_refused() {
-        let checkpoint = random_checkpoint(tiny(), 5);
-        let bytes =
-            tflite::write(&quantize(lowered(&checkpoint), &random_pictures(4, 6), BTreeMap::new()));
-        assert!(Model::from_bytes("whole", &bytes).is_ok());
-        for len in (0..bytes.len()).step_by(97).chain(0..16) {
-            assert!(Model::from_bytes("cut", &bytes[..len]).is_err(), "{len} bytes");
-        }
-        let mut rng = Pcg64::seed_from_u64(8);
-        for _ in 0..500 {
-            let mut broken = bytes.clone();
-            let i = rng.random_range(0..broken.len());
-            broken[i] ^= 1 << rng.random_range(0..8);
-            // A flipped weight goes unseen; a panic inside tract comes back as an error that says so.
-            if let Err(error) = Model::from_bytes("flipped", &broken) {
-                assert!(!error.to_string().contains("panicked"), "byte {i}: {error}");
+        let family = lowered(&random_checkpoint(tiny(), 5));
+        for graph in [family, lower(&joining()).unwrap()] {
+            let settings = Settings::default();
+            let network = quantize(graph, settings, &random_pictures(4, 6), BTreeMap::new());
+            let bytes = tflite::write(&network);
+            assert!(Model::from_bytes("whole", &bytes).is_ok());
+            for len in (0..bytes.len()).step_by(97).chain(0..16) {
+                assert!(Model::from_bytes("cut", &bytes[..len]).is_err(), "{len} bytes");
+            }
+            let mut rng = Pcg64::seed_from_u64(8);
+            for _ in 0..500 {
+                let mut broken = bytes.clone();
+                let i = rng.random_range(0..broken.len());
+                broken[i] ^= 1 << rng.random_range(0..8);
+                // A flipped weight goes unseen; a panic inside tract comes back as an error that
+                // says so.
+                if let Err(error) = Model::from_bytes("flipped", &broken) {
+                    assert!(!error.to_string().contains("panicked"), "byte {i}: {error}");
+                }
             }
         }
+    }
+
+    /// A small network that joins channels.
+    fn joining() -> Layers {
+        let filter = |weights: usize, window, activation| Filter {
+            weights: (0..weights).map(|i| (i as f32).sin()).collect(),
+            bias: None,
+            window,
+            activation,
+        };
+        let stride_8 = Window { kernel: [3, 3], stride: [8, 8], padding: Padding::Same };
+        let mut layers = Layers::new("in", [INPUT_SIDE, INPUT_SIDE, 1]).unwrap();
+        let a = Layer::Conv(filter(18, stride_8, Activation::Relu6));
+        let a = layers.push("a", a, &[0]).unwrap();
+        let joined = layers.push("joined", Layer::Concat, &[a, a]).unwrap();
+        let flat = layers.push("flat", Layer::Flatten, &[joined]).unwrap();
+        let dense = filter(9 * 6 * 6 * 4, Window::PIXEL, Activation::None);
+        layers.push("dense", Layer::Dense(dense), &[flat]).unwrap();
+        layers
     }
 
     /// A network small enough to load hundreds of times.
