@@ -87,6 +87,11 @@ impl Model {
         self.metadata.get(name).map(String::as_str)
     }
 
+    /// All texts that the file's metadata holds, by name.
+    pub fn into_metadata(self) -> BTreeMap<String, String> {
+        self.metadata
+    }
+
     /// How to read its logits, as its metadata says.
     pub fn calibration(&self) -> Calibration {
         self.calibration

@@ -92,8 +92,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
     let bytes = tflite::write(&network);
     // Whatever stood at --out stays unless the new file loads and computes what it should.
-    let model = Model::from_bytes(&args.out.to_string_lossy(), &bytes)?;
-    check(&model, &network, &faces(positions(&rows, Part::Training), CHECKED_FACES))?;
+    let name = args.out.to_string_lossy();
+    let (model, written) = (Model::from_bytes(&name, &bytes)?, tflite::read(&name, &bytes)?);
+    check(&model, &written, &faces(positions(&rows, Part::Training), CHECKED_FACES))?;
     let part = args.out.with_extension("part");
     std::fs::write(&part, &bytes)
         .and_then(|()| std::fs::rename(&part, &args.out))
