@@ -11,7 +11,7 @@
 //!    [`curve`] keeps the scores, [`offsets`] finish the network. [`reference`] says plainly what
 //!    the executor computes, [`device`] has a GPU do it instead.
 //! 4. [`float`] is the form of any network that [`quantize`] turns into integers; [`tflite`] writes
-//!    them to a file.
+//!    them to a file. [`listing`] shows either to people.
 //! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
 //!    are to be taken, [`card`] writes the figures down.
 //!
@@ -33,6 +33,7 @@ pub mod executor;
 pub mod float;
 pub mod framing;
 pub mod kernels;
+pub mod listing;
 pub mod loss;
 pub mod mean_faces;
 pub mod mixture;

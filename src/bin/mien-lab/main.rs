@@ -4,6 +4,7 @@ mod card;
 mod clip;
 mod evaluate;
 mod framing;
+mod inspect;
 #[path = "../common/message.rs"]
 mod message;
 mod pack;
@@ -31,6 +32,7 @@ enum Command {
     Train(train::Args),
     Pack(pack::Args),
     Quantize(quantize::Args),
+    Inspect(inspect::Args),
     Evaluate(evaluate::Args),
     Card(card::Args),
     Clip(clip::Args),
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Quantize(args) => quantize::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Card(args) => card::run(&args),
         Command::Clip(args) => clip::run(&args),
