@@ -21,6 +21,7 @@ use mien::lab::quantize::interpret::interpret;
 use mien::lab::quantize::{Ranges, Rounding, Settings, quantize};
 use mien::lab::split::{Part, Split, positions};
 use mien::lab::tflite::{self, Int8Network};
+use sha2::{Digest, Sha256};
 
 /// Turn a float checkpoint into the int8 .tflite file that mien runs.
 ///
@@ -59,6 +60,13 @@ pub struct Args {
     /// Leave biases as training left them.
     #[arg(long)]
     no_bias_correction: bool,
+    /// Refuse to write a file that answers fewer validation faces right than the float network, by
+    /// more than this many points.
+    #[arg(long, default_value_t = 1.0, value_name = "POINTS")]
+    max_drop: f64,
+    /// Write it all the same.
+    #[arg(long)]
+    force: bool,
     /// File to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -86,7 +94,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         spread_evenly(positions, count).into_iter().map(|i| &rows[i]).collect()
     };
     let mut network = int8_network(args, &checkpoint, &faces(split.training, args.faces))?;
-    let calibration = fit(args, &network, &faces(split.validation, args.validation))?;
+    let validation = faces(split.validation, args.validation);
+    let (calibration, answers) = fit(args, &network, &validation)?;
+    hold(args, &validation, &answers)?;
     let entries = calibration.to_metadata();
     network.metadata.extend(entries.map(|(name, text)| (name.to_owned(), text)));
 
@@ -101,6 +111,33 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .with_context(|| format!("can't write {}", args.out.display()))?;
     println!("{}: {} bytes", args.out.display(), bytes.len());
     compare(args, &faces(positions(&rows, Part::PublicTest), args.compare))
+}
+
+/// Refuses an int8 network whose `answers` are right less often than the float network's.
+fn hold(args: &Args, validation: &[&LabelledFace], answers: &[usize]) -> anyhow::Result<()> {
+    if validation.is_empty() {
+        return Ok(());
+    }
+    let faces: Vec<Grey> = validation.iter().map(|row| row.face.clone()).collect();
+    let bar = crate::progress(faces.len() as u64, "faces", "comparing accuracies")?;
+    let float = Candidate::read(&args.checkpoint)?.logits(&faces, |n| bar.inc(n as u64))?;
+    bar.finish_and_clear();
+    let [float, int8] = [&expression_answers(&float)[..], answers]
+        .map(|answers| percent_right(answers, validation));
+    println!("{} validation faces: float {float:.2} % right, int8 {int8:.2} %", faces.len());
+    ensure!(
+        args.force || float - int8 <= args.max_drop,
+        "int8 answers {:.2} points fewer of the validation faces right, more than --max-drop {}; \
+         nothing was written. Try --ranges auto or more --faces, or write it all the same by --force",
+        float - int8,
+        args.max_drop
+    );
+    Ok(())
+}
+
+fn percent_right(answers: &[usize], rows: &[&LabelledFace]) -> f64 {
+    let right = answers.iter().zip(rows).filter(|(answer, row)| **answer == row.label).count();
+    100.0 * right as f64 / rows.len() as f64
 }
 
 /// Holds what tract computes from the file to the plain arithmetic, code by code.
@@ -125,34 +162,46 @@ fn int8_network(
 ) -> anyhow::Result<Int8Network> {
     ensure!(!training.is_empty(), "{} has no Training rows", args.data.display());
     let pictures: Vec<f32> = training.iter().flat_map(|row| standardize(row.face.view())).collect();
-    let checksum = crc32fast::hash(&std::fs::read(&args.checkpoint)?);
     let bar = ProgressBar::new_spinner().with_message("calibrating");
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     let graph = FloatGraph::of_checkpoint(checkpoint)?;
-    Ok(quantize(graph, args.settings(), &pictures, metadata(checkpoint, checksum, training.len())))
+    let metadata = metadata(args, checkpoint, training)?;
+    Ok(quantize(graph, args.settings(), &pictures, metadata))
 }
 
 /// What the file says about itself.
-fn metadata(checkpoint: &Checkpoint, checksum: u32, faces: usize) -> BTreeMap<String, String> {
+fn metadata(
+    args: &Args,
+    checkpoint: &Checkpoint,
+    training: &[&LabelledFace],
+) -> anyhow::Result<BTreeMap<String, String>> {
     let labels = Expression::ALL.map(Expression::name).into_iter();
     let labels: Vec<&str> = labels.chain(Gender::ALL.map(Gender::name)).collect();
-    let preset = serde_json::to_string(&checkpoint.preset).expect("a preset is plain data");
+    let pixels: Vec<u8> = training.iter().flat_map(|row| &row.face).copied().collect();
+    let faces = format!("{} faces, evenly from FER2013's Training rows", training.len());
     let entries = [
         ("labels", labels.join(" ")),
         ("normalization", "(pixel - mean) / (deviation + 8), per 48x48 face".into()),
-        (PRESET_METADATA, preset),
-        ("checkpoint_crc32", format!("{checksum:08x}")),
-        ("calibration", format!("{faces} faces, evenly from FER2013's Training rows")),
+        (PRESET_METADATA, serde_json::to_string(&checkpoint.preset)?),
+        ("mien.quantization", serde_json::to_string(&args.settings())?),
+        ("mien.checkpoint_sha256", sha256(&std::fs::read(&args.checkpoint)?)),
+        ("mien.ranges_from", faces),
+        ("mien.ranges_from_sha256", sha256(&pixels)),
     ];
-    entries.map(|(name, text)| (name.to_owned(), text)).into()
+    Ok(entries.map(|(name, text)| (name.to_owned(), text)).into())
 }
 
-/// Runs the int8 network on validation faces and fits how its logits are to be read.
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Runs the int8 network on validation faces and fits how its logits are to be read; gives its
+/// answers too.
 fn fit(
     args: &Args,
     network: &Int8Network,
     validation: &[&LabelledFace],
-) -> anyhow::Result<Calibration> {
+) -> anyhow::Result<(Calibration, Vec<usize>)> {
     let (faces, labels): (Vec<Grey>, Vec<usize>) =
         validation.iter().map(|row| (row.face.clone(), row.label)).unzip();
     let genders = match &args.genders {
@@ -172,7 +221,7 @@ fn fit(
     bar.finish_and_clear();
     let fitted = calibration::fit((&logits, &labels), (&gender_logits, &gender_labels));
     tell_fit(&fitted, &logits, &labels, gender_labels.len());
-    Ok(fitted)
+    Ok((fitted, expression_answers(&logits)))
 }
 
 fn tell_fit(fitted: &Calibration, logits: &[[f32; LOGITS]], labels: &[usize], genders: usize) {
@@ -219,8 +268,10 @@ fn compare(args: &Args, rows: &[&LabelledFace]) -> anyhow::Result<()> {
     let squares: f32 =
         float.iter().zip(&int8).map(|(f, i)| squared_distance(&f[..7], &i[..7])).sum();
     println!(
-        "int8 and float agree on {:.2} % of expressions and {:.2} % of genders ({n} PublicTest \
-         faces); rms error of an expression's logit {:.4}",
+        "{n} PublicTest faces: float {:.2} % right, int8 {:.2} %; they agree on {:.2} % of \
+         expressions and {:.2} % of genders; rms error of an expression's logit {:.4}",
+        percent_right(&expression_answers(&float), rows),
+        percent_right(&expression_answers(&int8), rows),
         percent_alike(expression_answers),
         percent_alike(gender_answers),
         (squares / (7 * n) as f32).sqrt()

@@ -15,6 +15,8 @@ mod ties;
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::float::FloatGraph;
 use super::tflite::Int8Network;
 pub use ranges::Ranges;
@@ -22,7 +24,7 @@ pub use rounding::Rounding;
 use ties::Ties;
 
 /// How a network is quantized. Each repair can be left out, to see what it brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Settings {
     /// How the ranges of activations are chosen.
     pub ranges: Ranges,

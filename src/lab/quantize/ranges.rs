@@ -1,5 +1,7 @@
 //! Ways to choose the range of values that a tensor's 256 codes spread over.
 
+use serde::Serialize;
+
 use crate::engine::Quantization;
 
 /// Bins of a histogram between a tensor's least and greatest value; 8 to each code.
@@ -15,7 +17,8 @@ const CODES: usize = 256;
 const CODE_STEPS: f32 = CODES as f32 - 1.0;
 
 /// A way to choose a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Ranges {
     /// From the least to the greatest value seen.
     MinMax,

@@ -6,11 +6,14 @@
 //! rounding minimizes that over up and down for each weight, which is AdaRound's objective (Nagel et
 //! al. 2020, arXiv 2004.10568), by descent from the nearest codes, one weight or two at a time.
 
+use serde::Serialize;
+
 use super::super::float::{FloatGraph, Kernel, Op};
 use super::super::kernels::matmul::{Matrix, Target, multiply};
 
 /// How weights are rounded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Rounding {
     /// Each to the nearest code.
     Nearest,
