@@ -114,7 +114,7 @@ fn assert_graph_is_the_same(graph: FloatGraph) {
     let Some(python) = python() else { return };
     let mut rng = Pcg64::seed_from_u64(3);
     let pictures: Vec<f32> = (0..32).flat_map(|_| blobs(&mut rng)).collect();
-    let network = quantize(graph, Settings::default(), &pictures, BTreeMap::new());
+    let network = quantize(graph, Settings::default(), &pictures, BTreeMap::new()).network;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("random.tflite");
     std::fs::write(&file, tflite::write(&network)).unwrap();

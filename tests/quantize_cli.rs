@@ -55,9 +55,16 @@ fn the_same_inputs_give_the_same_bytes_and_the_file_says_what_they_were() {
     for hash in ["mien.checkpoint_sha256", "mien.ranges_from_sha256"] {
         assert_eq!(model.metadata(hash).unwrap().len(), 64);
     }
-    let plain = quantize(folder.path(), "c.tflite", &["--no-equalization", "--max-drop=100"]);
+    let args = ["--no-equalization", "--max-drop=100", "--report", "report"];
+    let plain = quantize(folder.path(), "c.tflite", &args);
     assert!(plain.status.success(), "{}", said(&plain));
     assert_ne!(read("a.tflite"), read("c.tflite"));
+    let costs: serde_json::Value = serde_json::from_slice(&read("report/layers.json")).unwrap();
+    let layers = costs.as_array().unwrap();
+    assert_eq!(layers.last().unwrap()["name"], "logits");
+    assert!(layers.iter().all(|layer| layer["alone_nats"].is_f64()));
+    let text = String::from_utf8(read("report/layers.txt")).unwrap();
+    assert_eq!(text.lines().count(), layers.len() + 1);
 
     let listing = said(&lab(folder.path(), &["inspect", "a.tflite"]));
     assert!(listing.contains("block1_depthwise1") && listing.contains("million"), "{listing}");

@@ -18,7 +18,8 @@ use mien::lab::evaluate::test_set::{TestSet, spread_evenly};
 use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::float::FloatGraph;
 use mien::lab::quantize::interpret::interpret;
-use mien::lab::quantize::{Ranges, Rounding, Settings, quantize};
+use mien::lab::quantize::sensitivity::{self, layer_costs};
+use mien::lab::quantize::{Quantized, Ranges, Rounding, Settings, quantize};
 use mien::lab::split::{Part, Split, positions};
 use mien::lab::tflite::{self, Int8Network};
 use sha2::{Digest, Sha256};
@@ -60,6 +61,10 @@ pub struct Args {
     /// Leave biases as training left them.
     #[arg(long)]
     no_bias_correction: bool,
+    /// Also write into this folder what the rounding of each layer costs, as layers.txt and
+    /// layers.json.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Refuse to write a file that answers fewer validation faces right than the float network, by
     /// more than this many points.
     #[arg(long, default_value_t = 1.0, value_name = "POINTS")]
@@ -83,6 +88,8 @@ impl Args {
     }
 }
 
+/// Validation faces on which layers' costs are measured.
+const REPORT_FACES: usize = 512;
 /// Faces on which the written file is held to the plain arithmetic.
 const CHECKED_FACES: usize = 8;
 
@@ -93,8 +100,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let faces = |positions: Vec<usize>, count| -> Vec<&LabelledFace> {
         spread_evenly(positions, count).into_iter().map(|i| &rows[i]).collect()
     };
-    let mut network = int8_network(args, &checkpoint, &faces(split.training, args.faces))?;
+    let Quantized { graph, mut network } =
+        quantized(args, &checkpoint, &faces(split.training, args.faces))?;
     let validation = faces(split.validation, args.validation);
+    if let Some(folder) = &args.report {
+        report(folder, &graph, &network, &validation)?;
+    }
     let (calibration, answers) = fit(args, &network, &validation)?;
     hold(args, &validation, &answers)?;
     let entries = calibration.to_metadata();
@@ -111,6 +122,26 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .with_context(|| format!("can't write {}", args.out.display()))?;
     println!("{}: {} bytes", args.out.display(), bytes.len());
     compare(args, &faces(positions(&rows, Part::PublicTest), args.compare))
+}
+
+/// Writes what each layer's rounding costs on some validation faces.
+fn report(
+    folder: &Path,
+    graph: &FloatGraph,
+    network: &Int8Network,
+    validation: &[&LabelledFace],
+) -> anyhow::Result<()> {
+    let faces = spread_evenly(validation.to_vec(), REPORT_FACES);
+    let pictures: Vec<f32> = faces.iter().flat_map(|row| standardize(row.face.view())).collect();
+    let labels: Vec<usize> = faces.iter().map(|row| row.label).collect();
+    let costs = layer_costs(graph, network, &pictures, &labels);
+    std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))
+    };
+    write("layers.txt", sensitivity::text(&costs))?;
+    write("layers.json", serde_json::to_string_pretty(&costs)?)
 }
 
 /// Refuses an int8 network whose `answers` are right less often than the float network's.
@@ -155,11 +186,11 @@ fn check(model: &Model, network: &Int8Network, rows: &[&LabelledFace]) -> anyhow
 }
 
 /// Quantizes, calibrating the ranges on faces to learn from.
-fn int8_network(
+fn quantized(
     args: &Args,
     checkpoint: &Checkpoint,
     training: &[&LabelledFace],
-) -> anyhow::Result<Int8Network> {
+) -> anyhow::Result<Quantized> {
     ensure!(!training.is_empty(), "{} has no Training rows", args.data.display());
     let pictures: Vec<f32> = training.iter().flat_map(|row| standardize(row.face.view())).collect();
     let bar = ProgressBar::new_spinner().with_message("calibrating");

@@ -3,7 +3,7 @@
 //! [`equalize`] evens out channels, [`ties`] finds values that must share a code, [`calibrate`]
 //! looks at values on real faces and chooses codes, from [`ranges`]; [`rounding`] decides which way
 //! each weight is rounded, [`integer`] builds the int8 operations. [`interpret`] says plainly what
-//! they compute.
+//! they compute, [`sensitivity`] what each layer's rounding costs.
 
 mod calibrate;
 mod equalize;
@@ -11,6 +11,7 @@ mod integer;
 pub mod interpret;
 mod ranges;
 mod rounding;
+pub mod sensitivity;
 mod ties;
 
 use std::collections::BTreeMap;
@@ -47,13 +48,22 @@ impl Default for Settings {
     }
 }
 
+/// A network before and after.
+#[derive(Clone, Debug)]
+pub struct Quantized {
+    /// The float network, its channels evened out if they were to be.
+    pub graph: FloatGraph,
+    /// The same in integers: value `i` is what node `i` gives.
+    pub network: Int8Network,
+}
+
 /// Quantizes a network, calibrating on `pictures` ([n, height, width, channels], normalized).
 pub fn quantize(
     mut graph: FloatGraph,
     settings: Settings,
     pictures: &[f32],
     metadata: BTreeMap<String, String>,
-) -> Int8Network {
+) -> Quantized {
     if settings.equalize {
         let uneven = calibrate::channels(&graph, pictures);
         equalize::equalize(&mut graph, &uneven);
@@ -62,7 +72,8 @@ pub fn quantize(
     let channels = calibrate::channels(&graph, pictures);
     let codes = calibrate::codes(&graph, &ties, &channels, settings.ranges, pictures);
     let patches = rounding::Patches::of(&graph, settings.rounding, pictures);
-    integer::integer_network(&graph, &codes, &patches, settings, metadata)
+    let network = integer::integer_network(&graph, &codes, &patches, settings, metadata);
+    Quantized { graph, network }
 }
 
 #[cfg(test)]
@@ -146,7 +157,8 @@ mod tests {
             let checkpoint = random_checkpoint(Preset::named(name).unwrap(), 3);
             let pictures = random_pictures(16, 4);
             let network =
-                quantize(lowered(&checkpoint), Settings::default(), &pictures, BTreeMap::new());
+                quantize(lowered(&checkpoint), Settings::default(), &pictures, BTreeMap::new())
+                    .network;
             let bytes = tflite::write(&network);
             let model = Model::from_bytes(name, &bytes).unwrap();
             let codes: Vec<i8> = pictures.iter().map(|&p| model.input().quantize(p)).collect();
@@ -174,7 +186,8 @@ mod tests {
         let family = lowered(&random_checkpoint(tiny(), 5));
         for graph in [family, lower(&joining()).unwrap()] {
             let settings = Settings::default();
-            let network = quantize(graph, settings, &random_pictures(4, 6), BTreeMap::new());
+            let network =
+                quantize(graph, settings, &random_pictures(4, 6), BTreeMap::new()).network;
             let bytes = tflite::write(&network);
             assert!(Model::from_bytes("whole", &bytes).is_ok());
             for len in (0..bytes.len()).step_by(97).chain(0..16) {

@@ -1,0 +1,176 @@
+//! What the rounding of each layer costs: alone, and together with all before it.
+
+use serde::Serialize;
+
+use super::super::float::{FloatGraph, Kernel};
+use super::super::loss::surprise;
+use super::super::network::EXPRESSION_LOGITS;
+use super::super::tflite::{Filter, Int8Network, Int8Op};
+use crate::engine::Quantization;
+
+/// What rounding one layer's weights and value does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayerCost {
+    /// Its name.
+    pub name: String,
+    /// By how much the expressions' mean cross-entropy rises if this layer alone is rounded, in nats.
+    pub alone_nats: f64,
+    /// The same if this layer and all before it are.
+    pub up_to_here_nats: f64,
+    /// Power of its value over that of the error which rounding this layer alone gives it, in dB.
+    pub signal_to_noise_db: f64,
+    /// Share of its values beyond what its code reaches.
+    pub clipped: f64,
+    /// Least and greatest of its values.
+    pub range: [f32; 2],
+}
+
+/// The costs of all layers, in order; `graph` is what became `network`, node by node. `labels` are the
+/// pictures' expressions.
+pub fn layer_costs(
+    graph: &FloatGraph,
+    network: &Int8Network,
+    pictures: &[f32],
+    labels: &[usize],
+) -> Vec<LayerCost> {
+    let rounded = with_rounded_weights(graph, network);
+    let exact = graph.values(pictures);
+    let outputs = graph.nodes.last().map_or(1, |node| node.shape.iter().product());
+    let loss_of = |values: &[Vec<f32>]| loss(values, outputs, labels);
+    let floor = loss_of(&exact);
+    let mut known: Vec<Vec<f32>> = Vec::new();
+    (0..graph.nodes.len())
+        .map(|i| {
+            let code = network.values[i].quantization;
+            let round = |value: usize, numbers: &mut [f32]| {
+                if value == i {
+                    numbers.iter_mut().for_each(|x| *x = code.dequantize(code.quantize(*x)));
+                }
+            };
+            let mut one = graph.clone();
+            one.nodes[i].op = rounded.nodes[i].op.clone();
+            let alone = one.values_after(&exact, i, round);
+            // All before are rounded already, this one is now, the rest is not.
+            let before = if known.is_empty() { &exact[..1] } else { &known };
+            let together = one.values_after(before, i, round);
+            known = together[..=i].to_vec();
+            LayerCost {
+                name: graph.nodes[i].name.clone(),
+                alone_nats: loss_of(&alone) - floor,
+                up_to_here_nats: loss_of(&together) - floor,
+                signal_to_noise_db: signal_to_noise_db(&exact[i], &alone[i]),
+                clipped: clipped(&exact[i], code),
+                range: exact[i].iter().fold([0.0, 0.0], |[a, b], x| [x.min(a), x.max(b)]),
+            }
+        })
+        .collect()
+}
+
+/// The costs as a table, the dearest layers marked.
+pub fn text(costs: &[LayerCost]) -> String {
+    let name_width = costs.iter().map(|cost| cost.name.len()).max().unwrap_or(0).max(5);
+    let dearest = costs.iter().map(|cost| cost.alone_nats).fold(0.0, f64::max);
+    let mut text =
+        format!("{:name_width$}  alone, nats  up to here  signal/noise  clipped  range\n", "layer");
+    for cost in costs {
+        let LayerCost { name, alone_nats, up_to_here_nats, signal_to_noise_db, clipped, range } =
+            cost;
+        let mark = if *alone_nats > dearest / 2.0 { " <" } else { "" };
+        text += &format!(
+            "{name:name_width$}  {alone_nats:+11.5}  {up_to_here_nats:+10.5}  \
+             {signal_to_noise_db:9.1} dB  {:5.2} %  {:.2} … {:.2}{mark}\n",
+            100.0 * clipped,
+            range[0],
+            range[1],
+        );
+    }
+    text
+}
+
+/// The graph with each weight and bias as its codes say it.
+fn with_rounded_weights(graph: &FloatGraph, network: &Int8Network) -> FloatGraph {
+    let mut rounded = graph.clone();
+    for step in &network.steps {
+        let input = network.values[step.inputs[0]].quantization.scale;
+        if let (Int8Op::Conv(filter) | Int8Op::Depthwise(filter), Some(kernel)) =
+            (&step.op, rounded.nodes[step.output].op.kernel_mut())
+        {
+            round_kernel(kernel, filter, input);
+        }
+    }
+    rounded
+}
+
+fn round_kernel(kernel: &mut Kernel, filter: &Filter, input_scale: f32) {
+    for (channel, scale) in filter.scales.iter().enumerate() {
+        for i in kernel.weights_of(channel) {
+            kernel.weights[i] = scale * f32::from(filter.weights[i]);
+        }
+        kernel.bias[channel] = scale * input_scale * filter.bias[channel] as f32;
+    }
+}
+
+fn loss(values: &[Vec<f32>], outputs: usize, labels: &[usize]) -> f64 {
+    let logits = values.last().map_or(&[][..], |logits| logits).chunks_exact(outputs);
+    let of_face = |(logits, label): (&[f32], &usize)| {
+        surprise(logits.iter().take(EXPRESSION_LOGITS).map(|logit| f64::from(*logit)), *label)
+    };
+    logits.zip(labels).map(of_face).sum::<f64>() / labels.len().max(1) as f64
+}
+
+fn signal_to_noise_db(exact: &[f32], rounded: &[f32]) -> f64 {
+    let power = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+        values.map(|value| f64::from(value).powi(2)).sum()
+    };
+    let signal = power(&mut exact.iter().copied());
+    let noise = power(&mut exact.iter().zip(rounded).map(|(a, b)| a - b));
+    10.0 * (signal / noise.max(f64::MIN_POSITIVE)).log10()
+}
+
+fn clipped(values: &[f32], code: Quantization) -> f64 {
+    let [low, high] = [i8::MIN, i8::MAX].map(|end| code.dequantize(end));
+    // Within half a step of an end nothing is lost but rounding.
+    let half = code.scale / 2.0;
+    let beyond = values.iter().filter(|x| **x < low - half || **x > high + half).count();
+    beyond as f64 / values.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{lowered, random_checkpoint, random_pictures};
+    use super::super::{Settings, quantize};
+    use super::*;
+    use crate::lab::network::Preset;
+
+    #[test]
+    fn a_coarse_layer_stands_out() {
+        let graph = lowered(&random_checkpoint(Preset::named("slim").unwrap(), 4));
+        let pictures = random_pictures(8, 5);
+        let labels: Vec<usize> = (0..8).map(|i| i % 7).collect();
+        let mut quantized = quantize(graph, Settings::default(), &pictures, Default::default());
+        let costs = |quantized: &super::super::Quantized| {
+            layer_costs(&quantized.graph, &quantized.network, &pictures, &labels)
+        };
+        let fine = costs(&quantized);
+        assert_eq!(fine.len(), quantized.graph.nodes.len());
+        assert!(fine.iter().all(|cost| cost.signal_to_noise_db > 20.0), "{}", text(&fine));
+        assert!(fine.iter().all(|cost| cost.up_to_here_nats.is_finite()));
+        // Codes of twenty times the step, for one layer.
+        let coarse =
+            quantized.graph.nodes.iter().position(|n| n.name == "block3_pointwise1").unwrap();
+        quantized.network.values[coarse].quantization.scale *= 20.0;
+        let costs = costs(&quantized);
+        let worst = (0..costs.len())
+            .min_by(|a, b| costs[*a].signal_to_noise_db.total_cmp(&costs[*b].signal_to_noise_db));
+        assert_eq!(worst, Some(coarse));
+        assert!(costs[coarse].alone_nats.abs() > 3.0 * fine[coarse].alone_nats.abs());
+        // Before it nothing has changed.
+        assert_eq!(costs[coarse - 1], fine[coarse - 1]);
+    }
+
+    #[test]
+    fn values_beyond_the_code_are_clipped() {
+        let code = Quantization { scale: 0.1, zero_point: -128 };
+        assert_eq!(clipped(&[-1.0, 0.0, 25.0, 25.54, 26.0], code), 0.4);
+    }
+}
