@@ -10,8 +10,8 @@
 //!    [`optimizer`], beside labels also from a [`teacher`]; [`validation`] scores each epoch,
 //!    [`curve`] keeps the scores, [`offsets`] finish the network. [`reference`] says plainly what
 //!    the executor computes, [`device`] has a GPU do it instead.
-//! 4. [`float`] is the form of any network that [`quantize`] turns into integers; [`tflite`] writes
-//!    them to a file.
+//! 4. [`float`] is the form of any network, this project's or what [`import`] reads from other
+//!    frameworks' files; [`quantize`] turns it into integers, [`tflite`] writes them to a file.
 //! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
 //!    are to be taken, [`card`] writes the figures down.
 //!
@@ -32,6 +32,7 @@ pub mod evaluate;
 pub mod executor;
 pub mod float;
 pub mod framing;
+pub mod import;
 pub mod kernels;
 pub mod loss;
 pub mod mean_faces;
