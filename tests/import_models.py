@@ -101,7 +101,8 @@ def with_torch():
                 nn.init.normal_(module.running_mean, 0, 0.2)
                 nn.init.uniform_(module.running_var, 0.1, 1.0)
         headless = model[:-1] if name == "torch_vgg" else model
-        x = torch.from_numpy(pictures(channels)).permute(0, 3, 1, 2).contiguous()
+        # A copy: a view's strides would show in the exported graph.
+        x = torch.tensor(pictures(channels).transpose(0, 3, 1, 2).tolist())
         with torch.no_grad():
             write_logits(name, channels, headless(x).numpy())
         export(torch, model, x[:1], f"{name}", dynamo=False, opset_version=13,

@@ -498,6 +498,9 @@ impl<'g> Reader<'g> {
                  less"
             ))
         };
+        if node.int("allowzero", 0) != 0 && target.contains(&0) {
+            return Err(wrong());
+        }
         let dims = resolved(&target, &live.dims(shape)).ok_or_else(wrong)?;
         if let Some(regrouped) = live.regrouped(&dims, shape) {
             return Ok(regrouped);
