@@ -116,6 +116,9 @@ fn dims(tensor: &Tensor) -> Option<Vec<usize>> {
     if shape.len() <= MAX_RANK { dims() } else { None }
 }
 
+/// A tensor's sizes and its elements.
+type WithDims<T> = (Vec<usize>, T);
+
 struct Reader<'m> {
     model: Model<'m>,
     tensors: Vec<Tensor<'m>>,
@@ -198,7 +201,7 @@ impl<'m> Reader<'m> {
         operator: &Operator,
         index: usize,
         type_: TensorType,
-    ) -> Result<Option<(Vec<usize>, &'m [u8])>, LayerError> {
+    ) -> Result<Option<WithDims<&'m [u8]>>, LayerError> {
         let place = match operator.inputs.get(index) {
             None | Some(&NO_TENSOR) => return Ok(None),
             Some(place) => *place,
@@ -229,7 +232,7 @@ impl<'m> Reader<'m> {
         &self,
         operator: &Operator,
         index: usize,
-    ) -> Result<Option<(Vec<usize>, Vec<f32>)>, LayerError> {
+    ) -> Result<Option<WithDims<Vec<f32>>>, LayerError> {
         let constant = self.constant(operator, index, TensorType::FLOAT32)?;
         Ok(constant.map(|(dims, bytes)| {
             let values = bytes.as_chunks().0.iter().map(|chunk| f32::from_le_bytes(*chunk));
@@ -243,11 +246,7 @@ impl<'m> Reader<'m> {
         Ok(bytes.as_chunks().0.iter().map(|chunk| i32::from_le_bytes(*chunk)).collect())
     }
 
-    fn weights(
-        &self,
-        operator: &Operator,
-        index: usize,
-    ) -> Result<(Vec<usize>, Vec<f32>), LayerError> {
+    fn weights(&self, operator: &Operator, index: usize) -> Result<WithDims<Vec<f32>>, LayerError> {
         self.floats(operator, index)?.ok_or_else(|| operator.lacks(index))
     }
 
