@@ -10,8 +10,9 @@
 //!    [`optimizer`], beside labels also from a [`teacher`]; [`validation`] scores each epoch,
 //!    [`curve`] keeps the scores, [`offsets`] finish the network. [`reference`] says plainly what
 //!    the executor computes, [`device`] has a GPU do it instead.
-//! 4. [`float`] is the form of any network that [`quantize`] turns into integers; [`tflite`] writes
-//!    them to a file. [`listing`] shows either to people.
+//! 4. [`float`] is the form of any network, this project's or what [`import`] reads from other
+//!    frameworks' files; [`quantize`] turns it into integers, [`tflite`] writes them to a file.
+//!    [`listing`] shows either form to people.
 //! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
 //!    are to be taken, [`card`] writes the figures down.
 //!
@@ -32,6 +33,7 @@ pub mod evaluate;
 pub mod executor;
 pub mod float;
 pub mod framing;
+pub mod import;
 pub mod kernels;
 pub mod listing;
 pub mod loss;
