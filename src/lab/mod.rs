@@ -32,6 +32,7 @@ pub mod evaluate;
 pub mod executor;
 pub mod float;
 pub mod framing;
+pub mod import;
 pub mod kernels;
 pub mod loss;
 pub mod mean_faces;
