@@ -273,3 +273,53 @@ fn damaged_files_are_refused_or_read() {
         let _ = read("keras", &archive(&description, &damaged(&weights, times)));
     }
 }
+
+/// Puts something else in the place of one of a description's values.
+fn forge(value: &mut Value, random: &mut fastrand::Rng) {
+    match value {
+        Value::Array(values) if !values.is_empty() && random.u8(..) > 4 => {
+            let at = random.usize(..values.len());
+            forge(&mut values[at], random);
+        }
+        Value::Object(values) if !values.is_empty() && random.u8(..) > 4 => {
+            let at = random.usize(..values.len());
+            forge(values.values_mut().nth(at).unwrap(), random);
+        }
+        value => {
+            let others = [
+                json!(null),
+                json!(-1),
+                json!(0),
+                json!(1),
+                json!(7),
+                json!(1 << 16),
+                json!(u64::MAX),
+                json!(1e300),
+                json!(true),
+                json!("relu"),
+                json!([]),
+                json!([1, 1]),
+                json!([1 << 16, 1 << 16]),
+                json!({}),
+            ];
+            *value = others[random.usize(..others.len())].clone();
+        }
+    }
+}
+
+#[test]
+fn forged_descriptions_are_refused_or_read() {
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut refused = 0;
+    for name in ["mixed_keras2", "mixed_keras3"] {
+        let [description, weights] = parts(name);
+        let description: Value = serde_json::from_slice(&description).unwrap();
+        for _ in 0..500 {
+            let mut description = description.clone();
+            (0..4).for_each(|_| forge(&mut description, &mut random));
+            let forged = archive(description.to_string().as_bytes(), &weights);
+            refused += usize::from(read("keras", &forged).is_err());
+        }
+    }
+    assert!(refused > 100, "{refused}");
+}
