@@ -87,5 +87,10 @@ fn a_file_of_another_kind_is_not_inspected() {
     let folder = work();
     let output = lab(folder.path(), &["inspect", "fer.csv"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("fer.csv is no .tflite or .safetensors"), "{}", said(&output));
+    assert!(said(&output).contains("fer.csv: its name must end in"), "{}", said(&output));
+    let float = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import");
+    for name in ["keras_xception.tflite", "torch_resnet.onnx", "mini_xception_keras2.h5"] {
+        let listing = said(&lab(folder.path(), &["inspect", float.join(name).to_str().unwrap()]));
+        assert!(listing.contains("depthwise 3×3") || listing.contains("conv 3×3"), "{listing}");
+    }
 }

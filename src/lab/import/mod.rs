@@ -1,10 +1,11 @@
 //! Reads float networks that other frameworks trained, as [`Layers`].
 //!
-//! A file is taken for what its name ends in: [`onnx`] (PyTorch, tf2onnx) or [`tflite`] (TensorFlow
-//! Lite's converter, without quantization). Files come from anywhere: a reader refuses what it does
-//! not understand by its name, and never takes more memory than the file's own length warrants.
+//! A file is taken for what its name ends in: [`onnx`] (PyTorch, tf2onnx), [`tflite`] (TensorFlow
+//! Lite's converter, without quantization), [`keras`] (`.h5`, `.keras`). Files come from anywhere: a
+//! reader refuses by its name what it does not understand, and checks sizes before it asks for memory.
 
 mod builder;
+pub mod keras;
 pub mod onnx;
 pub mod tflite;
 
@@ -43,6 +44,12 @@ pub enum Fault {
     Layer(#[from] LayerError),
 }
 
+impl From<String> for Fault {
+    fn from(why: String) -> Self {
+        Self::Format(why)
+    }
+}
+
 impl Fault {
     fn of_file(self, path: &Path) -> ImportError {
         let path = path.into();
@@ -53,7 +60,10 @@ impl Fault {
     }
 }
 
-/// Reads the network in a file, by what the file's name ends in: `.onnx` or `.tflite`.
+/// Names that [`read`] knows end in one of these.
+pub const EXTENSIONS: [&str; 4] = ["onnx", "tflite", "h5", "keras"];
+
+/// Reads the network in a file, by what the file's name ends in, see [`EXTENSIONS`].
 ///
 /// # Errors
 ///
@@ -64,9 +74,11 @@ pub fn read(path: &Path) -> Result<Layers, ImportError> {
     let parse = match extension.to_ascii_lowercase().as_str() {
         "onnx" => onnx::parse,
         "tflite" => tflite::parse,
+        "h5" | "keras" => keras::parse,
         _ => {
-            let why = "its name must end in .onnx or .tflite; export the network as one of these";
-            return Err(ImportError::Format { path: path.into(), why: why.into() });
+            let known = EXTENSIONS.join(", .");
+            let why = format!("its name must end in .{known}; export the network as one of these");
+            return Err(ImportError::Format { path: path.into(), why });
         }
     };
     let bytes = read_bytes(path).map_err(|source| ImportError::Io { path: path.into(), source })?;
@@ -95,13 +107,13 @@ mod tests {
     fn a_file_that_is_no_model_is_refused_by_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        for name in ["a.onnx", "b.TFLITE"] {
+        for name in ["a.onnx", "b.TFLITE", "d.h5", "e.keras"] {
             std::fs::write(at(name), b"not a model at all").unwrap();
             let error = error_of(&at(name));
             assert!(error.starts_with("can't import") && error.contains(name), "{error}");
         }
         let error = error_of(&at("c.pt"));
-        assert!(error.contains("c.pt") && error.contains(".onnx or .tflite"), "{error}");
+        assert!(error.contains("c.pt") && error.contains(".onnx, .tflite"), "{error}");
         let error = error_of(&at("missing.onnx"));
         assert!(error.starts_with("can't read model") && error.contains("missing.onnx"), "{error}");
     }
