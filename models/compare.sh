@@ -28,7 +28,7 @@ run() {
     shift
     local settings=()
     for setting; do settings+=(--set "$setting"); done
-    target/release/mien-lab train models/mien-slim.recipe.toml --data-dir "$data" \
+    target/release/mien-lab train models/mien-slim-teacher.recipe.toml --data-dir "$data" \
         --set "train.epochs=$epochs" "${settings[@]}" --out "$out/$name" >"$out/$name.log"
     local last
     last=$(tail -n 1 "$out/$name/curve.csv")

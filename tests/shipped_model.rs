@@ -15,7 +15,7 @@ use mien::lab::dataset::{Usage, read_fer2013};
 use mien::lab::evaluate::{Classes, Evaluation, expression_answers};
 
 /// Least share of PublicTest's faces that the shipped int8 file must name as labelled.
-const LEAST_ACCURACY: f64 = 0.64;
+const LEAST_ACCURACY: f64 = 0.65;
 /// Least share of PublicTest's faces that float and int8 must answer alike.
 const LEAST_AGREEMENT: f64 = 0.98;
 
