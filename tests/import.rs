@@ -144,3 +144,10 @@ fn damaged_structure_never_panics() {
         }
     }
 }
+
+#[test]
+fn a_quantized_tflite_is_refused_with_what_to_give_instead() {
+    let int8 = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mien-slim.tflite");
+    let error = import::read(&int8).unwrap_err().to_string();
+    assert!(error.contains("mien-slim.tflite") && error.contains("float"), "{error}");
+}

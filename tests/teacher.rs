@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mien::lab::checkpoint::CheckpointError;
 use mien::lab::loss::Target;
+use mien::lab::samples::Sample;
 use mien::lab::teacher::{Answer, TeacherError, TeacherSettings, answers, taught};
-use mien::lab::train::{MODEL_FILE, Sample};
+use mien::lab::train::MODEL_FILE;
 use stripes::samples;
 
 /// A trained network's folder, and settings that name it as the teacher.

@@ -1,11 +1,21 @@
 //! Data sets as training samples: prepared faces with soft labels.
 
+use ndarray::Array2;
+
 use super::dataset::{LabelledFace, PackFace, Votes};
 use super::loss::Target;
 use super::preprocessing::Preprocessing;
-use super::train::Sample;
 use crate::face::crop::reframe_fairface;
 use crate::image::Grey;
+
+/// A standardized face [48, 48] and its label.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// As [`Preprocessing::prepare`] gives it.
+    pub face: Array2<f32>,
+    /// What it is labelled with.
+    pub target: Target,
+}
 
 /// A face labelled with an expression; `votes_share` of its soft label are its FER+ votes, where
 /// it has any for the seven expressions, the rest its own label.

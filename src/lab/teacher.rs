@@ -15,7 +15,7 @@ use super::executor::{Executor, Weights};
 use super::loss::Target;
 use super::network::{EXPRESSION_LOGITS, Graph, LOGITS};
 use super::offsets;
-use super::train::Sample;
+use super::samples::Sample;
 use crate::expression::softmax;
 
 /// Faces that a teacher answers at a time.

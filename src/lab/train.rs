@@ -9,7 +9,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ndarray::Array2;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
@@ -26,6 +25,7 @@ use super::network::{EXPRESSION_LOGITS, Graph, INPUT_SIDE, LOGITS, Preset};
 use super::offsets::{self, OffsetSettings};
 use super::optimizer::{AdamW, OptimizerSettings};
 use super::preprocessing::Preprocessing;
+use super::samples::Sample;
 use super::teacher::TeacherSettings;
 
 const PIXELS: usize = INPUT_SIDE * INPUT_SIDE;
@@ -107,15 +107,6 @@ impl Recipe {
         let differing = own.filter(|(name, value)| other[name.as_str()] != **value);
         differing.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
     }
-}
-
-/// A standardized face [48, 48] and its label.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// As [`crate::face::crop::standardize`] gives it.
-    pub face: Array2<f32>,
-    /// What it is labelled with.
-    pub target: Target,
 }
 
 /// Why a run stopped.

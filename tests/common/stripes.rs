@@ -6,7 +6,8 @@ use mien::lab::executor::{Executor, Weights};
 use mien::lab::loss::Target;
 use mien::lab::network::{Block, Down, Graph, Preset};
 use mien::lab::optimizer::OptimizerSettings;
-use mien::lab::train::{Recipe, Run, Sample};
+use mien::lab::samples::Sample;
+use mien::lab::train::{Recipe, Run};
 use ndarray::Array2;
 
 const EPOCHS: u64 = 6;

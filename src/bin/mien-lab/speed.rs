@@ -3,7 +3,8 @@
 use mien::lab::device::Device;
 use mien::lab::loss::Target;
 use mien::lab::network::INPUT_SIDE;
-use mien::lab::train::{Recipe, Run, Sample};
+use mien::lab::samples::Sample;
+use mien::lab::train::{Recipe, Run};
 use ndarray::Array2;
 
 /// Measure training speed on random pictures, in images a second.

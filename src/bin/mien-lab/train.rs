@@ -10,9 +10,9 @@ use mien::lab::device::Device;
 use mien::lab::mixture::Mixture;
 use mien::lab::offsets::{self, OffsetSettings};
 use mien::lab::recipe::RecipeFile;
-use mien::lab::samples::{expression_sample, gender_sample};
+use mien::lab::samples::{Sample, expression_sample, gender_sample};
 use mien::lab::teacher::{self, TeacherSettings};
-use mien::lab::train::{MODEL_FILE, Run, Sample};
+use mien::lab::train::{MODEL_FILE, Run};
 use mien::lab::validation::{Scores, Validation};
 
 /// Train a network by a recipe; go on with the run if its folder holds one.

@@ -6,6 +6,7 @@
 
 mod node;
 mod ops;
+mod parts;
 mod proto;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ const PICTURE_CHANNELS: std::ops::RangeInclusive<usize> = 1..=4;
 /// If they are no whole file of an opset from 7 to 22, or a layer is not understood.
 pub fn parse(bytes: &[u8]) -> Result<Layers, Fault> {
     let format = |why: String| Fault::Format(why);
+    parts::check(bytes)?;
     let model = proto::Model::decode(bytes).map_err(|e| {
         format(format!("it is not a whole ONNX file ({e}); export the network again"))
     })?;

@@ -4,11 +4,20 @@ use super::super::super::float::layers::Filter;
 use super::super::super::float::window::Margins;
 use super::super::super::float::{Activation, Layer, LayerError, Padding, Window};
 use super::config::{Config, broadcast};
-use super::model::{Network, Order};
+use super::network::Network;
 use super::weights::{Role, Site};
 
 /// Keras' own, where it divides by a deviation.
 const NORMALIZATION_EPSILON: f32 = 1e-7;
+
+/// How a model's layers follow each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// One after the other.
+    List,
+    /// Each tells what it reads.
+    Graph,
+}
 
 /// What a class of layers does.
 #[derive(Clone, Copy, PartialEq, Eq)]

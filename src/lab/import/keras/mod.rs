@@ -8,8 +8,10 @@
 
 mod config;
 mod container;
+mod hdf5;
 mod layer;
 mod model;
+mod network;
 mod weights;
 
 use super::super::float::Layers;

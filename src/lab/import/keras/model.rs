@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::super::super::float::{Layer, LayerError, Layers};
+use super::super::super::float::{LayerError, Layers};
 use super::super::super::network::Shape;
 use super::Fault;
 use super::config::{Config, picture};
-use super::layer::{Kind, add};
+use super::layer::{Kind, Order, add};
+use super::network::Network;
 use super::weights::{Site, Weights, group_name};
 
 /// Reads a model from its description: `{"class_name": …, "config": …}`.
@@ -28,32 +29,13 @@ pub fn read(description: &Value, weights: &Weights) -> Result<Layers, Fault> {
                 .into(),
         )
     })?;
-    let mut network = Network { layers: Layers::new(name, shape)?, is_flat: vec![false], weights };
+    let mut network = Network::new(Layers::new(name, shape)?, weights);
     network.model(&model, order, None, 0)?;
     Ok(network.layers)
 }
 
 fn text_of<'v>(value: &'v Value, key: &str) -> Option<&'v str> {
     value.get(key)?.as_str()
-}
-
-/// How a model's layers follow each other.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// One after the other.
-    List,
-    /// Each tells what it reads.
-    Graph,
-}
-
-/// What has been read so far.
-pub struct Network<'w> {
-    /// The layers.
-    pub layers: Layers,
-    /// By value: whether Keras takes it for a list of numbers, not for a picture.
-    is_flat: Vec<bool>,
-    /// Of the file.
-    pub weights: &'w Weights,
 }
 
 /// A model's description.
@@ -193,35 +175,6 @@ fn tensors<'v>(value: &'v Value, found: &mut Vec<&'v str>) -> Option<()> {
 }
 
 impl Network<'_> {
-    /// Adds a layer, whose value is as flat as its input.
-    pub fn push(
-        &mut self,
-        name: &str,
-        layer: Layer,
-        inputs: &[usize],
-    ) -> Result<usize, LayerError> {
-        let is_flat = inputs.first().is_some_and(|input| self.is_flat(*input));
-        self.push_as(name, layer, inputs, is_flat)
-    }
-
-    /// Adds a layer, whose value is a list of numbers or a picture.
-    pub fn push_as(
-        &mut self,
-        name: &str,
-        layer: Layer,
-        inputs: &[usize],
-        is_flat: bool,
-    ) -> Result<usize, LayerError> {
-        let value = self.layers.push(name, layer, inputs)?;
-        self.is_flat.push(is_flat);
-        Ok(value)
-    }
-
-    /// Whether Keras takes a value for a list of numbers.
-    pub fn is_flat(&self, value: usize) -> bool {
-        self.is_flat.get(value).is_some_and(|is_flat| *is_flat)
-    }
-
     /// Adds a model's layers; gives the value of its output. `site` is where it is in another one.
     fn model(
         &mut self,

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::super::super::float::LayerError;
 use super::MAX_LEN;
-use super::container::Hdf5;
+use super::hdf5::Hdf5;
 
 /// Most values in all. Tensors may share bytes of a file: its length alone is no limit.
 const MAX_VALUES: usize = MAX_LEN / size_of::<f32>();
