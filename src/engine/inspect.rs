@@ -1,8 +1,8 @@
 //! Checks a `.tflite` file from outside in: the flatbuffer, its tensors, its operators.
 //!
 //! What passes is a network of int8 convolutions, max pools, additions and concatenations whose
-//! shapes agree;
-//! operators that tract-tflite 0.23 gets wrong (MEAN, SOFTMAX) or panics on are refused by name.
+//! shapes agree; operators that tract-tflite 0.23 gets wrong (MEAN, SOFTMAX) or panics on are refused
+//! by name.
 
 mod window;
 

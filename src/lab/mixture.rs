@@ -162,7 +162,8 @@ fn hash_of_genders(faces: &[PackFace]) -> String {
     hex(hash)
 }
 
-fn hex(hash: Sha256) -> String {
+/// A finished hash in hexadecimal digits.
+pub fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

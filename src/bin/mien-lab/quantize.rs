@@ -17,6 +17,7 @@ use mien::lab::evaluate::reliability::{coverage_at, judge_expressions, reliabili
 use mien::lab::evaluate::test_set::{TestSet, spread_evenly};
 use mien::lab::evaluate::{expression_answers, gender_answers};
 use mien::lab::float::FloatGraph;
+use mien::lab::mixture::hex;
 use mien::lab::quantize::interpret::interpret;
 use mien::lab::quantize::sensitivity::{self, layer_costs};
 use mien::lab::quantize::{Quantized, Ranges, Rounding, Settings, quantize};
@@ -223,7 +224,7 @@ fn metadata(
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(Sha256::new_with_prefix(bytes))
 }
 
 /// Runs the int8 network on validation faces and fits how its logits are to be read; gives its

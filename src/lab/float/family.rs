@@ -35,7 +35,7 @@ impl Layers {
                 Op::BatchNorm { relu } => {
                     relu_follows = relu;
                     let tensors = ["gamma", "beta", "mean", "variance"].map(tensor);
-                    batch_norm(&tensors, NORM_EPSILON)
+                    Layer::batch_norm(&tensors, NORM_EPSILON)
                 }
                 Op::MaxPool => Layer::MaxPool(Window {
                     kernel: [3, 3],
@@ -63,12 +63,4 @@ impl FloatGraph {
     pub fn of_checkpoint(checkpoint: &Checkpoint) -> Result<Self, LayerError> {
         lower(&Layers::of_checkpoint(checkpoint)?)
     }
-}
-
-/// A batch norm after training, from its gamma, beta, mean and variance by channel.
-pub fn batch_norm([gamma, beta, mean, variance]: &[Vec<f32>; 4], epsilon: f32) -> Layer {
-    let scale: Vec<f32> =
-        gamma.iter().zip(variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
-    let shift = beta.iter().zip(mean).zip(&scale).map(|((b, m), s)| b - s * m).collect();
-    Layer::Affine { scale, shift }
 }

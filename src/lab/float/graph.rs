@@ -105,20 +105,9 @@ impl Kernel {
 }
 
 impl FloatGraph {
-    /// Nodes that read value `index`.
-    pub fn readers(&self, index: usize) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(move |node| node.inputs.contains(&index))
-    }
-
     /// Multiply-accumulates of one picture, taps outside it included.
     pub fn macs(&self) -> u64 {
         self.nodes.iter().map(Node::macs).sum()
-    }
-
-    /// Weights and biases.
-    pub fn parameters(&self) -> usize {
-        let kernels = self.nodes.iter().filter_map(|node| node.op.kernel());
-        kernels.map(|kernel| kernel.weights.len() + kernel.bias.len()).sum()
     }
 }
 

@@ -73,6 +73,16 @@ pub enum Layer {
     Identity,
 }
 
+impl Layer {
+    /// A batch norm after training, from its gamma, beta, mean and variance by channel.
+    pub fn batch_norm([gamma, beta, mean, variance]: &[Vec<f32>; 4], epsilon: f32) -> Self {
+        let scale: Vec<f32> =
+            gamma.iter().zip(variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
+        let shift = beta.iter().zip(mean).zip(&scale).map(|((b, m), s)| b - s * m).collect();
+        Self::Affine { scale, shift }
+    }
+}
+
 /// Weights, and how they are used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {

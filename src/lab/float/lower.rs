@@ -94,8 +94,7 @@ impl Lowering<'_> {
             }
             Layer::Conv(filter) => {
                 self.plain_or_padded(place).map_err(wrong)?;
-                let inputs = self.channels(place);
-                self.conv(index, place, filter, inputs).map_err(wrong)
+                self.conv(index, place, filter).map_err(wrong)
             }
             Layer::Depthwise(filter) => {
                 self.plain_or_padded(place).map_err(wrong)?;
@@ -174,35 +173,17 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn conv(
-        &mut self,
-        index: usize,
-        place: Place,
-        filter: &Filter,
-        inputs: usize,
-    ) -> Result<Place, String> {
-        let [kh, kw] = filter.window.kernel;
+    fn conv(&mut self, index: usize, place: Place, filter: &Filter) -> Result<Place, String> {
+        let ([kh, kw], inputs) = (filter.window.kernel, self.channels(place));
         let outputs = filter.weights.len() / (kh * kw * inputs);
-        let kernel = Kernel {
-            shape: [outputs, kh, kw, inputs],
-            weights: filter.weights.clone(),
-            bias: bias(filter, outputs),
-            window: filter.window,
-            activation: filter.activation,
-        };
+        let kernel = kernel(filter, [outputs, kh, kw, inputs], outputs, filter.window);
         let kernel = self.placed(place, kernel)?;
         Ok(self.push_kernel(index, place, kernel))
     }
 
     fn depthwise(&mut self, index: usize, place: Place, filter: &Filter) -> Result<Place, String> {
         let ([kh, kw], channels) = (filter.window.kernel, self.channels(place));
-        let kernel = Kernel {
-            shape: [1, kh, kw, channels],
-            weights: filter.weights.clone(),
-            bias: bias(filter, channels),
-            window: filter.window,
-            activation: filter.activation,
-        };
+        let kernel = kernel(filter, [1, kh, kw, channels], channels, filter.window);
         let kernel = self.placed(place, kernel)?;
         Ok(self.push_kernel(index, place, kernel))
     }
@@ -210,13 +191,7 @@ impl Lowering<'_> {
     fn dense(&mut self, index: usize, place: Place, filter: &Filter) -> Place {
         let [h, w, c] = self.graph.nodes[place.node].shape;
         let outputs = filter.weights.len() / (h * w * c);
-        let kernel = Kernel {
-            shape: [outputs, h, w, c],
-            weights: filter.weights.clone(),
-            bias: bias(filter, outputs),
-            window: Window::whole([h, w]),
-            activation: filter.activation,
-        };
+        let kernel = kernel(filter, [outputs, h, w, c], outputs, Window::whole([h, w]));
         self.push_kernel(index, place, kernel)
     }
 
@@ -364,8 +339,15 @@ impl Lowering<'_> {
     }
 }
 
-fn bias(filter: &Filter, channels: usize) -> Vec<f32> {
-    filter.bias.clone().unwrap_or_else(|| vec![0.0; channels])
+/// A filter's weights in this shape, over this window.
+fn kernel(filter: &Filter, shape: [usize; 4], outputs: usize, window: Window) -> Kernel {
+    Kernel {
+        shape,
+        weights: filter.weights.clone(),
+        bias: filter.bias.clone().unwrap_or_else(|| vec![0.0; outputs]),
+        window,
+        activation: filter.activation,
+    }
 }
 
 /// Each channel by itself, pixel by pixel.

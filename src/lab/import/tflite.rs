@@ -8,14 +8,15 @@ mod operator;
 use std::collections::HashMap;
 
 use tract_tflite::tflite::{
-    ActivationFunctionType, BuiltinOperator, Model, Padding as FilePadding, SubGraph, Tensor,
-    TensorType, model_buffer_has_identifier, root_as_model,
+    ActivationFunctionType, BuiltinOperator, Model, SubGraph, Tensor, TensorType,
+    model_buffer_has_identifier, root_as_model,
 };
 
 use super::super::float::layers::Filter;
 use super::super::float::window::Margins;
-use super::super::float::{Activation, Layer, LayerError, Layers, Padding, Window};
+use super::super::float::{Activation, Layer, LayerError, Layers, Window};
 use super::super::network::Shape;
+use super::super::tflite::codes::CHANNEL_AXIS;
 use super::Fault;
 use super::builder::{Arithmetic, Builder, side, sides};
 use operator::Operator;
@@ -24,8 +25,6 @@ use operator::Operator;
 const HEADER_LEN: usize = 8;
 /// Most axes of a tensor.
 const MAX_RANK: usize = 8;
-/// Axis of a picture's channels.
-const CHANNEL_AXIS: i32 = 3;
 /// A tensor that an operator leaves out.
 const NO_TENSOR: i32 = -1;
 
@@ -483,13 +482,4 @@ impl<'m> Reader<'m> {
 fn outputs_first(weights: &[f32], outputs: usize) -> Vec<f32> {
     let of_output = |output| weights.iter().skip(output).step_by(outputs.max(1)).copied();
     (0..outputs).flat_map(of_output).collect()
-}
-
-/// The window's padding.
-fn padding_of(padding: FilePadding) -> Option<Padding> {
-    match padding {
-        FilePadding::SAME => Some(Padding::Same),
-        FilePadding::VALID => Some(Padding::Valid),
-        _ => None,
-    }
 }

@@ -4,6 +4,7 @@
 //! tract-tflite generated from it. Int8 rules: weights symmetric with one scale per output
 //! channel, biases int32 with scale `input · weight`, activations with one scale per tensor.
 
+pub mod codes;
 mod read;
 mod write;
 
@@ -15,9 +16,6 @@ pub use write::write;
 use super::float::{Activation, Window};
 use super::network::Shape;
 use crate::engine::Quantization;
-
-/// Axis of an activation's channels.
-const CHANNEL_AXIS: i32 = 3;
 
 /// An int8 network: values, and the steps that compute them in order.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,8 @@ use tract_tflite::tflite::{
     Tensor, TensorType, root_as_model,
 };
 
-use super::super::float::{Activation, Padding, Window};
+use super::super::float::Window;
+use super::codes::{activation_of, operator_of, padding_of};
 use super::{Filter, Int8Network, Int8Op, Step, Value};
 use crate::engine::{self, ModelError, Quantization};
 
@@ -104,13 +105,13 @@ impl<'m> File<'m> {
                 let window = Window {
                     kernel: sides([options.filter_height(), options.filter_width()])?,
                     stride: sides([options.stride_h(), options.stride_w()])?,
-                    padding: padding(options.padding())?,
+                    padding: padding_of(options.padding())?,
                 };
                 (Int8Op::MaxPool(window), vec![first])
             }
             BuiltinOperator::ADD => {
                 let options = operator.builtin_options_as_add_options()?;
-                let activation = activation(options.fused_activation_function())?;
+                let activation = activation_of(options.fused_activation_function())?;
                 (Int8Op::Add(activation), vec![first, at(*tensors.get(1)?)?])
             }
             BuiltinOperator::CONCATENATION => {
@@ -125,10 +126,7 @@ impl<'m> File<'m> {
         let codes = self.model.operator_codes()?;
         let index = operator.opcode_index() as usize;
         let code = (index < codes.len()).then(|| codes.get(index))?;
-        // Old files have only the first of the two.
-        let old = BuiltinOperator(i32::from(code.deprecated_builtin_code()));
-        let is_new = old == BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES;
-        Some(if is_new { code.builtin_code() } else { old })
+        Some(operator_of(&code))
     }
 
     /// Weights and bias, the second and third of an operator's tensors.
@@ -158,9 +156,9 @@ impl<'m> File<'m> {
             window: Window {
                 kernel: [shape[1], shape[2]],
                 stride: sides(stride)?,
-                padding: padding(file_padding)?,
+                padding: padding_of(file_padding)?,
             },
-            activation: activation(function)?,
+            activation: activation_of(function)?,
         })
     }
 }
@@ -183,21 +181,4 @@ fn value(tensor: &Tensor) -> Option<Value> {
 fn sides(sides: [i32; 2]) -> Option<[usize; 2]> {
     let [a, b] = sides.map(|side| usize::try_from(side).ok().filter(|side| *side > 0));
     Some([a?, b?])
-}
-
-fn padding(padding: FilePadding) -> Option<Padding> {
-    match padding {
-        FilePadding::SAME => Some(Padding::Same),
-        FilePadding::VALID => Some(Padding::Valid),
-        _ => None,
-    }
-}
-
-fn activation(function: ActivationFunctionType) -> Option<Activation> {
-    match function {
-        ActivationFunctionType::NONE => Some(Activation::None),
-        ActivationFunctionType::RELU => Some(Activation::Relu),
-        ActivationFunctionType::RELU6 => Some(Activation::Relu6),
-        _ => None,
-    }
 }

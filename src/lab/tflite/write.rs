@@ -7,14 +7,14 @@ use tract_tflite::tflite::{
     ActivationFunctionType, AddOptions, AddOptionsArgs, Buffer, BufferArgs, BuiltinOperator,
     BuiltinOptions, ConcatenationOptions, ConcatenationOptionsArgs, Conv2DOptions,
     Conv2DOptionsArgs, DepthwiseConv2DOptions, DepthwiseConv2DOptionsArgs, Metadata, MetadataArgs,
-    Model, ModelArgs, Operator, OperatorArgs, OperatorCode, OperatorCodeArgs,
-    Padding as FilePadding, Pool2DOptions, Pool2DOptionsArgs, QuantizationParameters,
-    QuantizationParametersArgs, SubGraph, SubGraphArgs, Tensor, TensorArgs, TensorType,
-    finish_model_buffer,
+    Model, ModelArgs, Operator, OperatorArgs, OperatorCode, OperatorCodeArgs, Pool2DOptions,
+    Pool2DOptionsArgs, QuantizationParameters, QuantizationParametersArgs, SubGraph, SubGraphArgs,
+    Tensor, TensorArgs, TensorType, finish_model_buffer,
 };
 
-use super::super::float::{Activation, Padding, Window};
-use super::{CHANNEL_AXIS, Filter, Int8Network, Int8Op, Step, Value};
+use super::super::float::Window;
+use super::codes::{CHANNEL_AXIS, activation_function, file_padding};
+use super::{Filter, Int8Network, Int8Op, Step, Value};
 use crate::engine::Quantization;
 
 /// Version of the schema that the file follows.
@@ -321,21 +321,5 @@ impl Push for Aligned {
 
     fn alignment() -> PushAlignment {
         PushAlignment::new(BUFFER_ALIGNMENT)
-    }
-}
-
-fn file_padding(padding: Padding) -> FilePadding {
-    match padding {
-        Padding::Same => FilePadding::SAME,
-        Padding::Valid => FilePadding::VALID,
-        Padding::Explicit(_) => unreachable!("lowered windows have no explicit padding"),
-    }
-}
-
-fn activation_function(activation: Activation) -> ActivationFunctionType {
-    match activation {
-        Activation::None => ActivationFunctionType::NONE,
-        Activation::Relu => ActivationFunctionType::RELU,
-        Activation::Relu6 => ActivationFunctionType::RELU6,
     }
 }

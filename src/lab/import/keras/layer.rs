@@ -334,11 +334,7 @@ impl Adding<'_, '_> {
             false => vec![0.0; channels],
         };
         let (mean, variance) = (next("moving_mean")?, next("moving_variance")?);
-        let deviation = variance.iter().map(|variance| (variance + epsilon).sqrt());
-        let scale: Vec<f32> = gamma.iter().zip(deviation).map(|(g, d)| g / d).collect();
-        let shifts = beta.iter().zip(&mean).zip(&scale);
-        let shift = shifts.map(|((beta, mean), scale)| beta - mean * scale).collect();
-        self.push(Layer::Affine { scale, shift })
+        self.push(Layer::batch_norm(&[gamma, beta, mean, variance], epsilon))
     }
 
     fn rescaling(&mut self) -> Result<usize, LayerError> {

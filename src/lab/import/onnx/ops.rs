@@ -242,15 +242,11 @@ impl<'g> Reader<'g> {
         }
         let [gamma, beta, mean, variance] = &tensors[..] else { return Err(node.wrong("inputs")) };
         let epsilon = node.float("epsilon", BATCH_NORM_EPSILON);
-        let (mut scale, mut shift) = (Vec::new(), Vec::new());
-        for channel in order(&live, channels) {
-            let [g, b, m, v] =
-                [gamma, beta, mean, variance].map(|of| of.get(channel).copied().unwrap_or(0.0));
-            let by = g / (v + epsilon).sqrt();
-            scale.push(by);
-            shift.push(b - m * by);
-        }
-        self.give(node, Layer::Affine { scale, shift }, live)
+        let ordered = [gamma, beta, mean, variance].map(|tensor| -> Vec<f32> {
+            let channels = order(&live, channels).into_iter();
+            channels.map(|channel| tensor.get(channel).copied().unwrap_or(0.0)).collect()
+        });
+        self.give(node, Layer::batch_norm(&ordered, epsilon), live)
     }
 
     fn clip(&mut self, node: &Node) -> Result<Live, LayerError> {

@@ -5,8 +5,8 @@ use tract_tflite::tflite::{
 };
 
 use super::super::super::float::{Activation, LayerError, Window};
+use super::super::super::tflite::codes::{activation_of, operator_of, padding_of};
 use super::super::builder::{MAX_SIDE, sides};
-use super::padding_of;
 
 /// Most inputs of an operator.
 const MAX_INPUTS: usize = 1024;
@@ -28,10 +28,7 @@ impl<'m> Operator<'m> {
         let index = usize::try_from(table.opcode_index()).unwrap_or(usize::MAX);
         let code = model.operator_codes().into_iter().flatten().nth(index);
         let code = code.ok_or_else(|| LayerError::new(&name, "its operator has no code"))?;
-        let kind = match BuiltinOperator(i32::from(code.deprecated_builtin_code())) {
-            BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES => code.builtin_code(),
-            kind => kind,
-        };
+        let kind = operator_of(&code);
         let inputs = table.inputs();
         if inputs.is_some_and(|inputs| inputs.len() > MAX_INPUTS) {
             return Err(LayerError::new(&name, format!("it reads more than {MAX_INPUTS} values")));
@@ -60,17 +57,13 @@ impl<'m> Operator<'m> {
         &self,
         function: Option<ActivationFunctionType>,
     ) -> Result<Activation, LayerError> {
-        match function {
-            None | Some(ActivationFunctionType::NONE) => Ok(Activation::None),
-            Some(ActivationFunctionType::RELU) => Ok(Activation::Relu),
-            Some(ActivationFunctionType::RELU6) => Ok(Activation::Relu6),
-            Some(other) => {
-                let name = other.variant_name().unwrap_or("unknown");
-                Err(self.wrong(format!(
-                    "its fused activation {name} is not understood; train with ReLU or ReLU6"
-                )))
-            }
-        }
+        let function = function.unwrap_or(ActivationFunctionType::NONE);
+        activation_of(function).ok_or_else(|| {
+            let name = function.variant_name().unwrap_or("unknown");
+            self.wrong(format!(
+                "its fused activation {name} is not understood; train with ReLU or ReLU6"
+            ))
+        })
     }
 
     /// Refuses windows with holes.
