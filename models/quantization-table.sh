@@ -19,8 +19,8 @@ echo "|---|---|---|---|---|---|"
 row() {
     local name=$1
     shift
-    target/release/mien-lab quantize --checkpoint "$checkpoint" --data "$data" --compare "$faces" \
-        --validation 1 --force --out "$out/model.tflite" "$@" >"$out/said"
+    target/release/mien-lab quantize "$checkpoint" -o "$out/model.tflite" --calibrate "$data" \
+        --labels "$data" --compare "$faces" --validation 1 --force "$@" >"$out/said"
     tail -n 1 "$out/said" | sed -E "s/.*float ([0-9.]+) % right, int8 ([0-9.]+) %; they agree on \
 ([0-9.]+) % of expressions and ([0-9.]+) % of genders; .* ([0-9.]+)$/| $name | \1 % | \2 % | \3 % | \4 % | \5 |/"
 }

@@ -75,23 +75,25 @@ impl Gender {
     }
 }
 
-/// Shares that one crop was given; each array sums to 1.
+/// Shares that one crop was given; each array sums to 1. An answer that the model does not know has
+/// a share of 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scores {
     /// By [`Expression`].
     pub expression: [f32; 7],
-    /// By [`Gender`].
-    pub gender: [f32; 2],
+    /// By [`Gender`]; none from a model that does not tell it.
+    pub gender: Option<[f32; 2]>,
 }
 
 impl Scores {
     /// Softmax over each head's logits, seven expressions, then female and male, each head's
-    /// divided by its temperature.
+    /// divided by its temperature. Logits of −∞ are answers that the model does not give.
     pub fn from_logits(logits: &[f32; 9], calibration: &Calibration) -> Self {
         let (expression, gender) = logits.split_at(7);
         Self {
             expression: tempered_softmax(expression, calibration.temperature),
-            gender: tempered_softmax(gender, calibration.gender_temperature),
+            gender: (gender[0] > f32::NEG_INFINITY)
+                .then(|| tempered_softmax(gender, calibration.gender_temperature)),
         }
     }
 
@@ -107,10 +109,12 @@ impl Scores {
         (Expression::ALL[i], self.expression[i])
     }
 
-    /// The stronger gender and its share.
-    pub fn top_gender(&self) -> (Gender, f32) {
-        let i = argmax(&self.gender);
-        (Gender::ALL[i], self.gender[i])
+    /// The stronger gender and its share, if gender is told.
+    pub fn top_gender(&self) -> Option<(Gender, f32)> {
+        self.gender.map(|shares| {
+            let i = argmax(&shares);
+            (Gender::ALL[i], shares[i])
+        })
     }
 }
 
@@ -125,7 +129,12 @@ impl Classifier {
         Self { model }
     }
 
-    /// Scores of each 48×48 crop.
+    /// Side in pixels of the square crops it reads.
+    pub fn side(&self) -> usize {
+        self.model.side()
+    }
+
+    /// Scores of each crop, [`Classifier::side`] pixels square.
     pub fn classify(&self, crops: &[Grey]) -> Result<Vec<Scores>, ModelError> {
         let calibration = self.model.calibration();
         let scores = |logits| Scores::from_logits(logits, &calibration);
@@ -165,7 +174,16 @@ mod tests {
         let scores = Scores::from_logits(&logits, &Calibration::default());
         assert_eq!(scores.top_expression().0, Expression::Happy);
         assert!((scores.expression.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        assert_eq!(scores.gender, [0.5, 0.5]);
+        assert_eq!(scores.gender, Some([0.5, 0.5]));
+    }
+
+    #[test]
+    fn what_a_model_does_not_tell_has_no_share() {
+        const NONE: f32 = f32::NEG_INFINITY;
+        let logits = [1.0, NONE, 1.0, NONE, NONE, NONE, NONE, NONE, NONE];
+        let scores = Scores::from_logits(&logits, &Calibration::default());
+        assert_eq!(scores.expression, [0.5, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!((scores.gender, scores.top_gender()), (None, None));
     }
 
     #[test]
@@ -176,7 +194,7 @@ mod tests {
         let scores = Scores::from_logits(&logits, &calibration);
         let e = 1f32.exp();
         assert!((scores.expression[3] - e / (e + 6.0)).abs() < 1e-6);
-        assert!((scores.gender[1] - e.powi(2) / (e.powi(2) + 1.0)).abs() < 1e-6);
+        assert!((scores.gender.unwrap()[1] - e.powi(2) / (e.powi(2) + 1.0)).abs() < 1e-6);
         // However cold, shares stay numbers.
         let cold = Calibration { temperature: f32::MIN_POSITIVE, ..calibration };
         assert_eq!(Scores::from_logits(&logits, &cold).expression[3], 1.0);
@@ -185,7 +203,7 @@ mod tests {
     #[test]
     fn a_share_below_the_threshold_is_no_answer() {
         let expression = [0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1];
-        let scores = Scores { expression, gender: [0.5, 0.5] };
+        let scores = Scores { expression, gender: None };
         assert_eq!(scores.answer(0.4), Some(Expression::Angry));
         assert_eq!(scores.answer(0.41), None);
     }

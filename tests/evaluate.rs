@@ -216,7 +216,16 @@ fn model_saying(metadata: &[(&str, &str)]) -> Vec<u8> {
     let pictures: Vec<f32> = (0..4 * 48 * 48).map(|_| 2.0 * random.f32() - 1.0).collect();
     let metadata = metadata.iter().map(|(name, text)| (name.to_string(), text.to_string()));
     let metadata: BTreeMap<_, _> = metadata.collect();
-    tflite::write(&quantize(graph, Settings::default(), &pictures, metadata).network)
+    tflite::write(
+        &quantize(
+            graph,
+            Normalization::Standardized.bounds(),
+            Settings::default(),
+            &pictures,
+            metadata,
+        )
+        .network,
+    )
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn pictures(channels: usize) -> Vec<f32> {
 
 /// Greatest difference of a file's logits from the framework's.
 fn difference(name: &str, extension: &str) -> f32 {
-    let layers = import::read(&file(name, extension)).unwrap();
+    let layers = import::read(&file(name, extension), None).unwrap();
     let graph = lower(&layers).unwrap();
     let expected = file(name.trim_end_matches("_dynamo"), "json");
     let expected: Expected =
@@ -90,7 +90,7 @@ fn whole_files() -> Vec<(&'static str, Vec<u8>)> {
 
 /// Reads and, if that works, lowers. Only a panic is wrong.
 fn try_import(kind: &str, bytes: &[u8]) -> bool {
-    let layers = if kind == "onnx" { onnx::parse(bytes) } else { tflite::parse(bytes) };
+    let layers = if kind == "onnx" { onnx::parse(bytes, None) } else { tflite::parse(bytes) };
     layers.is_ok_and(|layers| lower(&layers).is_ok())
 }
 
@@ -148,6 +148,6 @@ fn damaged_structure_never_panics() {
 #[test]
 fn a_quantized_tflite_is_refused_with_what_to_give_instead() {
     let int8 = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mien-slim.tflite");
-    let error = import::read(&int8).unwrap_err().to_string();
+    let error = import::read(&int8, None).unwrap_err().to_string();
     assert!(error.contains("mien-slim.tflite") && error.contains("float"), "{error}");
 }

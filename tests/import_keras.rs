@@ -35,7 +35,7 @@ fn networks_answer_as_in_keras() {
         let answers: Value = serde_json::from_slice(&answers).unwrap();
         let expected = numbers(&answers["logits"]);
         for suffix in SUFFIXES {
-            let layers = import::read(&data(name, suffix)).unwrap_or_else(|e| panic!("{e}"));
+            let layers = import::read(&data(name, suffix), None).unwrap_or_else(|e| panic!("{e}"));
             let graph: FloatGraph = lower(&layers).unwrap_or_else(|e| panic!("{name}: {e}"));
             let outputs = graph.outputs(&numbers(&answers["pictures"]));
             assert_eq!(outputs.len(), expected.len(), "{name}.{suffix}");
@@ -71,7 +71,7 @@ fn read(suffix: &str, bytes: &[u8]) -> Result<Layers, ImportError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("model.{suffix}"));
     std::fs::write(&path, bytes).unwrap();
-    import::read(&path)
+    import::read(&path, None)
 }
 
 /// What reading `name` says, after its description was changed.
@@ -95,7 +95,7 @@ fn a_deflated_archive_is_the_same_model() {
     let stored = std::fs::metadata(data("vgg_keras3", "keras")).unwrap().len();
     assert!((deflated.len() as u64) < stored);
     let layers = read("keras", &deflated).unwrap();
-    assert_eq!(layers, import::read(&data("vgg_keras3", "keras")).unwrap());
+    assert_eq!(layers, import::read(&data("vgg_keras3", "keras"), None).unwrap());
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn what_is_too_large_or_no_model_is_refused() {
     let weights_only = read("h5", &weights).unwrap_err().to_string();
     assert!(weights_only.contains("model.save"), "{weights_only}");
     assert!(matches!(read("h5", b""), Err(ImportError::Format { .. })));
-    assert!(matches!(import::read(Path::new("none.h5")), Err(ImportError::Io { .. })));
+    assert!(matches!(import::read(Path::new("none.h5"), None), Err(ImportError::Io { .. })));
     let subclass = read_changed("vgg_keras3", |model| model["class_name"] = json!("MyModel"));
     assert!(subclass.unwrap_err().to_string().contains("MyModel"));
 }

@@ -10,7 +10,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mien::engine::{INPUT_LEN, Model};
+use mien::engine::Model;
+use mien::face::normalization::Normalization;
 use mien::lab::checkpoint::{Checkpoint, initialize};
 use mien::lab::executor::{Executor, Weights};
 use mien::lab::float::layers::Filter;
@@ -22,6 +23,9 @@ use mien::lab::quantize::{Settings, quantize};
 use mien::lab::tflite;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
+
+/// Values of the input, one face of 48×48.
+const INPUT_LEN: usize = 48 * 48;
 
 /// Inputs per model: enough that a rounding rule that differs would show.
 const INPUTS: usize = 64;
@@ -114,7 +118,14 @@ fn assert_graph_is_the_same(graph: FloatGraph) {
     let Some(python) = python() else { return };
     let mut rng = Pcg64::seed_from_u64(3);
     let pictures: Vec<f32> = (0..32).flat_map(|_| blobs(&mut rng)).collect();
-    let network = quantize(graph, Settings::default(), &pictures, BTreeMap::new()).network;
+    let network = quantize(
+        graph,
+        Normalization::Standardized.bounds(),
+        Settings::default(),
+        &pictures,
+        BTreeMap::new(),
+    )
+    .network;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("random.tflite");
     std::fs::write(&file, tflite::write(&network)).unwrap();

@@ -32,8 +32,8 @@ fn lab(folder: &Path, args: &[&str]) -> Output {
 
 fn quantize(folder: &Path, out: &str, more: &[&str]) -> Output {
     let checkpoint = checkpoint();
-    let args = ["quantize", "--data", "fer.csv", "--out", out, "--checkpoint"];
-    lab(folder, &[&args[..], &[checkpoint.to_str().unwrap()], more].concat())
+    let args = ["quantize", checkpoint.to_str().unwrap(), "-o", out, "--calibrate", "fer.csv"];
+    lab(folder, &[&args[..], &["--labels", "fer.csv"], more].concat())
 }
 
 fn said(output: &Output) -> String {
@@ -52,7 +52,7 @@ fn the_same_inputs_give_the_same_bytes_and_the_file_says_what_they_were() {
     assert_eq!(read("a.tflite"), read("b.tflite"));
     let model = Model::from_bytes("a", &read("a.tflite")).unwrap();
     assert!(model.metadata("mien.quantization").unwrap().contains("\"rounding\":\"adaptive\""));
-    for hash in ["mien.checkpoint_sha256", "mien.ranges_from_sha256"] {
+    for hash in ["mien.source_sha256", "mien.ranges_from_sha256"] {
         assert_eq!(model.metadata(hash).unwrap().len(), 64);
     }
     let args = ["--no-equalization", "--max-drop=100", "--report", "report"];
@@ -93,4 +93,143 @@ fn a_file_of_another_kind_is_not_inspected() {
         let listing = said(&lab(folder.path(), &["inspect", float.join(name).to_str().unwrap()]));
         assert!(listing.contains("depthwise 3×3") || listing.contains("conv 3×3"), "{listing}");
     }
+}
+
+fn imported(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import").join(name)
+}
+
+/// A folder of grey faces without labels, of a size that no network here reads.
+fn pictures(folder: &Path) {
+    std::fs::create_dir(folder.join("faces")).unwrap();
+    let mut random = fastrand::Rng::with_seed(2);
+    for i in 0..12 {
+        let noise = image::GrayImage::from_fn(70, 70, |_, _| image::Luma([random.u8(..)]));
+        noise.save(folder.join(format!("faces/{i}.png"))).unwrap();
+    }
+}
+
+/// Other frameworks' networks become files that the device itself runs, and answer as they did.
+#[test]
+fn other_frameworks_networks_run_on_the_device() {
+    let folder = work();
+    pictures(folder.path());
+    for (name, normalization) in [
+        ("mini_xception_keras2.h5", "-1..1"),
+        ("vgg_keras3.keras", "0..1"),
+        ("torch_resnet_rgb.onnx", "124,116,104/58,57,57"),
+        ("keras_xception.tflite", "standardized"),
+    ] {
+        let source = imported(name);
+        let args = [
+            "quantize",
+            source.to_str().unwrap(),
+            "-o",
+            "other.tflite",
+            "--calibrate",
+            "faces",
+            "--normalization",
+            normalization,
+            "--classes",
+            "neutral sad happy - surprise fear angry",
+        ];
+        let output = lab(folder.path(), &args);
+        assert!(output.status.success(), "{name}: {}", said(&output));
+        let said = said(&output);
+        let alike = said.split("agree on ").nth(1).and_then(|rest| rest.split(' ').next());
+        let alike: f64 = alike.unwrap_or_else(|| panic!("{name}: {said}")).parse().unwrap();
+        assert!(alike >= 75.0, "{name}: {said}");
+
+        let mut mien = Command::new(env!("CARGO_BIN_EXE_mien"));
+        let picture = ["predict", "--face", "--json", "faces/3.png", "--model", "other.tflite"];
+        let answer = mien.current_dir(folder.path()).args(picture).output().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap();
+        let face = &json["faces"][0];
+        assert!(face.get("gender").is_none(), "{name}: {face}");
+        assert_eq!(face["expression"]["disgust"], 0.0, "{name}: {face}");
+        let shares = face["expression"].as_object().unwrap().values();
+        let sum: f64 = shares.map(|share| share.as_f64().unwrap()).sum();
+        assert!((sum - 1.0).abs() < 1e-3, "{name}: {face}");
+    }
+}
+
+#[test]
+fn what_another_framework_s_file_leaves_unsaid_is_asked_for() {
+    let folder = work();
+    pictures(folder.path());
+    let source = imported("torch_vgg.onnx");
+    let quantize = |more: &[&str]| {
+        let args = ["quantize", source.to_str().unwrap(), "-o", "o.tflite", "--calibrate", "faces"];
+        let output = lab(folder.path(), &[&args[..], more].concat());
+        assert!(!output.status.success(), "{more:?}");
+        assert!(!folder.path().join("o.tflite").exists());
+        said(&output)
+    };
+    for (more, words) in [
+        (&[][..], &["--normalization", "0..255", "MEAN/DEVIATION"][..]),
+        (&["--normalization", "0..2"], &["0..2", "-1..1"]),
+        (&["--normalization", "1,2,3/4,5,6"], &["1 channels"]),
+        (&["--normalization=0..1", "--side", "64"], &["48×48", "--side 64"]),
+        (&["--normalization=0..1", "--classes", "joy - - - - - -"], &["joy", "--classes", "happy"]),
+        (&["--normalization=0..1", "--classes", "happy sad"], &["happy sad", "each logit"]),
+        (&["--normalization=0..1", "--labels", "fer.csv", "--genders", "p.u8.xz"], &["p.u8.xz"]),
+        (&["--normalization=0..1", "--report", "r"], &["--labels"]),
+    ] {
+        let said = quantize(more);
+        assert!(words.iter().all(|word| said.contains(word)), "{more:?}: {said}");
+    }
+    let own = checkpoint();
+    let args = ["quantize", own.to_str().unwrap(), "-o", "o.tflite", "--calibrate", "fer.csv"];
+    let output = lab(folder.path(), &[&args[..], &["--side", "48"]].concat());
+    assert!(said(&output).contains("leave out --normalization"), "{}", said(&output));
+}
+
+#[test]
+fn arrays_calibrate_and_a_dry_run_writes_nothing() {
+    let folder = work();
+    let source = imported("torch_vgg.onnx");
+    let quantize = |array: &str| {
+        let args = ["quantize", source.to_str().unwrap(), "-o", "o.tflite", "--dry-run"];
+        let more = ["--normalization", "-1..1", "--calibrate", array];
+        lab(folder.path(), &[&args[..], &more].concat())
+    };
+    let npy = |name: &str, dtype: &str, shape: &str, data: &[u8]| {
+        let header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend(((header.len() + 1) as u16).to_le_bytes());
+        bytes.extend(header.bytes().chain([b'\n']).chain(data.iter().copied()));
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    };
+    let mut random = fastrand::Rng::with_seed(3);
+    let noise: Vec<u8> = (0..9 * 50 * 50).map(|_| random.u8(..)).collect();
+    let values: Vec<u8> =
+        noise.iter().flat_map(|p| (f32::from(*p) / 127.5 - 1.0).to_le_bytes()).collect();
+    npy("faces.npy", "|u1", "(9, 50, 50)", &noise);
+    npy("input.npy", "<f4", "(9, 48, 48, 1)", &values[..4 * 9 * 48 * 48]);
+    for name in ["faces.npy", "input.npy"] {
+        let output = quantize(name);
+        assert!(output.status.success(), "{name}: {}", said(&output));
+        assert!(said(&output).contains("not written"), "{}", said(&output));
+    }
+    npy("double.npy", "<f8", "(1, 48, 48, 1)", &values[..8 * 48 * 48]);
+    npy("other.npy", "<f4", "(1, 40, 40, 1)", &values[..4 * 40 * 40]);
+    npy("cut.npy", "|u1", "(9, 50, 50)", &noise[..1000]);
+    npy("huge.npy", "|u1", "(9223372036854775807, 50, 50)", &noise);
+    npy("none.npy", "|u1", "(0, 50, 50)", &[]);
+    npy("flat.npy", "|u1", "(9, 0, 50)", &[]);
+    npy("nan.npy", "<f4", "(1, 48, 48, 1)", &f32::NAN.to_le_bytes().repeat(48 * 48));
+    for (name, word) in [
+        ("double.npy", "float32 [n, 48, 48, 1]"),
+        ("other.npy", "[1, 40, 40, 1]"),
+        ("cut.npy", "cut short"),
+        ("huge.npy", "too large"),
+        ("none.npy", "no pictures"),
+        ("flat.npy", "[9, 0, 50]"),
+        ("nan.npy", "not finite"),
+    ] {
+        let output = quantize(name);
+        assert!(!output.status.success(), "{name}");
+        assert!(said(&output).contains(name) && said(&output).contains(word), "{}", said(&output));
+    }
+    assert!(!folder.path().join("o.tflite").exists());
 }

@@ -4,6 +4,8 @@
 //! temperature before the softmax mends that and changes no answer (Guo et al. 2017, "On
 //! Calibration of Modern Neural Networks"). `mien-lab quantize` fits the temperatures.
 
+use super::error::MetadataError;
+
 /// Names of the metadata's entries.
 pub const TEMPERATURE: &str = "mien.temperature";
 /// See [`TEMPERATURE`].
@@ -30,27 +32,15 @@ impl Default for Calibration {
     }
 }
 
-/// An entry that says nothing usable.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("its metadata has {entry} = {text:?}, which must be {needed}")]
-pub struct CalibrationError {
-    /// Its name.
-    pub entry: &'static str,
-    /// What it holds.
-    pub text: String,
-    /// What it may hold.
-    pub needed: &'static str,
-}
-
 impl Calibration {
     /// Reads the metadata, whose texts `entry` gives by name; what it lacks keeps its default.
     pub fn from_metadata<'m>(
         entry: impl Fn(&str) -> Option<&'m str>,
-    ) -> Result<Self, CalibrationError> {
+    ) -> Result<Self, MetadataError> {
         let number = |name, default, fits: fn(f32) -> bool, needed| {
             let Some(text) = entry(name) else { return Ok(default) };
             let number = text.trim().parse().ok().filter(|&number| fits(number));
-            number.ok_or_else(|| CalibrationError { entry: name, text: text.into(), needed })
+            number.ok_or_else(|| MetadataError { entry: name, text: text.into(), needed })
         };
         let above_zero = |t: f32| t.is_normal() && t > 0.0;
         let temperature = |name| number(name, 1.0, above_zero, "a finite number above 0");
@@ -76,7 +66,7 @@ impl Calibration {
 mod tests {
     use super::*;
 
-    fn read(name: &str, text: &str) -> Result<Calibration, CalibrationError> {
+    fn read(name: &str, text: &str) -> Result<Calibration, MetadataError> {
         Calibration::from_metadata(|entry| (entry == name).then_some(text))
     }
 

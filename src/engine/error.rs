@@ -2,7 +2,17 @@
 
 use std::path::PathBuf;
 
-use super::CalibrationError;
+/// An entry of a model's metadata that says nothing usable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its metadata has {entry} = {text:?}, which must be {needed}")]
+pub struct MetadataError {
+    /// Its name.
+    pub entry: &'static str,
+    /// What it holds.
+    pub text: String,
+    /// What it may hold.
+    pub needed: &'static str,
+}
 
 /// Why a model can't be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -21,17 +31,17 @@ pub enum ModelError {
         "model {name}: its {side} is {found}, but this program needs {needed}; \
          use a model made by `mien-lab quantize`"
     )]
-    Interface { name: String, side: &'static str, found: String, needed: String },
-    /// Its metadata tells nothing usable of its logits.
+    Interface { name: String, side: &'static str, found: String, needed: &'static str },
+    /// Its metadata tells nothing usable of its input or its logits.
     #[error("model {name}: {source}; `mien-lab quantize` writes it")]
-    Calibration { name: String, source: CalibrationError },
+    Metadata { name: String, source: MetadataError },
     /// tract refuses it.
     #[error("model {name}: {why}")]
     Engine { name: String, why: String },
     /// A face of another size was given.
     #[error("a face is {}×{} pixels, not {needed}×{needed}; crop it first", found.1, found.0)]
     FaceSize { found: (usize, usize), needed: usize },
-    /// Raw input that is no whole number of faces.
-    #[error("{found} input codes are no whole number of faces of {needed}")]
+    /// Raw input that is no whole number of pictures.
+    #[error("{found} input codes are no whole number of pictures of {needed}")]
     InputLength { found: usize, needed: usize },
 }

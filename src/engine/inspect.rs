@@ -7,6 +7,7 @@
 mod window;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use tract_tflite::tflite::{
     ActivationFunctionType, BuiltinOperator, Model, Operator, SubGraph, Tensor, TensorType,
@@ -14,8 +15,7 @@ use tract_tflite::tflite::{
 };
 
 use self::window::Window;
-use super::{LOGITS, ModelError, Quantization};
-use crate::face::FACE_SIDE;
+use super::{ModelError, Quantization};
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
 const HEADER_LEN: usize = 8;
@@ -24,9 +24,16 @@ const CHANNEL_AXIS: i32 = 3;
 /// No tensor of the family comes near; keeps a forged shape from asking for all memory.
 const MAX_TENSOR_LEN: usize = 1 << 24;
 
-/// Codes of the input and the output, and the texts in the file's metadata, by name.
+/// Sides in pixels of the pictures that a network may read: from what still shows a face to what no
+/// small CPU should be asked for.
+const SIDES: RangeInclusive<usize> = 8..=512;
+
+/// What a network reads and gives, and the texts in its file's metadata, by name.
 pub struct Interface {
+    pub side: usize,
+    pub channels: usize,
     pub input: Quantization,
+    pub logits: usize,
     pub output: Quantization,
     pub metadata: BTreeMap<String, String>,
 }
@@ -44,13 +51,9 @@ pub fn inspect(name: &str, bytes: &[u8]) -> Result<Interface, ModelError> {
     let unfit = |(part, why)| ModelError::Unfit { name: name.into(), part, why };
     let graph = subgraph(&model).map_err(unfit)?;
     let network = Network::new(&model, graph).map_err(unfit)?;
-    network.interface(name)?;
+    let interface = network.interface(name, metadata(&model))?;
     network.check_operators(&model).map_err(unfit)?;
-    Ok(Interface {
-        input: network.code(network.input),
-        output: network.code(network.output),
-        metadata: metadata(&model),
-    })
+    Ok(interface)
 }
 
 /// Metadata entries that are text; others are left out.
@@ -162,26 +165,35 @@ impl<'m> Network<'m> {
         Ok(Self { graph, tensors, input, output })
     }
 
-    fn code(&self, tensor: usize) -> Quantization {
-        self.tensors[tensor].code()
-    }
-
-    /// Refuses networks that read or give something else than this program's.
-    fn interface(&self, name: &str) -> Result<(), ModelError> {
-        let side = |side, index: usize, shape: &[usize]| {
-            let found = &self.tensors[index];
-            if found.type_ == TensorType::INT8 && found.shape == shape {
-                return Ok(());
-            }
-            Err(ModelError::Interface {
-                name: name.into(),
-                side,
-                found: format!("{:?} {:?}", found.type_, found.shape),
-                needed: format!("INT8 {shape:?}"),
-            })
+    /// Refuses networks that read something else than a picture or give something else than
+    /// logits.
+    fn interface(
+        &self,
+        name: &str,
+        metadata: BTreeMap<String, String>,
+    ) -> Result<Interface, ModelError> {
+        let (input, output) = (&self.tensors[self.input], &self.tensors[self.output]);
+        let unlike = |side, tensor: &Checked, needed| ModelError::Interface {
+            name: name.into(),
+            side,
+            found: format!("{:?} {:?}", tensor.type_, tensor.shape),
+            needed,
         };
-        side("input", self.input, &[1, FACE_SIDE, FACE_SIDE, 1])?;
-        side("output", self.output, &[1, 1, 1, LOGITS])
+        let (side, channels) = match (input.type_, &input.shape[..]) {
+            (TensorType::INT8, &[1, h, w, channels @ (1 | 3)]) if h == w && SIDES.contains(&h) => {
+                (h, channels)
+            }
+            _ => {
+                let needed = "INT8 [1, side, side, 1 or 3], a side of 8 to 512";
+                return Err(unlike("input", input, needed));
+            }
+        };
+        let logits = match (output.type_, &output.shape[..]) {
+            (TensorType::INT8, &[1, 1, 1, logits]) => logits,
+            _ => return Err(unlike("output", output, "INT8 [1, 1, 1, logits]")),
+        };
+        let (input, output) = (input.code(), output.code());
+        Ok(Interface { side, channels, input, logits, output, metadata })
     }
 
     fn check_operators(&self, model: &Model) -> Result<(), Fault> {

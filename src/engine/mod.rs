@@ -5,6 +5,7 @@
 
 mod calibration;
 mod error;
+mod heads;
 mod inspect;
 mod quantization;
 
@@ -17,28 +18,33 @@ use tract_tflite::internal::{
     DatumType, Framework, IntoRunnable, Tensor, TractResult, TypedRunnableModel, tvec,
 };
 
-pub use calibration::{Calibration, CalibrationError};
-pub use error::ModelError;
+pub use calibration::Calibration;
+pub use error::{MetadataError, ModelError};
+pub use heads::{Heads, LABELS};
 pub use quantization::Quantization;
 
-use crate::face::FACE_SIDE;
-use crate::face::crop::standardize;
+use crate::face::normalization::Normalization;
 use crate::image::Grey;
 
-/// Values of the input, `[1, 48, 48, 1]`: one standardized face.
-pub const INPUT_LEN: usize = FACE_SIDE * FACE_SIDE;
-/// Values of the output, `[1, 1, 1, 9]`: logits of seven expressions, then of female and male.
+/// Answers that [`Model::run`] gives logits of: seven expressions, then female and male.
 pub const LOGITS: usize = 9;
+
+/// Name of the metadata's entry that says how pictures are normalized, see [`Normalization`].
+pub const NORMALIZATION: &str = "normalization";
 
 /// A loaded network, ready to run.
 pub struct Model {
     name: String,
     plan: Arc<TypedRunnableModel>,
     input_type: DatumType,
+    side: usize,
+    channels: usize,
+    normalization: Normalization,
     input: Quantization,
+    heads: Heads,
     output: Quantization,
-    metadata: BTreeMap<String, String>,
     calibration: Calibration,
+    metadata: BTreeMap<String, String>,
 }
 
 impl Model {
@@ -51,10 +57,13 @@ impl Model {
 
     /// Loads a `.tflite` file's bytes; `name` is what errors call it.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, ModelError> {
-        let interface = inspect::inspect(name, bytes)?;
-        let entry = |entry: &str| interface.metadata.get(entry).map(String::as_str);
-        let calibration = Calibration::from_metadata(entry)
-            .map_err(|source| ModelError::Calibration { name: name.into(), source })?;
+        let inspect::Interface { side, channels, input, logits, output, metadata } =
+            inspect::inspect(name, bytes)?;
+        let entry = |entry: &str| metadata.get(entry).map(String::as_str);
+        let unusable = |source| ModelError::Metadata { name: name.into(), source };
+        let normalization = normalization(entry(NORMALIZATION), channels).map_err(unusable)?;
+        let heads = Heads::from_labels(entry(LABELS), logits).map_err(unusable)?;
+        let calibration = Calibration::from_metadata(entry).map_err(unusable)?;
         let failed = |why: String| ModelError::Engine { name: name.into(), why };
         // `inspect` refuses what is known to make tract panic; should a file get through, it must
         // not take the kiosk down.
@@ -63,8 +72,20 @@ impl Model {
             .map_err(|e| failed(format!("{e:#}")))?;
         let input_type =
             plan.model().input_fact(0).map_err(|e| failed(format!("{e:#}")))?.datum_type;
-        let inspect::Interface { input, output, metadata } = interface;
-        Ok(Self { name: name.into(), plan, input_type, input, output, metadata, calibration })
+        let name = name.into();
+        Ok(Self {
+            name,
+            plan,
+            input_type,
+            side,
+            channels,
+            normalization,
+            input,
+            heads,
+            output,
+            calibration,
+            metadata,
+        })
     }
 
     /// What errors call this model: its path, or the name it was given.
@@ -72,9 +93,19 @@ impl Model {
         &self.name
     }
 
+    /// Side in pixels of the square faces it reads.
+    pub fn side(&self) -> usize {
+        self.side
+    }
+
     /// The code of the input's values.
     pub fn input(&self) -> Quantization {
         self.input
+    }
+
+    /// Which of its logits stands for which answer.
+    pub fn heads(&self) -> &Heads {
+        &self.heads
     }
 
     /// The code of the logits.
@@ -97,34 +128,46 @@ impl Model {
         self.calibration
     }
 
-    /// Logits of each 48×48 face.
+    /// Logits of each face, [`Model::side`] pixels square: −∞ for answers that it does not give.
     pub fn run(&self, faces: &[Grey]) -> Result<Vec<[f32; LOGITS]>, ModelError> {
-        let dequantized = |codes: [i8; LOGITS]| codes.map(|code| self.output.dequantize(code));
+        let dequantized = |codes: Vec<i8>| {
+            let logits: Vec<f32> = codes.iter().map(|&code| self.output.dequantize(code)).collect();
+            self.heads.in_order(&logits)
+        };
         Ok(self.run_codes(faces)?.into_iter().map(dequantized).collect())
     }
 
-    /// The codes of [`Model::run`]'s logits.
-    pub fn run_codes(&self, faces: &[Grey]) -> Result<Vec<[i8; LOGITS]>, ModelError> {
-        let mut codes = Vec::with_capacity(faces.len() * INPUT_LEN);
+    /// The codes of the network's own logits, for each face.
+    pub fn run_codes(&self, faces: &[Grey]) -> Result<Vec<Vec<i8>>, ModelError> {
+        let mut codes = Vec::with_capacity(faces.len() * self.input_len());
         for face in faces {
-            if face.dim() != (FACE_SIDE, FACE_SIDE) {
-                return Err(ModelError::FaceSize { found: face.dim(), needed: FACE_SIDE });
+            if face.dim() != (self.side, self.side) {
+                return Err(ModelError::FaceSize { found: face.dim(), needed: self.side });
             }
-            codes.extend(standardize(face.view()).iter().map(|&value| self.input.quantize(value)));
+            let values = self.normalization.apply(face.view(), self.channels);
+            codes.extend(values.into_iter().map(|value| self.input.quantize(value)));
         }
-        Ok(self.run_raw(&codes)?.as_chunks().0.to_vec())
+        let output = self.run_raw(&codes)?;
+        Ok(output.chunks_exact(self.heads.logits()).map(<[i8]>::to_vec).collect())
     }
 
-    /// Output codes, [`LOGITS`] for each face of [`INPUT_LEN`] input codes.
+    /// Values of the input, `[1, side, side, channels]`.
+    pub fn input_len(&self) -> usize {
+        self.side * self.side * self.channels
+    }
+
+    /// The codes of the network's own logits, for pictures of [`Model::input_len`] input codes, one
+    /// after the other.
     pub fn run_raw(&self, input: &[i8]) -> Result<Vec<i8>, ModelError> {
-        let (faces, rest) = input.as_chunks::<INPUT_LEN>();
-        if !rest.is_empty() {
-            return Err(ModelError::InputLength { found: input.len(), needed: INPUT_LEN });
+        let pictures = input.chunks_exact(self.input_len());
+        if !pictures.remainder().is_empty() {
+            let (found, needed) = (input.len(), self.input_len());
+            return Err(ModelError::InputLength { found, needed });
         }
         let failed = |why: String| ModelError::Engine { name: self.name.clone(), why };
-        let mut output = Vec::with_capacity(faces.len() * LOGITS);
-        for face in faces {
-            let logits = catch_unwind(AssertUnwindSafe(|| self.run_one(face)))
+        let mut output = Vec::with_capacity(pictures.len() * self.heads.logits());
+        for picture in pictures {
+            let logits = catch_unwind(AssertUnwindSafe(|| self.run_one(picture)))
                 .map_err(|_| failed("tract panicked while running it".into()))?
                 .map_err(|e| failed(format!("{e:#}")))?;
             output.extend(logits);
@@ -132,12 +175,24 @@ impl Model {
         Ok(output)
     }
 
-    fn run_one(&self, face: &[i8; INPUT_LEN]) -> TractResult<[i8; LOGITS]> {
-        let mut input = Tensor::zero_dt(self.input_type, &[1, FACE_SIDE, FACE_SIDE, 1])?;
-        input.try_as_plain_ram_mut()?.as_slice_mut::<i8>()?.copy_from_slice(face);
+    fn run_one(&self, picture: &[i8]) -> TractResult<Vec<i8>> {
+        let mut input =
+            Tensor::zero_dt(self.input_type, &[1, self.side, self.side, self.channels])?;
+        input.try_as_plain_ram_mut()?.as_slice_mut::<i8>()?.copy_from_slice(picture);
         let outputs = self.plan.run(tvec!(input.into()))?;
-        Ok(outputs[0].try_as_plain_ram()?.as_slice::<i8>()?.try_into()?)
+        Ok(outputs[0].try_as_plain_ram()?.as_slice::<i8>()?.to_vec())
     }
+}
+
+/// Reads [`NORMALIZATION`]; a file that does not say is standardized, as this project's own are.
+fn normalization(text: Option<&str>, channels: usize) -> Result<Normalization, MetadataError> {
+    let Some(text) = text else { return Ok(Normalization::Standardized) };
+    let known = text.parse().ok().filter(|known: &Normalization| known.fits(channels));
+    known.ok_or_else(|| MetadataError {
+        entry: NORMALIZATION,
+        text: text.into(),
+        needed: Normalization::FORMS,
+    })
 }
 
 /// Loads an inspected file.

@@ -1,6 +1,4 @@
-//! The only preprocessing: the same functions serve training, evaluation and the device.
-
-use ndarray::{Array2, ArrayView2};
+//! How faces are framed: the same functions serve training, evaluation and the device.
 
 use super::FACE_SIDE;
 use crate::image::{self, Grey, Rect};
@@ -41,16 +39,17 @@ pub const TRAINING_FRAMING: Framing = Framing { side: 1.10, right: 0.0, down: 0.
 /// side 0.979; on other canvases a side of 0.97 to 1.005 and y from -0.054 to -0.068.
 pub const FAIRFACE_FRAME: Rect = Rect { x: 0.0075, y: -0.06, w: 0.985, h: 0.985 };
 
-/// Cuts the face in a detector's box out of its frame, at the training framing: 48×48.
+/// Cuts the face in a detector's box out of its frame, at the training framing: `side` × `side`
+/// pixels.
 ///
 /// Where the square reaches over the frame's edge, the edge pixels go on.
-pub fn crop(frame: &Grey, detection: Rect) -> Grey {
-    image::resample(frame, TRAINING_FRAMING.around(detection), FACE_SIDE, FACE_SIDE)
+pub fn crop(frame: &Grey, detection: Rect, side: usize) -> Grey {
+    image::resample(frame, TRAINING_FRAMING.around(detection), side, side)
 }
 
-/// Takes a picture that already is a cut-out face, framed as in training: 48×48.
-pub fn whole_face(face: &Grey) -> Grey {
-    image::resize(face, FACE_SIDE, FACE_SIDE)
+/// Takes a picture that already is a cut-out face, framed as in training: `side` × `side` pixels.
+pub fn whole_face(face: &Grey, side: usize) -> Grey {
+    image::resize(face, side, side)
 }
 
 /// Cuts a FairFace picture to the training framing: 48×48.
@@ -58,30 +57,6 @@ pub fn reframe_fairface(face: &Grey) -> Grey {
     let (height, width) = face.dim();
     let frame = FAIRFACE_FRAME.scaled(width as f32, height as f32);
     image::resample(face, frame, FACE_SIDE, FACE_SIDE)
-}
-
-/// Added to the standard deviation (of 0…255 pixels), so that a flat picture's noise is not
-/// blown up to full contrast.
-const DEVIATION_FLOOR: f32 = 8.0;
-
-/// Step of a standardized picture's values, in standard deviations: they fill 8 bits, −4 to 4, and
-/// are the int8 network's input codes. Float networks see the same values, so that nothing is
-/// rounded twice.
-pub const INPUT_STEP: f32 = 1.0 / 32.0;
-
-/// Per-picture standardization: zero mean, about unit deviation, `(p - mean) / (deviation + 8)`,
-/// to the nearest multiple of [`INPUT_STEP`] from -128 to 127 of them.
-pub fn standardize(face: ArrayView2<u8>) -> Array2<f32> {
-    debug_assert_eq!(face.dim(), (FACE_SIDE, FACE_SIDE));
-    let n = face.len() as f32;
-    let (sum, squares) = face.iter().fold((0u64, 0u64), |(sum, squares), &p| {
-        (sum + u64::from(p), squares + u64::from(p) * u64::from(p))
-    });
-    let mean = sum as f32 / n;
-    let deviation = (squares as f32 / n - mean * mean).max(0.0).sqrt();
-    let steps_per_grey_level = 1.0 / ((deviation + DEVIATION_FLOOR) * INPUT_STEP);
-    let steps = |p: &u8| ((f32::from(*p) - mean) * steps_per_grey_level).round_ties_even();
-    face.map(|p| steps(p).clamp(-128.0, 127.0) * INPUT_STEP)
 }
 
 #[cfg(test)]
@@ -100,7 +75,7 @@ mod tests {
     fn a_crop_shows_the_box_in_its_middle_with_the_framings_margin() {
         for side in [20, 48, 96, 130] {
             let (frame, detection) = frame_with_square(70, 60, side);
-            let face = crop(&frame, detection);
+            let face = crop(&frame, detection, FACE_SIDE);
             assert_eq!(face.dim(), (FACE_SIDE, FACE_SIDE));
             let bright = face.iter().filter(|&&p| p > 150).count() as f32;
             let share = (bright / face.len() as f32).sqrt();
@@ -115,14 +90,14 @@ mod tests {
         let picture = Grey::from_shape_fn((48, 48), |(y, x)| (x * 3 + y * 2) as u8);
         let side = 48.0 / TRAINING_FRAMING.side;
         let corner = (48.0 - side) / 2.0;
-        let face = crop(&picture, Rect { x: corner, y: corner, w: side, h: side });
+        let face = crop(&picture, Rect { x: corner, y: corner, w: side, h: side }, FACE_SIDE);
         assert!(face.iter().zip(&picture).all(|(a, &b)| a.abs_diff(b) <= 1));
     }
 
     #[test]
     fn beyond_the_frame_its_edge_goes_on() {
         let (frame, _) = frame_with_square(0, 0, 50);
-        let face = crop(&frame, Rect { x: -50.0, y: -50.0, w: 100.0, h: 100.0 });
+        let face = crop(&frame, Rect { x: -50.0, y: -50.0, w: 100.0, h: 100.0 }, FACE_SIDE);
         assert_eq!(face[(0, 0)], 200);
         assert_eq!(face[(47, 47)], 100);
     }
@@ -133,15 +108,5 @@ mod tests {
         let face = reframe_fairface(&picture);
         assert_eq!((face[(0, 24)], face[(2, 24)]), (0, 0));
         assert!(face[(24, 24)].abs_diff(5 * 21) <= 4, "{}", face[(24, 24)]);
-    }
-
-    #[test]
-    fn a_flat_face_standardizes_to_zero_and_others_to_unit_deviation() {
-        let flat = standardize(Grey::from_elem((48, 48), 77).view());
-        assert!(flat.iter().all(|&v| v == 0.0));
-        let face = Grey::from_shape_fn((48, 48), |(y, x)| ((x * 5 + y * 3) % 256) as u8);
-        let face = standardize(face.view());
-        let deviation = (face.iter().map(|v| v * v).sum::<f32>() / face.len() as f32).sqrt();
-        assert!(face.mean().unwrap().abs() < 1e-3 && (0.85..1.0).contains(&deviation));
     }
 }

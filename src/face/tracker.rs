@@ -115,8 +115,8 @@ pub struct Track {
     pub scores: Scores,
     /// The expression to show; with hysteresis, so not always the greatest share. None: unsure.
     pub expression: Option<Expression>,
-    /// The apparent gender to show, likewise.
-    pub gender: Gender,
+    /// The apparent gender to show, likewise; none if the model does not tell it.
+    pub gender: Option<Gender>,
     /// Frames it was found in.
     pub age_frames: u64,
     /// When it was first found.
@@ -147,7 +147,7 @@ struct Face {
     /// When its scores last moved.
     scored: Duration,
     expression: Answer,
-    gender: Answer,
+    gender: Option<Answer>,
 }
 
 /// The index of the share shown, none if unsure, and since when something else should be.
@@ -244,13 +244,13 @@ impl Tracker {
 impl Face {
     fn new(time: Duration, rect: Rect, scores: Scores, unsure_below: f32) -> Self {
         let expression = Answer::new(&scores.expression, unsure_below);
-        let gender = Answer::new(&scores.gender, 0.0);
+        let gender = scores.gender.map(|shares| Answer::new(&shares, 0.0));
         let track = Track {
             id: 0,
             rect,
             scores,
             expression: expression.shown.map(|i| Expression::ALL[i]),
-            gender: scores.top_gender().0,
+            gender: scores.top_gender().map(|(gender, _)| gender),
             age_frames: 1,
             first_seen: time,
             last_seen: time,
@@ -281,12 +281,14 @@ impl Face {
         self.scored = time;
         let smoothed = &mut track.scores;
         smooth(&mut smoothed.expression, &scores.expression, dt, options.expression_half_life_s);
-        smooth(&mut smoothed.gender, &scores.gender, dt, options.gender_half_life_s);
         self.expression.settle(time, &smoothed.expression, options);
-        self.gender.settle(time, &smoothed.gender, options);
         track.expression = self.expression.shown.map(|i| Expression::ALL[i]);
-        if let Some(gender) = self.gender.shown {
-            track.gender = Gender::ALL[gender];
+        if let (Some(answer), Some(smoothed), Some(shares)) =
+            (&mut self.gender, &mut smoothed.gender, &scores.gender)
+        {
+            smooth(smoothed, shares, dt, options.gender_half_life_s);
+            answer.settle(time, smoothed, options);
+            track.gender = answer.shown.map(|i| Gender::ALL[i]);
         }
     }
 }

@@ -31,15 +31,17 @@ impl FaceReader {
         if found.is_empty() {
             return Ok(Vec::new());
         }
-        let crops: Vec<Grey> = stages
-            .time(Stage::Crop, || found.iter().map(|face| crop::crop(frame, face.rect)).collect());
+        let side = self.classifier.side();
+        let crops: Vec<Grey> = stages.time(Stage::Crop, || {
+            found.iter().map(|face| crop::crop(frame, face.rect, side)).collect()
+        });
         let scores = stages.time(Stage::Classify, || self.classifier.classify(&crops))?;
         Ok(found.into_iter().map(|face| face.rect).zip(scores).collect())
     }
 
     /// The shares of a picture that already is a cropped face, of any size.
     pub fn read_face(&self, face: &Grey) -> Result<Scores, ModelError> {
-        let scores = self.classifier.classify(&[crop::whole_face(face)])?;
+        let scores = self.classifier.classify(&[crop::whole_face(face, self.classifier.side())])?;
         Ok(*scores.first().expect("one crop in, one answer out"))
     }
 }

@@ -16,7 +16,7 @@ pub enum Stage {
     Decode,
     /// Frame to face boxes.
     Detect,
-    /// Boxes to 48×48 crops, all faces of a frame.
+    /// Boxes to crops, all faces of a frame.
     Crop,
     /// Crops to shares, all faces of a frame.
     Classify,

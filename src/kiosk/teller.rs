@@ -74,7 +74,7 @@ mod tests {
     }
 
     fn track(id: u64, expression: impl Into<Option<Expression>>) -> Track {
-        let mut scores = Scores { expression: [0.0; 7], gender: [0.25, 0.75] };
+        let mut scores = Scores { expression: [0.0; 7], gender: Some([0.25, 0.75]) };
         let expression = expression.into();
         if let Some(expression) = expression {
             scores.expression[expression as usize] = 1.0;
@@ -84,7 +84,7 @@ mod tests {
             rect: Rect { x: 0.25, y: 1.0, w: 2.0, h: 3.0 },
             scores,
             expression,
-            gender: Gender::Male,
+            gender: Some(Gender::Male),
             age_frames: 1,
             first_seen: Duration::ZERO,
             last_seen: Duration::ZERO,

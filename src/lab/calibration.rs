@@ -123,7 +123,7 @@ mod tests {
                 shares.iter().take_while(passed).count().min(shares.len() - 1)
             };
             expressions.push(draw(&scores.expression));
-            genders.push(draw(&scores.gender));
+            genders.push(draw(&scores.gender.unwrap()));
             logits.push(row.map(|logit| sharper * logit));
         }
         (logits, expressions, genders)

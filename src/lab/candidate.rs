@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::executor::{Executor, Weights};
 use super::network::{Graph, LOGITS, Preset};
-use crate::engine::{Calibration, CalibrationError, Model, ModelError};
-use crate::face::crop::standardize;
+use crate::engine::{Calibration, MetadataError, Model, ModelError};
+use crate::face::crop::whole_face;
+use crate::face::normalization::standardize;
 use crate::image::Grey;
 
 /// Name of the `.tflite` metadata entry that holds the preset, as JSON.
@@ -30,7 +31,7 @@ pub enum CandidateError {
     Model(#[from] ModelError),
     /// A checkpoint whose notes tell nothing usable of its logits.
     #[error("checkpoint {}: {source}", path.display())]
-    Calibration { path: PathBuf, source: CalibrationError },
+    Calibration { path: PathBuf, source: MetadataError },
     /// No thread to measure its time on.
     #[error("can't start a thread to measure on: {source}")]
     Thread { source: rayon::ThreadPoolBuildError },
@@ -114,7 +115,9 @@ impl Candidate {
                 let batches: Vec<_> = faces
                     .par_chunks(INT8_BATCH)
                     .map(|batch| {
-                        let logits = model.run(batch);
+                        let faces: Vec<Grey> =
+                            batch.iter().map(|face| whole_face(face, model.side())).collect();
+                        let logits = model.run(&faces);
                         on_batch(batch.len());
                         logits
                     })

@@ -9,7 +9,7 @@ use super::evaluate::report::{Report, agreement};
 use super::evaluate::test_set::{ExpressionFace, spread_evenly};
 use super::evaluate::text::{MISSING, interval, percent, percent_or_missing};
 use crate::engine::{Model, ModelError};
-use crate::expression::{Expression, Gender};
+use crate::expression::Expression;
 
 /// The line before the figures.
 pub const BEGIN: &str = "<!-- figures: written by `mien-lab card` -->";
@@ -163,16 +163,15 @@ fn genders(report: &Report) -> String {
     text
 }
 
-/// A sample of an int8 model's answers, as CSV: the row and its nine output codes, for some 200
-/// faces evenly from `faces`.
+/// A sample of an int8 model's answers, as CSV: the row and its output codes, for some 200 faces
+/// evenly from `faces`.
 pub fn sample(model: &Model, faces: &[ExpressionFace]) -> Result<String, ModelError> {
-    let names = Expression::ALL.map(Expression::name).into_iter();
-    let names: Vec<&str> = names.chain(Gender::ALL.map(Gender::name)).collect();
-    let mut text = format!("row,{}\n", names.join(","));
+    let mut text = format!("row,{}\n", model.heads().labels().replace(' ', ","));
     for face in spread_evenly(faces.iter().collect(), SAMPLE_FACES) {
         for codes in model.run_codes(std::slice::from_ref(&face.face))? {
             let row = face.name.trim_start_matches("row ");
-            let _ = writeln!(text, "{row},{}", codes.map(|code| code.to_string()).join(","));
+            let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+            let _ = writeln!(text, "{row},{}", codes.join(","));
         }
     }
     Ok(text)

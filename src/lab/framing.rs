@@ -1,6 +1,7 @@
 //! Measures how a data set frames its faces against the detector's boxes: the constants of
 //! [`crate::face::crop`].
 
+use crate::face::FACE_SIDE;
 use crate::face::crop::{Framing, crop};
 use crate::face::detector::Detector;
 use crate::image::{self, Grey, Rect};
@@ -58,7 +59,7 @@ pub fn measure<'a>(
 pub fn recrop(picture: &Grey, detector: &mut Detector) -> Option<Grey> {
     let canvas = on_canvas(picture);
     match detector.detect(&canvas)[..] {
-        [only] => Some(crop(&canvas, only.rect)),
+        [only] => Some(crop(&canvas, only.rect, FACE_SIDE)),
         _ => None,
     }
 }

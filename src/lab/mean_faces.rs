@@ -3,7 +3,7 @@
 
 use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 
-use crate::face::crop::standardize;
+use crate::face::normalization::standardize;
 use crate::image::Grey;
 
 /// Faces that make one mean: enough that nobody's features are left.

@@ -11,7 +11,8 @@
 //!    [`curve`] keeps the scores, [`offsets`] finish the network. [`reference`] says plainly what
 //!    the executor computes, [`device`] has a GPU do it instead.
 //! 4. [`float`] is the form of any network, this project's or what [`import`] reads from other
-//!    frameworks' files; [`quantize`] turns it into integers, [`tflite`] writes them to a file.
+//!    frameworks' files; a [`source`] is one of them with how it is fed and read. [`quantize`] turns
+//!    it into integers by looking at [`representative`] pictures, [`tflite`] writes them to a file.
 //!    [`listing`] shows either form to people.
 //! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
 //!    are to be taken, [`card`] writes the figures down.
@@ -47,7 +48,9 @@ pub mod preprocessing;
 pub mod quantize;
 pub mod recipe;
 pub mod reference;
+pub mod representative;
 pub mod samples;
+pub mod source;
 pub mod split;
 pub mod teacher;
 pub mod tflite;

@@ -1,12 +1,12 @@
 //! Ways to prepare a face that were weighed against the one that the device has
-//! ([`crate::face::crop::standardize`] at FER2013's own frame), by `models/compare.sh`. A network
+//! ([`crate::face::normalization::standardize`] at FER2013's own frame), by `models/compare.sh`. A network
 //! trained in another way is for comparing only: it can't be quantized.
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::face::FACE_SIDE;
-use crate::face::crop::standardize;
+use crate::face::normalization::standardize;
 use crate::image::{self, Grey, Rect};
 
 /// What is done to a picture's contrast.

@@ -111,13 +111,15 @@ pub fn box_json(rect: &Rect) -> Value {
 }
 
 /// `{"expression": {"angry": 0.013, …}, "gender": {"female": …, "male": …}}` in FER2013's order,
-/// shares to the nearest `1 / parts`.
+/// shares to the nearest `1 / parts`; no gender if it is not told.
 pub fn scores_json(scores: &Scores, parts: f64) -> Value {
     let share = |v: f32| rounded(v, parts);
-    json!({
-        "expression": by_name(Expression::ALL.map(Expression::name), &scores.expression.map(share)),
-        "gender": by_name(Gender::ALL.map(Gender::name), &scores.gender.map(share)),
-    })
+    let expressions = by_name(Expression::ALL.map(Expression::name), &scores.expression.map(share));
+    let mut json = json!({ "expression": expressions });
+    if let Some(shares) = scores.gender {
+        json["gender"] = by_name(Gender::ALL.map(Gender::name), &shares.map(share));
+    }
+    json
 }
 
 fn by_name<const N: usize, T: Copy + Into<Value>>(names: [&str; N], values: &[T; N]) -> Value {

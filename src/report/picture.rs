@@ -34,7 +34,7 @@ pub fn colour(expression: Expression) -> [u8; 3] {
     }
 }
 
-/// `picture` in colour with each face's box, its strongest expression and gender in per cent, a
+/// `picture` in colour with each face's box, its strongest expression and, if told, gender in per cent, a
 /// bar an expression below the box, and a legend under the whole. A face whose strongest
 /// expression has a share below `unsure_below` is labelled "unsure", in white. Small pictures are
 /// enlarged.
@@ -109,17 +109,15 @@ impl Canvas {
     fn face(&mut self, area: Area, scores: &Scores, unsure_below: f32) {
         let answer = scores.answer(unsure_below);
         let (_, share) = scores.top_expression();
-        let (gender, gender_share) = scores.top_gender();
         let tint = answer.map_or(WHITE, |expression| Rgb(colour(expression)));
         self.frame(area, tint);
-        let (percent, gender_percent) = (share * 100.0, gender_share * 100.0);
-        let lines = [
-            format!("{} {percent:.0}%", answer_name(answer)),
-            format!("{} {gender_percent:.0}%", gender.name()),
-        ];
+        let expression = format!("{} {:.0}%", answer_name(answer), share * 100.0);
+        let gender = scores
+            .top_gender()
+            .map(|(gender, share)| format!("{} {:.0}%", gender.name(), share * 100.0));
         let line_height = self.glyph() + i64::from(2 * self.scale);
         let top = (area.y - 2 * line_height).max(0);
-        for (line, y) in lines.iter().zip([top, top + line_height]) {
+        for (line, y) in [Some(expression), gender].iter().flatten().zip([top, top + line_height]) {
             self.label(area.x, y, line, tint);
         }
         self.bars(area, scores);
@@ -200,7 +198,7 @@ mod tests {
     use super::*;
 
     fn happy() -> Scores {
-        Scores { expression: [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0], gender: [0.25, 0.75] }
+        Scores { expression: [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0], gender: Some([0.25, 0.75]) }
     }
 
     #[test]

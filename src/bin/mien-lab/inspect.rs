@@ -19,15 +19,18 @@ pub struct Args {
     /// An int8 .tflite file, a checkpoint (.safetensors), or another framework's float model: .onnx,
     /// .tflite, .h5, .keras.
     model: PathBuf,
+    /// Side in pixels of its pictures, for a model that leaves it open.
+    #[arg(long, value_name = "PIXELS", value_parser = crate::at_least_one())]
+    side: Option<usize>,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let rows = rows(&args.model)?;
+    let rows = rows(&args.model, args.side)?;
     print!("{}", listing::text(&rows));
     Ok(())
 }
 
-fn rows(path: &Path) -> anyhow::Result<Vec<Row>> {
+fn rows(path: &Path, side: Option<usize>) -> anyhow::Result<Vec<Row>> {
     let name = || path.display().to_string();
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("safetensors") => {
@@ -35,7 +38,7 @@ fn rows(path: &Path) -> anyhow::Result<Vec<Row>> {
         }
         Some("tflite") => {
             let bytes = std::fs::read(path).with_context(|| format!("can't read {}", name()))?;
-            match (tflite::read(&name(), &bytes), import::read(path)) {
+            match (tflite::read(&name(), &bytes), import::read(path, side)) {
                 (Ok(network), _) => Ok(listing::of_int8(&network)),
                 (Err(_), Ok(layers)) => Ok(listing::of_float(&lower(&layers).with_context(name)?)),
                 // Of the two reasons the one that is about what the file holds.
@@ -43,6 +46,6 @@ fn rows(path: &Path) -> anyhow::Result<Vec<Row>> {
                 (Err(int8), Err(_)) => Err(int8.into()),
             }
         }
-        _ => Ok(listing::of_float(&lower(&import::read(path)?).with_context(name)?)),
+        _ => Ok(listing::of_float(&lower(&import::read(path, side)?).with_context(name)?)),
     }
 }

@@ -93,10 +93,11 @@ fn text(path: &Path, faces: &[(Rect, Scores)], unsure_below: f32) -> String {
     };
     for (i, (Rect { x, y, w, h }, scores)) in faces.iter().enumerate() {
         let expression = bars(Expression::ALL.map(Expression::name), &scores.expression);
-        let gender = bars(Gender::ALL.map(Gender::name), &scores.gender);
+        let gender = scores.gender.map(|shares| bars(Gender::ALL.map(Gender::name), &shares));
+        let gender = gender.map(|bars| format!("\n{bars}")).unwrap_or_default();
         let _ = write!(
             text,
-            "\n  Face {} at ({x:.0}, {y:.0}), {w:.0}×{h:.0} pixels: {}\n{expression}\n{gender}",
+            "\n  Face {} at ({x:.0}, {y:.0}), {w:.0}×{h:.0} pixels: {}\n{expression}{gender}",
             i + 1,
             answer_name(scores.answer(unsure_below))
         );
@@ -140,7 +141,7 @@ mod tests {
     fn json_has_the_documented_shape_and_order() {
         let rect = Rect { x: 1.0, y: 2.4, w: 3.0, h: 4.6 };
         let scores =
-            Scores { expression: [0.1, 0.0, 0.0, 0.7, 0.0, 0.2, 0.0], gender: [0.25, 0.75] };
+            Scores { expression: [0.1, 0.0, 0.0, 0.7, 0.0, 0.2, 0.0], gender: Some([0.25, 0.75]) };
         assert_eq!(
             json_line(Path::new("a.png"), &[(rect, scores)], 0.5),
             concat!(
@@ -156,7 +157,7 @@ mod tests {
     fn an_unsure_face_is_called_so() {
         let rect = Rect { x: 0.0, y: 0.0, w: 9.0, h: 9.0 };
         let scores =
-            Scores { expression: [0.1, 0.0, 0.0, 0.7, 0.0, 0.2, 0.0], gender: [0.25, 0.75] };
+            Scores { expression: [0.1, 0.0, 0.0, 0.7, 0.0, 0.2, 0.0], gender: Some([0.25, 0.75]) };
         let faces = [(rect, scores)];
         assert!(json_line(Path::new("a.png"), &faces, 0.71).contains(r#""answer":"unsure""#));
         assert!(text(Path::new("a.png"), &faces, 0.71).contains("9×9 pixels: unsure\n"));

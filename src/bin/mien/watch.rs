@@ -90,7 +90,9 @@ fn print_event(event: &Event) {
         Some(expression) => format!("{} {:.0} %", expression.name(), percent(expression)),
         None => UNSURE.to_owned(),
     };
-    let gender = 100.0 * track.scores.gender[track.gender as usize];
+    let gender = track.gender.zip(track.scores.gender).map(|(gender, shares)| {
+        format!(", {} {:.0} %", gender.name(), 100.0 * shares[gender as usize])
+    });
     let verb = match change {
         FaceChange::Appeared => "appeared:",
         FaceChange::Changed => "now shows",
@@ -99,11 +101,11 @@ fn print_event(event: &Event) {
     // A reader that has seen enough does not end the watch.
     let _ = writeln!(
         io::stdout(),
-        "{}{:6.1} s  face {} {verb} {expression}, {} {gender:.0} %",
+        "{}{:6.1} s  face {} {verb} {expression}{}",
         if io::stdout().is_terminal() { "\r\x1b[K" } else { "" },
         time.as_secs_f32(),
         track.id,
-        track.gender.name(),
+        gender.unwrap_or_default(),
     );
 }
 

@@ -6,8 +6,9 @@ use rayon::prelude::*;
 
 use super::{DatasetError, LabelledFace, Usage};
 use crate::expression::Expression;
+use crate::face::FACE_SIDE;
 use crate::face::crop::whole_face;
-use crate::image;
+use crate::image::{self, Grey};
 
 /// Names that a class folder may have, by [`Expression`].
 const NAMES: [&[&str]; 7] = [
@@ -46,7 +47,7 @@ pub fn read_image_folder(folder: &Path) -> Result<ImageFolder, DatasetError> {
         for (file, picture) in files.into_iter().zip(pictures) {
             match picture {
                 Ok(picture) => {
-                    let face = whole_face(&picture);
+                    let face = whole_face(&picture, FACE_SIDE);
                     let usage = Usage::Training;
                     read.faces.push(LabelledFace { face, label, usage, votes: None });
                     read.files.push(file);
@@ -72,6 +73,22 @@ pub fn read_image_folder(folder: &Path) -> Result<ImageFolder, DatasetError> {
         log::warn!("{}: {} of {all} pictures skipped", folder.display(), read.skipped);
     }
     Ok(read)
+}
+
+/// Reads `folder/*.{png,jpg,jpeg}`, pictures of faces without labels, in the order of their names.
+/// Broken ones are logged and skipped.
+pub fn read_unlabelled(folder: &Path) -> Result<Vec<Grey>, DatasetError> {
+    let mut files = visible_entries(folder)?;
+    files.retain(|path| is_picture(path));
+    let pictures: Vec<_> = files.par_iter().map(|file| image::read(file)).collect();
+    let intact = |picture: Result<Grey, _>| match picture {
+        Ok(picture) => Some(picture),
+        Err(error) => {
+            log::warn!("skipped: {error}");
+            None
+        }
+    };
+    Ok(pictures.into_iter().filter_map(intact).collect())
 }
 
 /// What lies in a folder, but for hidden files, in order.

@@ -19,7 +19,7 @@ use lzma_rust2::XzReader;
 pub use face_pack::{PackFace, read_face_pack};
 pub use fer2013::read_fer2013;
 pub use ferplus::Votes;
-pub use image_folder::read_image_folder;
+pub use image_folder::{read_image_folder, read_unlabelled};
 
 /// Pixels of one face.
 const FACE_PIXELS: usize = FACE_SIDE * FACE_SIDE;

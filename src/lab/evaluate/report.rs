@@ -135,12 +135,12 @@ impl Report {
         if !faces.is_empty() {
             report.score_expressions(&logits, &candidate.calibration, set, wanted);
         }
-        if !of_genders.is_empty() {
+        if gender_logits.first().is_some_and(|row| row[LOGITS - 1] > f32::NEG_INFINITY) {
             let people: Vec<Person> =
                 set.genders.iter().map(|(_, person)| person.clone()).collect();
             let shares = |calibration: &Calibration| -> Vec<[f32; 2]> {
                 let scores = gender_logits.iter().map(|row| Scores::from_logits(row, calibration));
-                scores.map(|scores| scores.gender).collect()
+                scores.filter_map(|scores| scores.gender).collect()
             };
             let (calibrated, plain) =
                 (shares(&candidate.calibration), shares(&Calibration::default()));

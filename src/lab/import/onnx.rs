@@ -31,12 +31,13 @@ const MAX_NODES: usize = 1 << 16;
 /// Channels that pictures have.
 const PICTURE_CHANNELS: std::ops::RangeInclusive<usize> = 1..=4;
 
-/// Reads the network in an `.onnx` file's bytes. Its batch is taken to be one picture.
+/// Reads the network in an `.onnx` file's bytes. Its batch is taken to be one picture; `side` is that
+/// of the picture, where height and width are left open.
 ///
 /// # Errors
 ///
 /// If they are no whole file of an opset from 7 to 22, or a layer is not understood.
-pub fn parse(bytes: &[u8]) -> Result<Layers, Fault> {
+pub fn parse(bytes: &[u8], side: Option<usize>) -> Result<Layers, Fault> {
     let format = |why: String| Fault::Format(why);
     parts::check(bytes)?;
     let model = proto::Model::decode(bytes).map_err(|e| {
@@ -50,7 +51,7 @@ pub fn parse(bytes: &[u8]) -> Result<Layers, Fault> {
         return Err(format(format!("its graph has more than {MAX_NODES} nodes")));
     }
     let mut values = constants(graph)?;
-    let (name, axes, shape) = input(graph, &values).map_err(format)?;
+    let (name, axes, shape) = input(graph, &values, side).map_err(format)?;
     let builder = Builder::new(name, shape)?;
     values.insert(name, Value::Live(Live { value: 0, axes, flattened: None }));
     let mut reader = Reader { builder, values, opset };
@@ -90,6 +91,7 @@ fn constants(graph: &proto::Graph) -> Result<HashMap<&str, Value>, LayerError> {
 fn input<'g>(
     graph: &'g proto::Graph,
     constants: &HashMap<&str, Value>,
+    side: Option<usize>,
 ) -> Result<(&'g str, Vec<Axis>, Shape), String> {
     // Old files list their constants as inputs, too.
     let mut inputs = graph.input.iter().filter(|input| !constants.contains_key(&input.name[..]));
@@ -105,12 +107,17 @@ fn input<'g>(
         .iter()
         .map(|dim| dim.dim_value.and_then(|value| usize::try_from(value).ok()))
         .collect();
-    let [batch, Some(a), Some(b), Some(c)] = sizes[..] else {
-        return Err(format!(
-            "its input `{}` has no fixed size of 4 axes; export it for pictures of one size, \
-             batch × channels × height × width",
-            input.name
-        ));
+    let (batch, a, b, c) = match (&sizes[..], side) {
+        (&[batch, Some(a), Some(b), Some(c)], _) => (batch, a, b, c),
+        (&[batch, Some(channels), None, None], Some(side)) => (batch, channels, side, side),
+        (&[batch, None, None, Some(channels)], Some(side)) => (batch, side, side, channels),
+        _ => {
+            return Err(format!(
+                "its input `{}` has no fixed size of 4 axes; export it for pictures of one size, \
+                 batch × channels × height × width, or give their --side",
+                input.name
+            ));
+        }
     };
     if batch.is_some_and(|batch| batch > 1) {
         return Err(format!("its input is a batch of {batch:?}; export it with a batch of 1"));

@@ -1,10 +1,9 @@
 //! What values the network takes on real faces, and the codes that hold them best.
 
 use super::super::float::{FloatGraph, Op};
-use super::ranges::{Histogram, Ranges};
+use super::ranges::{Histogram, Ranges, code_of_range};
 use super::ties::Ties;
 use crate::engine::Quantization;
-use crate::face::crop::INPUT_STEP;
 
 /// Pictures on which [`Ranges::Auto`] compares outputs.
 const FELT_PICTURES: usize = 64;
@@ -41,13 +40,14 @@ pub fn channels(graph: &FloatGraph, pictures: &[f32]) -> Vec<Vec<Channel>> {
     all
 }
 
-/// The code of each value: the input's is that of standardization, else one per group of tied
-/// values.
+/// The code of each value: the input's holds all that its normalization may give, `input_bounds`; else one
+/// per group of tied values.
 pub fn codes(
     graph: &FloatGraph,
     ties: &Ties,
     channels: &[Vec<Channel>],
     ranges: Ranges,
+    input_bounds: [f32; 2],
     pictures: &[f32],
 ) -> Vec<Quantization> {
     let mut histograms: Vec<Histogram> = (ties.groups().iter())
@@ -63,7 +63,7 @@ pub fn codes(
         ranges => histograms.iter().map(|histogram| histogram.code(ranges)).collect(),
     };
     let code = |value: usize| match graph.nodes[value].op {
-        Op::Input => Quantization { scale: INPUT_STEP, zero_point: 0 },
+        Op::Input => code_of_range(input_bounds[0].min(0.0), input_bounds[1].max(0.0)),
         _ => codes[ties.group_of(value)],
     };
     (0..graph.nodes.len()).map(code).collect()

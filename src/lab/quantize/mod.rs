@@ -58,8 +58,10 @@ pub struct Quantized {
 }
 
 /// Quantizes a network, calibrating on `pictures` ([n, height, width, channels], normalized).
+/// `input_bounds` are the least and greatest number that its input may be.
 pub fn quantize(
     mut graph: FloatGraph,
+    input_bounds: [f32; 2],
     settings: Settings,
     pictures: &[f32],
     metadata: BTreeMap<String, String>,
@@ -70,7 +72,7 @@ pub fn quantize(
     }
     let ties = Ties::of(&graph);
     let channels = calibrate::channels(&graph, pictures);
-    let codes = calibrate::codes(&graph, &ties, &channels, settings.ranges, pictures);
+    let codes = calibrate::codes(&graph, &ties, &channels, settings.ranges, input_bounds, pictures);
     let patches = rounding::Patches::of(&graph, settings.rounding, pictures);
     let network = integer::integer_network(&graph, &codes, &patches, settings, metadata);
     Quantized { graph, network }
@@ -89,6 +91,9 @@ mod tests {
     use crate::lab::float::{Activation, Layer, Layers, Padding, Window, lower};
     use crate::lab::network::{Block, Down, Graph, INPUT_SIDE, Preset};
     use crate::lab::{reference, tflite};
+
+    /// Bounds of standardized pictures.
+    pub const STANDARDIZED: [f32; 2] = [-4.0, 127.0 / 32.0];
 
     /// A checkpoint of random weights whose batch norms know its activations, as after training.
     pub fn random_checkpoint(preset: Preset, seed: u64) -> Checkpoint {
@@ -156,9 +161,14 @@ mod tests {
         for name in Preset::NAMES {
             let checkpoint = random_checkpoint(Preset::named(name).unwrap(), 3);
             let pictures = random_pictures(16, 4);
-            let network =
-                quantize(lowered(&checkpoint), Settings::default(), &pictures, BTreeMap::new())
-                    .network;
+            let network = quantize(
+                lowered(&checkpoint),
+                STANDARDIZED,
+                Settings::default(),
+                &pictures,
+                BTreeMap::new(),
+            )
+            .network;
             let bytes = tflite::write(&network);
             let model = Model::from_bytes(name, &bytes).unwrap();
             let codes: Vec<i8> = pictures.iter().map(|&p| model.input().quantize(p)).collect();
@@ -187,7 +197,8 @@ mod tests {
         for graph in [family, lower(&joining()).unwrap()] {
             let settings = Settings::default();
             let network =
-                quantize(graph, settings, &random_pictures(4, 6), BTreeMap::new()).network;
+                quantize(graph, STANDARDIZED, settings, &random_pictures(4, 6), BTreeMap::new())
+                    .network;
             let bytes = tflite::write(&network);
             assert!(Model::from_bytes("whole", &bytes).is_ok());
             for len in (0..bytes.len()).step_by(97).chain(0..16) {

@@ -6,7 +6,7 @@ use super::super::float::{FloatGraph, Kernel};
 use super::super::loss::surprise;
 use super::super::network::EXPRESSION_LOGITS;
 use super::super::tflite::{Filter, Int8Network, Int8Op};
-use crate::engine::Quantization;
+use crate::engine::{Heads, Quantization};
 
 /// What rounding one layer's weights and value does.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,17 +26,17 @@ pub struct LayerCost {
 }
 
 /// The costs of all layers, in order; `graph` is what became `network`, node by node. `labels` are the
-/// pictures' expressions.
+/// pictures' expressions, each one that `heads` tells.
 pub fn layer_costs(
     graph: &FloatGraph,
     network: &Int8Network,
+    heads: &Heads,
     pictures: &[f32],
     labels: &[usize],
 ) -> Vec<LayerCost> {
     let rounded = with_rounded_weights(graph, network);
     let exact = graph.values(pictures);
-    let outputs = graph.nodes.last().map_or(1, |node| node.shape.iter().product());
-    let loss_of = |values: &[Vec<f32>]| loss(values, outputs, labels);
+    let loss_of = |values: &[Vec<f32>]| loss(values, heads, labels);
     let floor = loss_of(&exact);
     let mut known: Vec<Vec<f32>> = Vec::new();
     (0..graph.nodes.len())
@@ -110,10 +110,11 @@ fn round_kernel(kernel: &mut Kernel, filter: &Filter, input_scale: f32) {
     }
 }
 
-fn loss(values: &[Vec<f32>], outputs: usize, labels: &[usize]) -> f64 {
-    let logits = values.last().map_or(&[][..], |logits| logits).chunks_exact(outputs);
+fn loss(values: &[Vec<f32>], heads: &Heads, labels: &[usize]) -> f64 {
+    let logits = values.last().map_or(&[][..], |logits| logits).chunks_exact(heads.logits());
     let of_face = |(logits, label): (&[f32], &usize)| {
-        surprise(logits.iter().take(EXPRESSION_LOGITS).map(|logit| f64::from(*logit)), *label)
+        let expressions = heads.in_order(logits).into_iter().take(EXPRESSION_LOGITS);
+        surprise(expressions.map(f64::from), *label)
     };
     logits.zip(labels).map(of_face).sum::<f64>() / labels.len().max(1) as f64
 }
@@ -137,19 +138,21 @@ fn clipped(values: &[f32], code: Quantization) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{lowered, random_checkpoint, random_pictures};
+    use super::super::tests::{STANDARDIZED, lowered, random_checkpoint, random_pictures};
     use super::super::{Settings, quantize};
     use super::*;
-    use crate::lab::network::Preset;
+    use crate::lab::network::{LOGITS, Preset};
 
     #[test]
     fn a_coarse_layer_stands_out() {
         let graph = lowered(&random_checkpoint(Preset::named("slim").unwrap(), 4));
         let pictures = random_pictures(8, 5);
         let labels: Vec<usize> = (0..8).map(|i| i % 7).collect();
-        let mut quantized = quantize(graph, Settings::default(), &pictures, Default::default());
+        let mut quantized =
+            quantize(graph, STANDARDIZED, Settings::default(), &pictures, Default::default());
+        let heads = Heads::from_labels(None, LOGITS).unwrap();
         let costs = |quantized: &super::super::Quantized| {
-            layer_costs(&quantized.graph, &quantized.network, &pictures, &labels)
+            layer_costs(&quantized.graph, &quantized.network, &heads, &pictures, &labels)
         };
         let fine = costs(&quantized);
         assert_eq!(fine.len(), quantized.graph.nodes.len());

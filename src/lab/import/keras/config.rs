@@ -149,12 +149,14 @@ pub fn broadcast(numbers: Vec<f32>, channels: usize) -> Option<Vec<f32>> {
     }
 }
 
-/// Height, width and channels of a picture's shape with its batch: `[null, 48, 48, 1]`.
-pub fn picture(shape: &Value) -> Option<[usize; 3]> {
+/// Height, width and channels of a picture's shape with its batch: `[null, 48, 48, 1]`, or
+/// `[null, null, null, 1]` where `side` tells the rest.
+pub fn picture(shape: &Value, side: Option<usize>) -> Option<[usize; 3]> {
     match shape.as_array()?.as_slice() {
+        [_, Value::Null, Value::Null, c] => Some([side?, side?, count(c)?]),
         [_, h, w, c] => Some([count(h)?, count(w)?, count(c)?]),
         // Keras 3 wraps it in a list where a model is given its inputs as one.
-        [inner] => picture(inner),
+        [inner] => picture(inner, side),
         _ => None,
     }
 }

@@ -27,7 +27,7 @@ const MAX_LEN: usize = MAX_FILE_LEN as usize;
 /// # Errors
 ///
 /// If the file is damaged, or a layer can't be used: the error names it and says what to do.
-pub fn parse(bytes: &[u8]) -> Result<Layers, Fault> {
+pub fn parse(bytes: &[u8], side: Option<usize>) -> Result<Layers, Fault> {
     let Container { description, weights } = Container::open(bytes.to_vec())?;
-    model::read(&description, &weights)
+    model::read(&description, &weights, side)
 }

@@ -13,7 +13,7 @@ use super::network::Network;
 use super::weights::{Site, Weights, group_name};
 
 /// Reads a model from its description: `{"class_name": …, "config": …}`.
-pub fn read(description: &Value, weights: &Weights) -> Result<Layers, Fault> {
+pub fn read(description: &Value, weights: &Weights, side: Option<usize>) -> Result<Layers, Fault> {
     let class = text_of(description, "class_name").unwrap_or_default();
     let config = description.get("config").unwrap_or(&Value::Null);
     let Some(Kind::Model(order)) = Kind::of(class) else {
@@ -22,10 +22,10 @@ pub fn read(description: &Value, weights: &Weights) -> Result<Layers, Fault> {
         )));
     };
     let model = Model::of(config, "", "layers").map_err(Fault::Layer)?;
-    let (name, shape) = model.input(order).ok_or_else(|| {
+    let (name, shape) = model.input(order, side).ok_or_else(|| {
         Fault::Format(
             "its input has no fixed size, or isn't one picture of height, width and channels; \
-             build it with `Input((height, width, channels))`"
+             build it with `Input((height, width, channels))`, or give the --side of its pictures"
                 .into(),
         )
     })?;
@@ -87,7 +87,7 @@ impl<'a> Model<'a> {
     }
 
     /// Name and shape of the only input.
-    fn input(&self, order: Order) -> Option<(&'a str, Shape)> {
+    fn input(&self, order: Order, side: Option<usize>) -> Option<(&'a str, Shape)> {
         let entry = match order {
             Order::List => self.entries.first()?,
             Order::Graph => match references(self.config.get("input_layers")?)?.as_slice() {
@@ -97,11 +97,11 @@ impl<'a> Model<'a> {
         };
         let own = ["batch_shape", "batch_input_shape"].iter().find_map(|k| entry.config.get(*k));
         let shape = own.or_else(|| self.config.get("build_input_shape"));
-        if let Some(shape) = shape.and_then(picture) {
+        if let Some(shape) = shape.and_then(|shape| picture(shape, side)) {
             return Some((entry.name, shape));
         }
         let Kind::Model(order) = entry.kind else { return None };
-        Self::of(entry.config, "", "").ok()?.input(order)
+        Self::of(entry.config, "", "").ok()?.input(order, side)
     }
 
     /// Name of the only output.
@@ -200,7 +200,8 @@ impl Network<'_> {
             Some(site) => Fault::Layer(LayerError::new(&site.name, why)),
             None => Fault::Format(why),
         };
-        let (Some((start, _)), Some(output)) = (model.input(Order::Graph), model.output()) else {
+        let (Some((start, _)), Some(output)) = (model.input(Order::Graph, None), model.output())
+        else {
             return Err(wrong("a model must have one input of fixed size and one output".into()));
         };
         let by_name: HashMap<&str, &Entry> =

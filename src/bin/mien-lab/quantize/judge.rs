@@ -1,0 +1,233 @@
+//! How well the int8 network answers, beside the float one.
+
+use anyhow::ensure;
+use mien::engine::{Calibration, LOGITS, Model};
+use mien::expression::Expression;
+use mien::image::Grey;
+use mien::lab::calibration;
+use mien::lab::candidate::Candidate;
+use mien::lab::dataset;
+use mien::lab::evaluate::reliability::{coverage_at, judge_expressions, reliability};
+use mien::lab::evaluate::test_set::{TestSet, spread_evenly};
+use mien::lab::evaluate::{expression_answers, gender_answers};
+use mien::lab::representative::Representative;
+use mien::lab::source::Source;
+use mien::lab::split::{Part, Split, positions};
+use mien::lab::tflite::{self, Int8Network};
+
+use super::Args;
+
+/// Pictures that float and int8 are compared on where no labelled ones are given.
+const UNLABELLED: usize = 256;
+
+/// Faces and their expressions, none that the network does not tell.
+#[derive(Default)]
+pub struct Labelled {
+    /// To fit and to hold by.
+    pub validation: Vec<(Grey, usize)>,
+    /// FER2013's PublicTest, to report on.
+    pub test: Vec<(Grey, usize)>,
+}
+
+impl Labelled {
+    pub fn read(args: &Args, source: &Source) -> anyhow::Result<Self> {
+        let Some(path) = &args.labels else { return Ok(Self::default()) };
+        let (validation, test) = if path.is_dir() {
+            let faces = dataset::read_image_folder(path)?.faces.into_iter();
+            (faces.map(|face| (face.face, face.label)).collect(), Vec::new())
+        } else {
+            let rows = dataset::read_fer2013(path)?;
+            let faces = |positions: Vec<usize>| -> Vec<(Grey, usize)> {
+                positions.into_iter().map(|i| (rows[i].face.clone(), rows[i].label)).collect()
+            };
+            let validation = Split::of_expressions(&rows).validation;
+            (faces(validation), faces(positions(&rows, Part::PublicTest)))
+        };
+        let told = |faces: Vec<(Grey, usize)>, count| -> Vec<(Grey, usize)> {
+            let tells = |label: usize| source.heads.tells(Expression::ALL[label]);
+            spread_evenly(faces.into_iter().filter(|face| tells(face.1)).collect(), count)
+        };
+        let labelled =
+            Self { validation: told(validation, args.validation), test: told(test, args.compare) };
+        ensure!(
+            !labelled.validation.is_empty(),
+            "{} has no faces to judge by: none that is kept back and shows what the network tells",
+            path.display()
+        );
+        Ok(labelled)
+    }
+}
+
+/// Fits how the network's logits are to be read and writes it into its metadata. Fails if it
+/// answers worse than it may.
+pub fn judge(
+    args: &Args,
+    source: &Source,
+    labelled: &Labelled,
+    network: &mut Int8Network,
+) -> anyhow::Result<()> {
+    if labelled.validation.is_empty() {
+        println!("no temperature fitted and accuracy unknown: give --labels");
+        return Ok(());
+    }
+    let (calibration, answers) = fit(args, network, &labelled.validation)?;
+    hold(args, source, &labelled.validation, &answers)?;
+    let entries = calibration.to_metadata();
+    network.metadata.extend(entries.map(|(name, text)| (name.to_owned(), text)));
+    Ok(())
+}
+
+/// Runs the int8 network on labelled faces and fits how its logits are to be read; gives its
+/// answers too.
+fn fit(
+    args: &Args,
+    network: &Int8Network,
+    labelled: &[(Grey, usize)],
+) -> anyhow::Result<(Calibration, Vec<usize>)> {
+    let (faces, labels): (Vec<Grey>, Vec<usize>) = labelled.iter().cloned().unzip();
+    let genders = match &args.genders {
+        Some(pack) => TestSet::pack(pack, Some(Part::Validation))?.genders,
+        None => Vec::new(),
+    };
+    let genders = spread_evenly(genders, args.validation).into_iter();
+    let (gender_faces, gender_labels): (Vec<Grey>, Vec<usize>) =
+        genders.map(|(face, who)| (face, usize::from(who.is_male))).unzip();
+
+    let model = Model::from_bytes(&args.out.to_string_lossy(), &tflite::write(network))?;
+    ensure!(
+        model.heads().tells_gender() || gender_faces.is_empty(),
+        "{} does not tell gender; leave out --genders",
+        args.source.display()
+    );
+    let mut candidate = Candidate::from_model(model, 0);
+    let count = (faces.len() + gender_faces.len()) as u64;
+    let bar = crate::progress(count, "faces", "fitting temperatures")?;
+    let logits = candidate.logits(&faces, |n| bar.inc(n as u64))?;
+    let gender_logits = candidate.logits(&gender_faces, |n| bar.inc(n as u64))?;
+    bar.finish_and_clear();
+    let fitted = calibration::fit((&logits, &labels), (&gender_logits, &gender_labels));
+    tell_fit(&fitted, &logits, &labels, gender_labels.len());
+    Ok((fitted, expression_answers(&logits)))
+}
+
+fn tell_fit(fitted: &Calibration, logits: &[[f32; LOGITS]], labels: &[usize], genders: usize) {
+    let judged = |calibration: &Calibration| judge_expressions(logits, labels, calibration);
+    let error = |calibration| 100.0 * reliability(&judged(calibration)).expected_calibration_error;
+    let answered = coverage_at(&judged(fitted), fitted.unsure_below);
+    println!(
+        "{} labelled faces: temperature {}, calibration error {:.2} % (without {:.2} %); \
+         unsure below {}: {:.1} % answered, {:.1} % of these right",
+        labels.len(),
+        fitted.temperature,
+        error(fitted),
+        error(&Calibration::default()),
+        fitted.unsure_below,
+        100.0 * answered.coverage,
+        100.0 * answered.accuracy.unwrap_or_default(),
+    );
+    match genders {
+        0 => println!("no gender temperature: give --genders to fit one"),
+        n => println!("{n} labelled faces: gender temperature {}", fitted.gender_temperature),
+    }
+}
+
+/// Refuses an int8 network whose `answers` are right less often than the float network's.
+fn hold(
+    args: &Args,
+    source: &Source,
+    labelled: &[(Grey, usize)],
+    answers: &[usize],
+) -> anyhow::Result<()> {
+    let float = float_logits(source, labelled)?;
+    let [float, int8] =
+        [&expression_answers(&float)[..], answers].map(|answers| percent_right(answers, labelled));
+    println!("{} labelled faces: float {float:.2} % right, int8 {int8:.2} %", labelled.len());
+    ensure!(
+        args.force || float - int8 <= args.max_drop,
+        "int8 answers {:.2} points fewer of the labelled faces right, more than --max-drop {}; \
+         nothing was written. Try --ranges auto or more --faces, or write it all the same by --force",
+        float - int8,
+        args.max_drop
+    );
+    Ok(())
+}
+
+fn float_logits(source: &Source, faces: &[(Grey, usize)]) -> anyhow::Result<Vec<[f32; LOGITS]>> {
+    let bar = crate::progress(faces.len() as u64, "faces", "running the float network")?;
+    let mut logits = Vec::with_capacity(faces.len());
+    for batch in faces.chunks(64) {
+        logits.extend(source.logits(&source.pictures(batch.iter().map(|(face, _)| face))));
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(logits)
+}
+
+fn percent_right(answers: &[usize], labelled: &[(Grey, usize)]) -> f64 {
+    let right = answers.iter().zip(labelled).filter(|(answer, face)| **answer == face.1).count();
+    100.0 * right as f64 / labelled.len() as f64
+}
+
+/// Prints how far the file's answers agree with the float network's: on PublicTest, or else on
+/// labelled faces, or on some pictures that it was calibrated on.
+pub fn compare(
+    source: &Source,
+    labelled: &Labelled,
+    seen: &Representative,
+    model: Model,
+) -> anyhow::Result<()> {
+    let faces = [&labelled.test, &labelled.validation].into_iter().find(|faces| !faces.is_empty());
+    let Some(faces) = faces else {
+        let pictures = seen.pictures.chunks_exact(model.input_len()).take(UNLABELLED);
+        let codes = pictures.clone().flatten().map(|&value| model.input().quantize(value));
+        let output = model.run_raw(&codes.collect::<Vec<i8>>())?;
+        let rows = output.chunks_exact(model.heads().logits()).map(|codes| {
+            let logits = codes.iter().map(|&code| model.output().dequantize(code));
+            model.heads().in_order(&logits.collect::<Vec<f32>>())
+        });
+        let float = source.logits(&pictures.flatten().copied().collect::<Vec<f32>>());
+        let n = float.len();
+        let agreement = agreement(source, &float, &rows.collect::<Vec<_>>());
+        println!("{n} of the calibration pictures: {agreement}");
+        return Ok(());
+    };
+    let float = float_logits(source, faces)?;
+    let bar = crate::progress(faces.len() as u64, "faces", "running the int8 network")?;
+    let pictures: Vec<Grey> = faces.iter().map(|(face, _)| face.clone()).collect();
+    let int8 = Candidate::from_model(model, 0).logits(&pictures, |n| bar.inc(n as u64))?;
+    bar.finish_and_clear();
+    println!(
+        "{} {} faces: float {:.2} % right, int8 {:.2} %; {}",
+        faces.len(),
+        if labelled.test.is_empty() { "labelled" } else { "PublicTest" },
+        percent_right(&expression_answers(&float), faces),
+        percent_right(&expression_answers(&int8), faces),
+        agreement(source, &float, &int8)
+    );
+    Ok(())
+}
+
+fn agreement(source: &Source, float: &[[f32; LOGITS]], int8: &[[f32; LOGITS]]) -> String {
+    let percent_alike = |answers: fn(&[[f32; LOGITS]]) -> Vec<usize>| {
+        let pairs = answers(float).into_iter().zip(answers(int8));
+        100.0 * pairs.filter(|(float, int8)| float == int8).count() as f64 / float.len() as f64
+    };
+    let mut text =
+        format!("they agree on {:.2} % of expressions", percent_alike(expression_answers));
+    if source.heads.tells_gender() {
+        text += &format!(" and {:.2} % of genders", percent_alike(gender_answers));
+    }
+    let told = Expression::ALL.into_iter().filter(|e| source.heads.tells(*e)).count();
+    let squares: f32 =
+        float.iter().zip(int8).map(|(f, i)| squared_distance(&f[..7], &i[..7])).sum();
+    let rms = (squares / (told * float.len()) as f32).sqrt();
+    format!("{text}; rms error of an expression's logit {rms:.4}")
+}
+
+/// Of one head's logits, each about its mean, which softmax does not see; those that are not told
+/// left out.
+fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+    let differences = || a.iter().zip(b).filter(|(a, _)| a.is_finite()).map(|(a, b)| a - b);
+    let shift = differences().sum::<f32>() / differences().count() as f32;
+    differences().map(|difference| (difference - shift).powi(2)).sum()
+}
