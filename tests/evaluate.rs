@@ -13,6 +13,7 @@ use std::process::{Command, Output};
 use lzma_rust2::{XzOptions, XzWriter};
 use mien::engine::{Calibration, Model};
 use mien::expression::{Classifier, Scores};
+use mien::face::normalization::Normalization;
 use mien::image::Grey;
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::evaluate::test_set::{Crops, TestSet};

@@ -74,6 +74,18 @@ fn read(suffix: &str, bytes: &[u8]) -> Result<Layers, ImportError> {
     import::read(&path, None)
 }
 
+#[test]
+fn a_picture_of_open_size_takes_the_side_it_is_told() {
+    let [description, weights] = parts("mini_xception_keras3");
+    let mut description = serde_json::from_slice(&description).unwrap();
+    layer(&mut description, "InputLayer")["config"]["batch_shape"] = json!([null, null, null, 1]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.keras");
+    std::fs::write(&path, archive(description.to_string().as_bytes(), &weights)).unwrap();
+    assert!(import::read(&path, None).unwrap_err().to_string().contains("--side"));
+    assert_eq!(import::read(&path, Some(64)).unwrap().nodes()[0].shape, [64, 64, 1]);
+}
+
 /// What reading `name` says, after its description was changed.
 fn read_changed(name: &str, change: impl FnOnce(&mut Value)) -> Result<Layers, ImportError> {
     let [description, weights] = parts(name);

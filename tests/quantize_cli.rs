@@ -172,7 +172,7 @@ fn what_another_framework_s_file_leaves_unsaid_is_asked_for() {
         (&["--normalization=0..1", "--side", "64"], &["48×48", "--side 64"]),
         (&["--normalization=0..1", "--classes", "joy - - - - - -"], &["joy", "--classes", "happy"]),
         (&["--normalization=0..1", "--classes", "happy sad"], &["happy sad", "each logit"]),
-        (&["--normalization=0..1", "--labels", "fer.csv", "--genders", "p.u8.xz"], &["p.u8.xz"]),
+        (&["--normalization=0..1", "--labels", "fer.csv", "--genders", "p.u8.xz"], &["p.csv.xz"]),
         (&["--normalization=0..1", "--report", "r"], &["--labels"]),
     ] {
         let said = quantize(more);

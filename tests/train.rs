@@ -113,6 +113,36 @@ fn a_run_with_every_switch_learns_and_resumes_exactly() {
     assert!(right >= 90, "{right} of 120 expressions");
 }
 
+/// Rounding is part of the run: it resumes to the same weights, and these are other ones.
+#[test]
+fn a_quantization_aware_run_learns_and_resumes_exactly() {
+    let mut first = run(1);
+    while first.epoch(|_| ()).unwrap().is_some() {}
+    let learnt = first.checkpoint();
+    let from_it = |quantization_aware| {
+        let recipe = Recipe { quantization_aware, start: Some("first".into()), ..recipe(2) };
+        let (expressions, genders) = samples();
+        let mut run = Run::new(recipe, expressions, genders).unwrap();
+        run.start_from(learnt.clone()).unwrap();
+        run
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut whole = from_it(true);
+    whole.epoch(|_| ()).unwrap();
+    whole.save(folder.path()).unwrap();
+    while whole.epoch(|_| ()).unwrap().is_some() {}
+    let mut second = from_it(true);
+    second.resume(folder.path()).unwrap();
+    while second.epoch(|_| ()).unwrap().is_some() {}
+    assert_eq!(whole.checkpoint(), second.checkpoint());
+    let right = stripes::expressions_right(&whole.checkpoint());
+    assert!(right >= 90, "{right} of 120 expressions");
+
+    let mut plain = from_it(false);
+    while plain.epoch(|_| ()).unwrap().is_some() {}
+    assert_ne!(plain.checkpoint().params, whole.checkpoint().params);
+}
+
 #[test]
 fn settings_out_of_range_are_refused_by_name() {
     let refused = |change: fn(&mut Recipe)| {
@@ -126,5 +156,6 @@ fn settings_out_of_range_are_refused_by_name() {
     assert!(refused(|r| r.network.stem_stride = 0).contains("network: stem_stride 0"));
     assert!(refused(|r| r.network.blocks[0].width = 0).contains("network: a width of 0"));
     assert!(refused(|r| r.network.dropout = 1.0).contains("network: dropout 1"));
+    assert!(refused(|r| r.quantization_aware = true).contains("train.start"));
     assert!(refused(|r| r.optimizer.warm_up = 1.0).contains("optimizer: warm_up 1"));
 }

@@ -26,7 +26,8 @@ impl Heads {
         let names = answers();
         let text = match labels {
             Some(text) => text.to_owned(),
-            None => names[..logits.min(LOGITS)].join(" "),
+            None if [Expression::ALL.len(), LOGITS].contains(&logits) => names[..logits].join(" "),
+            None => String::new(),
         };
         let wrong = || MetadataError { entry: LABELS, text: text.clone(), needed: NEEDED };
         let mut own = [None; LOGITS];

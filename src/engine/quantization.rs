@@ -19,6 +19,13 @@ impl Quantization {
         code as i8 // `as` saturates, and makes NaN the code 0
     }
 
+    /// The least and the greatest number that no code saturates: half a step beyond those that the
+    /// last codes stand for.
+    pub fn reach(self) -> [f32; 2] {
+        let half = self.scale / 2.0;
+        [self.dequantize(i8::MIN) - half, self.dequantize(i8::MAX) + half]
+    }
+
     /// The real number that a code stands for.
     pub fn dequantize(self, code: i8) -> f32 {
         self.scale * f32::from(i16::from(code) - i16::from(self.zero_point))

@@ -233,6 +233,11 @@ impl Executor {
                 let [h, w, c] = window.input;
                 runs.for_each(|(y, x)| pool::average_forward(c, h * w, x, y));
             }
+            Op::FakeQuant(code) => runs.for_each(|(y, x)| {
+                for (y, x) in y.iter_mut().zip(x) {
+                    *y = code.dequantize(code.quantize(*x));
+                }
+            }),
             Op::Input | Op::BatchNorm { .. } | Op::Dropout { .. } => {
                 unreachable!("{} is computed by its own function", node.name)
             }

@@ -12,6 +12,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::engine::Quantization;
+
 /// Side of the square grey input in pixels, as in FER2013.
 pub const INPUT_SIDE: usize = crate::face::FACE_SIDE;
 /// Logits of the expression head, in FER2013's order.
@@ -208,6 +210,9 @@ pub enum Op {
     Dropout { rate: f32 },
     /// Mean over height and width, to 1×1×channels.
     GlobalAveragePool,
+    /// What is left of a value in int8; its gradient goes through where the code reaches. In no
+    /// preset: [`super::quantize::aware`] puts it between nodes.
+    FakeQuant(Quantization),
 }
 
 /// One step of the network.

@@ -77,6 +77,7 @@ fn evaluate(node: &Node, params: &Params, in_shape: Shape, inputs: &[&[f32]]) ->
         }),
         Op::Add => x.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
         Op::Dropout { .. } => x.to_vec(),
+        Op::FakeQuant(code) => x.iter().map(|&x| code.dequantize(code.quantize(x))).collect(),
         Op::GlobalAveragePool => each_output(node.shape, |_, _, c| {
             let channel = x.iter().skip(c).step_by(in_c);
             (channel.map(|&v| f64::from(v)).sum::<f64>() / (in_h * in_w) as f64) as f32

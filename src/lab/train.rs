@@ -6,6 +6,7 @@
 //! was interrupted goes on after its last whole epoch and ends with the same weights as one that
 //! was not: every random draw follows from the seed and the step.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,16 +20,23 @@ use serde::{Deserialize, Serialize};
 use super::augment::Augment;
 use super::checkpoint::{self, Checkpoint, CheckpointError, Params, initialize};
 use super::device::{Device, DeviceError, Passes};
+use super::evaluate::test_set::spread_evenly;
 use super::executor::{Precision, Weights};
+use super::float::{FloatGraph, LayerError};
 use super::loss::{Loss, LossSettings, Losses, Target};
 use super::network::{EXPRESSION_LOGITS, Graph, INPUT_SIDE, LOGITS, Preset};
 use super::offsets::{self, OffsetSettings};
 use super::optimizer::{AdamW, OptimizerSettings};
 use super::preprocessing::Preprocessing;
+use super::quantize::aware::{self, RoundedPasses};
+use super::quantize::{Settings, quantize};
 use super::samples::Sample;
 use super::teacher::TeacherSettings;
+use crate::face::normalization::Normalization;
 
 const PIXELS: usize = INPUT_SIDE * INPUT_SIDE;
+/// Faces by which [`Recipe::quantization_aware`] chooses ranges.
+const RANGE_FACES: usize = 512;
 
 /// What a run is: the same recipe and the same data give the same weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +70,8 @@ pub struct Recipe {
     pub offsets: OffsetSettings,
     /// Networks to learn from beside the labels.
     pub teacher: Option<TeacherSettings>,
+    /// Learn with weights and values rounded as the int8 file will round them; needs `start`.
+    pub quantization_aware: bool,
 }
 
 impl Default for Recipe {
@@ -80,6 +90,7 @@ impl Default for Recipe {
             optimizer: OptimizerSettings::default(),
             offsets: OffsetSettings::default(),
             teacher: None,
+            quantization_aware: false,
         }
     }
 }
@@ -95,6 +106,9 @@ impl Recipe {
         setting("preprocessing", self.preprocessing.fault())?;
         setting("augment", self.augment.fault())?;
         setting("loss", self.loss.fault())?;
+        let unready = self.quantization_aware && self.start.is_none();
+        let why = "it takes a trained network; give its checkpoint by train.start";
+        setting("quantization_aware", unready.then(|| why.into()))?;
         setting("offsets", self.offsets.fault())?;
         setting("optimizer", self.optimizer.fault())
     }
@@ -130,6 +144,9 @@ pub enum TrainError {
     /// The checkpoint to start from is of another network.
     #[error("train.start is a checkpoint of network {start:?}, or of other sizes, not {own:?}")]
     OtherNetwork { start: String, own: String },
+    /// The checkpoint to start from has no int8 form.
+    #[error("train.start can't be quantized: {0}")]
+    Float(#[from] LayerError),
     /// A setting is out of its range.
     #[error("the recipe's {table}: {fault}")]
     Setting { table: &'static str, fault: String },
@@ -152,6 +169,7 @@ pub struct Epoch {
 /// A run between two epochs.
 pub struct Run {
     recipe: Recipe,
+    device: Device,
     executor: Box<dyn Passes>,
     weights: Weights,
     average: Weights,
@@ -214,6 +232,7 @@ impl Run {
             optimizer,
             loss,
             executor: device.passes(graph, recipe.precision)?,
+            device,
             recipe,
             expressions,
             genders,
@@ -231,9 +250,33 @@ impl Run {
             });
         }
         offsets::take_off(&mut checkpoint);
+        if self.recipe.quantization_aware {
+            self.round_as(&checkpoint)?;
+        }
         self.weights = Weights::from_params(self.executor.graph(), &checkpoint.params)
             .expect("a checkpoint's tensors were checked as it was read");
         self.average = self.weights.clone();
+        Ok(())
+    }
+
+    /// Has the passes round as the int8 file of `checkpoint` does, its ranges chosen by some of
+    /// this run's faces.
+    fn round_as(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        let faces = spread_evenly(self.expressions.iter().collect(), RANGE_FACES);
+        let pictures: Vec<f32> =
+            faces.into_iter().flat_map(|sample| sample.face.iter().copied()).collect();
+        let settings = Settings { equalize: false, correct_bias: false, ..Settings::default() };
+        let bounds = Normalization::Standardized.bounds();
+        let float = FloatGraph::of_checkpoint(checkpoint)?;
+        let network = quantize(float, bounds, settings, &pictures, BTreeMap::new()).network;
+        let graph = aware::with_rounded_values(&Graph::build(&self.recipe.network), &network);
+        let weights = Weights::from_params(&graph, &checkpoint.params)
+            .expect("a checkpoint's tensors were checked as it was read");
+        self.gradients = weights.zeros_like();
+        let total_steps = self.recipe.epochs.saturating_mul(self.batches());
+        self.optimizer = AdamW::new(&graph, &weights, self.recipe.optimizer.clone(), total_steps);
+        let passes = self.device.passes(graph, self.recipe.precision)?;
+        self.executor = Box::new(RoundedPasses::new(passes));
         Ok(())
     }
 

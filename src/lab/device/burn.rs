@@ -129,6 +129,10 @@ impl<B: Backend> BurnExecutor<B> {
                 (x * mask.clone(), Saved::Dropout(mask))
             }
             Op::GlobalAveragePool => (x.mean_dim(2).mean_dim(1), Saved::Nothing),
+            Op::FakeQuant(code) => {
+                let [low, high] = [i8::MIN, i8::MAX].map(|end| code.dequantize(end));
+                ((x / code.scale).round().mul_scalar(code.scale).clamp(low, high), Saved::Nothing)
+            }
         }
     }
 

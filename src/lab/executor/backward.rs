@@ -98,6 +98,16 @@ impl Executor {
                 self.hand_on(input, copy, pending);
                 self.hand_on(node.inputs[1], dy, pending);
             }
+            Op::FakeQuant(code) => {
+                let [low, high] = code.reach();
+                let x = &self.values[input];
+                dy.par_chunks_mut(y_run).zip(x.par_chunks(x_run)).for_each(|(dy, x)| {
+                    for (dy, x) in dy.iter_mut().zip(x) {
+                        *dy *= f32::from(u8::from((low..=high).contains(x)));
+                    }
+                });
+                self.hand_on(input, dy, pending);
+            }
             Op::Dropout { .. } => {
                 scale_channels(&mut dy, &self.saved[index].mask, node.shape[2]);
                 self.hand_on(input, dy, pending);

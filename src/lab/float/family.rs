@@ -43,7 +43,7 @@ impl Layers {
                     padding: Padding::Same,
                 }),
                 Op::Add => Layer::Add,
-                Op::Dropout { .. } => Layer::Identity,
+                Op::Dropout { .. } | Op::FakeQuant(_) => Layer::Identity,
                 Op::GlobalAveragePool => Layer::GlobalAveragePool,
             };
             let inputs: Vec<usize> = node.inputs.iter().map(|&input| place[input]).collect();

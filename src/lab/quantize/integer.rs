@@ -17,7 +17,7 @@ use super::rounding::{Patches, Seen};
 use crate::engine::Quantization;
 
 /// Greatest weight code; −128 is left out so that kernels may pair products in int16.
-const WEIGHT_MAX: f32 = 127.0;
+pub const WEIGHT_MAX: f32 = 127.0;
 /// Biases stay below this many steps: 2 bits short of int32, so that sums can't overflow.
 const BIAS_MAX: f32 = (1u32 << 29) as f32;
 

@@ -5,6 +5,7 @@
 //! each weight is rounded, [`integer`] builds the int8 operations. [`interpret`] says plainly what
 //! they compute, [`sensitivity`] what each layer's rounding costs.
 
+pub mod aware;
 mod calibrate;
 mod equalize;
 mod integer;

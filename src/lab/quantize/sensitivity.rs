@@ -129,10 +129,8 @@ fn signal_to_noise_db(exact: &[f32], rounded: &[f32]) -> f64 {
 }
 
 fn clipped(values: &[f32], code: Quantization) -> f64 {
-    let [low, high] = [i8::MIN, i8::MAX].map(|end| code.dequantize(end));
-    // Within half a step of an end nothing is lost but rounding.
-    let half = code.scale / 2.0;
-    let beyond = values.iter().filter(|x| **x < low - half || **x > high + half).count();
+    let [low, high] = code.reach();
+    let beyond = values.iter().filter(|x| !(low..=high).contains(*x)).count();
     beyond as f64 / values.len().max(1) as f64
 }
 

@@ -96,6 +96,11 @@ impl<B: Backend> BurnExecutor<B> {
             (Op::Dropout { .. }, Saved::Dropout(mask)) => {
                 hand_on(&mut pending[input], dy * mask.clone());
             }
+            (Op::FakeQuant(code), _) => {
+                let [low, high] = code.reach();
+                let beyond = x.clone().lower_elem(low).bool_or(x.greater_elem(high));
+                hand_on(&mut pending[input], dy.mask_fill(beyond, 0.0));
+            }
             (Op::GlobalAveragePool, _) => {
                 let [_, height, width, _] = x.dims();
                 let dx = (dy / (height * width) as f32).expand(x.dims());

@@ -22,7 +22,7 @@ pub fn read(description: &Value, weights: &Weights, side: Option<usize>) -> Resu
         )));
     };
     let model = Model::of(config, "", "layers").map_err(Fault::Layer)?;
-    let (name, shape) = model.input(order, side).ok_or_else(|| {
+    let (name, shape) = model.picture(order, side).ok_or_else(|| {
         Fault::Format(
             "its input has no fixed size, or isn't one picture of height, width and channels; \
              build it with `Input((height, width, channels))`, or give the --side of its pictures"
@@ -86,22 +86,27 @@ impl<'a> Model<'a> {
         self.entries.iter().find(|entry| entry.name == name)
     }
 
-    /// Name and shape of the only input.
-    fn input(&self, order: Order, side: Option<usize>) -> Option<(&'a str, Shape)> {
-        let entry = match order {
-            Order::List => self.entries.first()?,
+    /// The only input.
+    fn input(&self, order: Order) -> Option<&Entry<'a>> {
+        match order {
+            Order::List => self.entries.first(),
             Order::Graph => match references(self.config.get("input_layers")?)?.as_slice() {
-                [name] => self.entry(name)?,
-                _ => return None,
+                [name] => self.entry(name),
+                _ => None,
             },
-        };
+        }
+    }
+
+    /// Name and shape of the only input.
+    fn picture(&self, order: Order, side: Option<usize>) -> Option<(&'a str, Shape)> {
+        let entry = self.input(order)?;
         let own = ["batch_shape", "batch_input_shape"].iter().find_map(|k| entry.config.get(*k));
         let shape = own.or_else(|| self.config.get("build_input_shape"));
         if let Some(shape) = shape.and_then(|shape| picture(shape, side)) {
             return Some((entry.name, shape));
         }
         let Kind::Model(order) = entry.kind else { return None };
-        Self::of(entry.config, "", "").ok()?.input(order, side)
+        Self::of(entry.config, "", "").ok()?.picture(order, side)
     }
 
     /// Name of the only output.
@@ -200,13 +205,12 @@ impl Network<'_> {
             Some(site) => Fault::Layer(LayerError::new(&site.name, why)),
             None => Fault::Format(why),
         };
-        let (Some((start, _)), Some(output)) = (model.input(Order::Graph, None), model.output())
-        else {
-            return Err(wrong("a model must have one input of fixed size and one output".into()));
+        let (Some(input_entry), Some(output)) = (model.input(Order::Graph), model.output()) else {
+            return Err(wrong("a model must have one input and one output".into()));
         };
         let by_name: HashMap<&str, &Entry> =
             model.entries.iter().map(|entry| (entry.name, entry)).collect();
-        let mut values = HashMap::from([(start, input)]);
+        let mut values = HashMap::from([(input_entry.name, input)]);
         let mut waiting = HashSet::new();
         let mut stack = vec![output];
         while let Some(&name) = stack.last() {

@@ -58,7 +58,7 @@ fn model(dims: &[i64], node: &[Node], initializer: &[Tensor]) -> Model {
 }
 
 fn read(model: &Model) -> Result<Layers, Fault> {
-    parse(&model.encode_to_vec())
+    parse(&model.encode_to_vec(), None)
 }
 
 /// What is wrong with a node over a picture of 2 channels and 6×8 pixels.
@@ -197,4 +197,22 @@ fn a_transpose_only_renames_axes() {
     let layers = read(&model(&[1, 6, 8, 3], &nodes, &[])).unwrap();
     assert_eq!(layers.nodes().len(), 2);
     assert_eq!(layers.shape(1), [1, 1, 3]);
+}
+
+#[test]
+fn a_picture_of_open_size_takes_the_side_it_is_told() {
+    let relu = node("Relu", &["x"], &[]);
+    for (open, shape) in [([2, 3], [24, 24, 1]), ([1, 2], [24, 24, 3])] {
+        let channels = if open == [2, 3] { [1, 1, 9, 9] } else { [1, 9, 9, 3] };
+        let mut model = model(&channels, std::slice::from_ref(&relu), &[]);
+        let graph = model.graph.as_mut().unwrap();
+        let input = graph.input[0].r#type.as_mut().unwrap().tensor_type.as_mut().unwrap();
+        for axis in open {
+            input.shape.as_mut().unwrap().dim[axis].dim_value = None;
+        }
+        let error = read(&model).unwrap_err().to_string();
+        assert!(error.contains("--side"), "{error}");
+        let layers = parse(&model.encode_to_vec(), Some(24)).unwrap();
+        assert_eq!(layers.nodes()[0].shape, shape);
+    }
 }
