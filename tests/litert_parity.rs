@@ -152,7 +152,7 @@ fn reference() {
 /// pooled ReLU, and a head that is too large to take the pooling in.
 #[test]
 fn odd_widths() {
-    let block = |width, depth, down| Block { width, depth, down };
+    let block = Block::new;
     assert_random_network_is_the_same(Preset {
         name: "odd".into(),
         stem: [5, 13],
@@ -171,7 +171,7 @@ fn odd_widths() {
 /// The batch norm after the ReLU, read by a pooled block of depth 2 and by its shortcut.
 #[test]
 fn norm_after_relu() {
-    let block = |width, depth, down| Block { width, depth, down };
+    let block = Block::new;
     assert_random_network_is_the_same(Preset {
         name: "after".into(),
         stem: [7, 10],

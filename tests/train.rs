@@ -6,6 +6,7 @@
 mod stripes;
 
 use mien::lab::offsets;
+use mien::lab::samples::Sample;
 use mien::lab::train::{Recipe, Run, TrainError};
 use stripes::{recipe, run, samples};
 
@@ -62,7 +63,7 @@ fn another_recipe_does_not_go_on_with_a_run() {
     assert!(error.to_string().contains("(seed 1)"), "{error}");
 
     let (expressions, genders) = samples();
-    let other_labels = genders.into_iter().rev().collect();
+    let other_labels: Vec<Sample> = genders.into_iter().rev().collect();
     let mut other = Run::new(recipe(1), expressions, other_labels).unwrap();
     let error = other.resume(folder.path()).unwrap_err();
     assert!(matches!(error, TrainError::OtherRecipe { .. }), "{error}");

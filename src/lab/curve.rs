@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use image::{Rgb, RgbImage};
+use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use crate::report::picture::{GLYPH, ink};
+use super::plot::{self, Axis, BLUE, GREEN, ORANGE, Series};
 
 /// What one epoch brought.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,120 +89,33 @@ impl Curve {
 const TABLE: &str = "curve.csv";
 const PICTURE: &str = "curve.png";
 
-const WIDTH: u32 = 720;
-const PANEL_HEIGHT: u32 = 220;
-/// Room for numbers at the left, for titles and epochs above and below.
-const MARGIN: u32 = 48;
-const PAPER: Rgb<u8> = Rgb([255, 255, 255]);
-const INK: Rgb<u8> = Rgb([60, 60, 66]);
-const GRID: Rgb<u8> = Rgb([226, 226, 230]);
-/// Okabe and Ito's blue, orange and green, which the colour-blind can tell apart.
-const EXPRESSION: Rgb<u8> = Rgb([0, 114, 178]);
-const GENDER: Rgb<u8> = Rgb([213, 94, 0]);
-const VALIDATION: Rgb<u8> = Rgb([0, 158, 115]);
-/// Characters that a name in the legend takes.
-const LEGEND_CHARS: u32 = 12;
-/// Horizontal lines of a panel's grid.
-const GRID_LINES: u32 = 4;
-
-/// A line of one panel.
-struct Series {
-    name: &'static str,
-    colour: Rgb<u8>,
-    /// Values by epoch.
-    points: Vec<(u64, f64)>,
+/// A run without gender faces has a gender loss of 0.
+fn gender_loss(point: &Point) -> Option<f64> {
+    (point.gender_loss > 0.0).then_some(f64::from(point.gender_loss))
 }
 
 /// Two panels over the epochs: the losses, and the accuracies on validation faces.
 fn draw(points: &[Point]) -> RgbImage {
-    let mut canvas = RgbImage::from_pixel(WIDTH, 2 * (PANEL_HEIGHT + MARGIN) + GLYPH, PAPER);
     let series = |name, colour, of: fn(&Point) -> Option<f64>| Series {
         name,
         colour,
-        points: points.iter().filter_map(|point| Some((point.epoch, of(point)?))).collect(),
+        points: points.iter().filter_map(|point| Some((point.epoch as f64, of(point)?))).collect(),
     };
-    // A run without gender faces has a gender loss of 0.
-    let gender_loss: fn(&Point) -> Option<f64> =
-        |point| (point.gender_loss > 0.0).then_some(f64::from(point.gender_loss));
     let losses = [
-        series("training", EXPRESSION, |point| Some(f64::from(point.loss))),
-        series("validation", VALIDATION, |point| point.validation_loss),
-        series("gender", GENDER, gender_loss),
+        series("training", BLUE, |point| Some(f64::from(point.loss))),
+        series("validation", GREEN, |point| point.validation_loss),
+        series("gender", ORANGE, gender_loss),
     ];
     let accuracies = [
-        series("expression", EXPRESSION, |point| point.accuracy.map(|share| 100.0 * share)),
-        series("gender", GENDER, |point| point.gender_accuracy.map(|share| 100.0 * share)),
+        series("expression", BLUE, |point| point.accuracy.map(|share| 100.0 * share)),
+        series("gender", ORANGE, |point| point.gender_accuracy.map(|share| 100.0 * share)),
     ];
-    let epochs = points.last().map_or(1, |point| point.epoch);
-    panel(&mut canvas, 0, "loss, nats", epochs, &losses);
-    panel(&mut canvas, PANEL_HEIGHT + MARGIN, "validation accuracy, %", epochs, &accuracies);
+    let last = points.last().map_or(1, |point| point.epoch);
+    let axis = Axis { from: 1.0, to: last as f64, labels: ["epoch 1".into(), last.to_string()] };
+    let mut canvas = plot::canvas(2);
+    plot::panel(&mut canvas, 0, "loss, nats", &axis, &losses);
+    plot::panel(&mut canvas, 1, "validation accuracy, %", &axis, &accuracies);
     canvas
-}
-
-/// One panel, `top` pixels down.
-fn panel(canvas: &mut RgbImage, top: u32, title: &str, epochs: u64, series: &[Series]) {
-    let values = series.iter().flat_map(|series| &series.points).map(|(_, value)| *value);
-    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
-    if low > high {
-        return; // nothing to draw
-    }
-    let high = if high > low { high } else { low + 1.0 };
-    let (left, right) = (MARGIN, WIDTH - GLYPH);
-    let (ceiling, floor) = (top + MARGIN / 2, top + MARGIN / 2 + PANEL_HEIGHT - 2 * GLYPH);
-    let y_of = |value: f64| {
-        let share = (high - value) / (high - low);
-        f64::from(ceiling) + share * f64::from(floor - ceiling)
-    };
-    let x_of = |epoch: u64| {
-        let share = (epoch - 1) as f64 / (epochs - 1).max(1) as f64;
-        f64::from(left) + share * f64::from(right - left)
-    };
-    text(canvas, left, top + GLYPH, title, INK);
-    for (i, Series { name, colour, .. }) in series.iter().rev().enumerate() {
-        text(canvas, WIDTH - (i as u32 + 1) * LEGEND_CHARS * GLYPH, top + GLYPH, name, *colour);
-    }
-    for line in 0..=GRID_LINES {
-        let value = low + (high - low) * f64::from(line) / f64::from(GRID_LINES);
-        let y = y_of(value) as u32;
-        (left..=right).for_each(|x| canvas.put_pixel(x, y, GRID));
-        let digits = if high < 10.0 { 2 } else { 1 };
-        text(canvas, 0, y - GLYPH / 2, &format!("{value:>5.digits$}"), INK);
-    }
-    text(canvas, left, floor + GLYPH / 2, "epoch 1", INK);
-    let last = epochs.to_string();
-    text(canvas, right - GLYPH * last.len() as u32, floor + GLYPH / 2, &last, INK);
-    for Series { points, colour, .. } in series {
-        let places: Vec<_> = points.iter().map(|(epoch, v)| (x_of(*epoch), y_of(*v))).collect();
-        places.iter().for_each(|place| dot(canvas, *place, *colour));
-        places.windows(2).for_each(|pair| segment(canvas, pair[0], pair[1], *colour));
-    }
-}
-
-fn segment(canvas: &mut RgbImage, from: (f64, f64), to: (f64, f64), colour: Rgb<u8>) {
-    let steps = (to.0 - from.0).abs().max((to.1 - from.1).abs()).ceil().max(1.0);
-    for step in 0..=steps as u32 {
-        let share = f64::from(step) / steps;
-        let at = (from.0 + share * (to.0 - from.0), from.1 + share * (to.1 - from.1));
-        dot(canvas, at, colour);
-    }
-}
-
-/// Two by two pixels.
-fn dot(canvas: &mut RgbImage, (x, y): (f64, f64), colour: Rgb<u8>) {
-    for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
-        let (x, y) = (x as u32 + dx, y as u32 + dy);
-        if let Some(pixel) = canvas.get_pixel_mut_checked(x, y) {
-            *pixel = colour;
-        }
-    }
-}
-
-fn text(canvas: &mut RgbImage, x: u32, y: u32, text: &str, colour: Rgb<u8>) {
-    for (column, row) in ink(text) {
-        if let Some(pixel) = canvas.get_pixel_mut_checked(x + column, y + row) {
-            *pixel = colour;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -243,8 +156,8 @@ mod tests {
             |points: &[Point], colour| draw(points).pixels().filter(|p| **p == colour).count();
         let points: Vec<Point> = (1..=30).map(point).collect();
         // The names alone take some; a line across the panel takes one a column at least.
-        assert!(coloured(&points, EXPRESSION) > 2 * 600);
-        assert!(coloured(&points, GENDER) > 600);
+        assert!(coloured(&points, BLUE) > 2 * 600);
+        assert!(coloured(&points, ORANGE) > 600);
         draw(&[]);
         draw(&[point(1)]);
         draw(&[point(1), Point { epoch: 2, ..point(1) }]);

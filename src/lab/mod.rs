@@ -8,8 +8,9 @@
 //! 2. [`network`] defines the family; [`checkpoint`] keeps its weights.
 //! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →
 //!    [`optimizer`], beside labels also from a [`teacher`]; [`validation`] scores each epoch,
-//!    [`curve`] keeps the scores, [`offsets`] finish the network. [`reference`] says plainly what
-//!    the executor computes, [`device`] has a GPU do it instead.
+//!    [`curve`] keeps the scores ([`plot`] draws them), [`offsets`] finish the network.
+//!    [`reference`] says plainly what the executor computes, [`device`] has a GPU do it instead.
+//!    [`prune`] narrows a trained network.
 //! 4. [`float`] is the form of any network, this project's or what [`import`] reads from other
 //!    frameworks' files; a [`source`] is one of them with how it is fed and read. [`quantize`] turns
 //!    it into integers by looking at [`representative`] pictures, [`tflite`] writes them to a file.
@@ -44,7 +45,9 @@ pub mod network;
 pub mod offsets;
 pub mod optimizer;
 pub mod pack;
+pub mod plot;
 pub mod preprocessing;
+pub mod prune;
 pub mod quantize;
 pub mod recipe;
 pub mod reference;

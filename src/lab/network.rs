@@ -57,6 +57,26 @@ pub struct Block {
     pub depth: usize,
     /// How the block halves its resolution, if it does.
     pub down: Down,
+    /// Output channels of all separable convolutions but the last, `depth − 1` of them; empty where
+    /// they are `width` too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inner: Vec<usize>,
+    /// The shortcut is a convolution even where the input could be added as it is: a block whose
+    /// input and output were pruned to one width keeps the one it had.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub projection: bool,
+}
+
+impl Block {
+    /// A block of one width.
+    pub fn new(width: usize, depth: usize, down: Down) -> Self {
+        Self { width, depth, down, inner: Vec::new(), projection: false }
+    }
+
+    /// Output channels of the separable convolution `i`, counted from 1.
+    fn width_of(&self, i: usize) -> usize {
+        if i == self.depth { self.width } else { *self.inner.get(i - 1).unwrap_or(&self.width) }
+    }
 }
 
 fn one() -> usize {
@@ -90,13 +110,22 @@ impl Preset {
 
     /// What is wrong with the sizes, if anything is.
     pub fn fault(&self) -> Option<String> {
-        let widths = self.stem.into_iter().chain(self.blocks.iter().map(|block| block.width));
+        let of_blocks =
+            self.blocks.iter().flat_map(|block| block.inner.iter().chain([&block.width]));
+        let widths = self.stem.iter().chain(of_blocks);
         let depths = self.blocks.iter().map(|block| block.depth);
-        if let Some(width) = widths.into_iter().find(|width| !(1..=1024).contains(width)) {
+        if let Some(width) = widths.into_iter().find(|width| !(1..=1024).contains(*width)) {
             return Some(format!("a width of {width} channels is not 1 to 1024"));
         }
         if let Some(depth) = depths.into_iter().find(|depth| !(1..=16).contains(depth)) {
             return Some(format!("a block of depth {depth} is not of 1 to 16"));
+        }
+        let uneven = |block: &&Block| ![0, block.depth - 1].contains(&block.inner.len());
+        if let Some(Block { depth, inner, .. }) = self.blocks.iter().find(uneven) {
+            let (found, needed) = (inner.len(), depth - 1);
+            return Some(format!(
+                "a block of depth {depth} has {found} inner widths, not {needed} or none"
+            ));
         }
         if self.blocks.len() > 64 {
             return Some(format!("{} blocks are more than 64", self.blocks.len()));
@@ -108,9 +137,32 @@ impl Preset {
         (!share).then(|| format!("dropout {} is not a share from 0 to below 1", self.dropout))
     }
 
+    /// This preset with the channels of `graph`, which is its own with some of them removed.
+    pub fn narrowed_to(&self, graph: &Graph) -> Self {
+        let node = |name: &str| graph.nodes.iter().find(|node| node.name == name);
+        let width = |name: &str, own| node(name).map_or(own, |node| node.shape[2]);
+        let [a, b] = self.stem;
+        let stem = [width("a", a), width("b", b)];
+        let mut input = stem[1];
+        let mut blocks = self.blocks.clone();
+        for (i, block) in blocks.iter_mut().enumerate() {
+            let name = format!("block{}", i + 1);
+            let of = |i| width(&format!("{name}_pointwise{i}"), block.width_of(i));
+            let inner: Vec<usize> = (1..block.depth).map(of).collect();
+            block.width = of(block.depth);
+            let is_even = inner.iter().all(|width| *width == block.width);
+            block.inner = if is_even { Vec::new() } else { inner };
+            block.projection = block.down == Down::No
+                && block.width == input
+                && node(&format!("{name}_residual")).is_some();
+            input = block.width;
+        }
+        Self { stem, blocks, ..self.clone() }
+    }
+
     /// The blog post's network at full width.
     pub fn reference() -> Self {
-        let block = |width| Block { width, depth: 1, down: Down::MaxPool };
+        let block = |width| Block::new(width, 1, Down::MaxPool);
         Self {
             name: "reference".into(),
             stem: [64, 64],
@@ -124,7 +176,7 @@ impl Preset {
 
     /// The deeper, thinner member that ships.
     pub fn slim() -> Self {
-        let block = |width, down| Block { width, depth: 2, down };
+        let block = |width, down| Block::new(width, 2, down);
         Self {
             name: "slim".into(),
             stem: [16, 24],
@@ -288,13 +340,15 @@ impl Graph {
             let stride = if last && block.down == Down::Stride { 2 } else { 1 };
             let depthwise = Op::Depthwise { kernel: 3, stride, bias: false, relu: false };
             x = self.push(&format!("{name}_depthwise{i}"), depthwise, &[x]);
-            x = self.conv(&format!("{name}_pointwise{i}"), x, 1, 1, block.width, false, false);
+            let width = block.width_of(i);
+            x = self.conv(&format!("{name}_pointwise{i}"), x, 1, 1, width, false, false);
             x = self.push(&format!("{name}_norm{i}"), Op::BatchNorm { relu: !last }, &[x]);
         }
         if block.down == Down::MaxPool {
             x = self.push(&format!("{name}_pool"), Op::MaxPool, &[x]);
         }
-        let shortcut = if stride == 1 && self.nodes[input].shape[2] == block.width {
+        let fits = stride == 1 && self.nodes[input].shape[2] == block.width;
+        let shortcut = if fits && !block.projection {
             input
         } else {
             let r =
@@ -378,6 +432,20 @@ impl Graph {
         self.nodes.iter().map(of).sum()
     }
 
+    /// Bytes of its int8 file, estimated: of each convolution one a weight, 12 an output channel
+    /// for the bias and the scales of both, and 512 for names and structure. (The shipped file is
+    /// 333 kB, its estimate as much.)
+    pub fn int8_bytes(&self) -> u64 {
+        let of = |node: &Node| match node.op {
+            Op::Conv { .. } | Op::Depthwise { .. } => {
+                let weights = self.tensors_of(node)[0].1.iter().product::<usize>();
+                weights + 12 * node.shape[2] + 512
+            }
+            _ => 0,
+        };
+        self.nodes.iter().map(|node| of(node) as u64).sum()
+    }
+
     /// Trained parameters (batch norm's gamma and beta included, its statistics not).
     pub fn parameters(&self) -> u64 {
         self.nodes
@@ -403,6 +471,37 @@ mod tests {
         assert!((19..=25).contains(&(slim.macs() / 1_000_000)), "{}", slim.macs());
         // With 12 bytes a channel of scales and biases the file stays within 350 kB.
         assert!(slim.parameters() < 280_000, "{}", slim.parameters());
+        let shipped = include_bytes!("../../models/mien-slim.tflite").len() as u64;
+        assert!(slim.int8_bytes().abs_diff(shipped) < shipped / 50, "{}", slim.int8_bytes());
+    }
+
+    /// What was written before inner widths came reads as it did, and is still written alike.
+    #[test]
+    fn inner_widths_are_written_only_where_there_are_some() {
+        let text = serde_json::to_string(&Preset::slim()).unwrap();
+        assert!(!text.contains("inner") && !text.contains("projection"), "{text}");
+        assert_eq!(serde_json::from_str::<Preset>(&text).unwrap(), Preset::slim());
+        let mut uneven = Preset::slim();
+        uneven.blocks[2].inner = vec![40];
+        uneven.blocks[3].projection = true;
+        let text = serde_json::to_string(&uneven).unwrap();
+        assert_eq!(serde_json::from_str::<Preset>(&text).unwrap(), uneven);
+        let graph = Graph::build(&uneven);
+        let shape = |name: &str| graph.nodes.iter().find(|node| node.name == name).unwrap().shape;
+        assert_eq!((shape("block3_pointwise1")[2], shape("block3_pointwise2")[2]), (40, 64));
+        assert_eq!(shape("block4_residual")[2], 64);
+    }
+
+    #[test]
+    fn inner_widths_that_do_not_fit_are_refused() {
+        let fault = |inner: &[usize]| {
+            let mut preset = Preset::slim();
+            preset.blocks[0].inner = inner.into();
+            preset.fault()
+        };
+        assert_eq!(fault(&[40]), None);
+        assert!(fault(&[0]).unwrap().contains("width of 0"));
+        assert!(fault(&[40, 40]).unwrap().contains("2 inner widths, not 1"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub fn recipe(seed: u64) -> Recipe {
         stem_stride: 1,
         stem_norm_after_relu: false,
         stem_pool: true,
-        blocks: vec![Block { width: 16, depth: 1, down: Down::Stride }],
+        blocks: vec![Block::new(16, 1, Down::Stride)],
         dropout: 0.1,
     };
     Recipe {

@@ -240,7 +240,7 @@ mod tests {
 
     /// A network small enough to load hundreds of times.
     fn tiny() -> Preset {
-        let block = Block { width: 4, depth: 1, down: Down::MaxPool };
+        let block = Block::new(4, 1, Down::MaxPool);
         Preset {
             name: "tiny".into(),
             stem: [3, 4],
