@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use mien::engine::Model;
 
@@ -232,4 +232,15 @@ fn arrays_calibrate_and_a_dry_run_writes_nothing() {
         assert!(said(&output).contains(name) && said(&output).contains(word), "{}", said(&output));
     }
     assert!(!folder.path().join("o.tflite").exists());
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it_quietly() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mien-lab"));
+    let checkpoint = checkpoint();
+    command.args(["inspect", checkpoint.to_str().unwrap()]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", said(&output));
 }

@@ -5,6 +5,7 @@
 #[path = "common/stripes.rs"]
 mod stripes;
 
+use mien::lab::checkpoint::Checkpoint;
 use mien::lab::offsets;
 use mien::lab::samples::Sample;
 use mien::lab::train::{Recipe, Run, TrainError};
@@ -67,6 +68,20 @@ fn another_recipe_does_not_go_on_with_a_run() {
     let mut other = Run::new(recipe(1), expressions, other_labels).unwrap();
     let error = other.resume(folder.path()).unwrap_err();
     assert!(matches!(error, TrainError::OtherRecipe { .. }), "{error}");
+}
+
+#[test]
+fn equal_checkpoints_are_equal_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = run(1).checkpoint();
+    let written = || {
+        let path = folder.path().join("c.safetensors");
+        checkpoint.write(&path).unwrap();
+        assert_eq!(Checkpoint::read(&path).unwrap(), checkpoint);
+        std::fs::read(&path).unwrap()
+    };
+    let first = written();
+    assert!((0..8).all(|_| written() == first));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde_json::{Map, Value};
 
 use super::network::{Graph, Op, Preset};
 use super::preprocessing::Preprocessing;
@@ -125,6 +126,20 @@ pub fn read_tensors(path: &Path) -> Result<(Params, BTreeMap<String, String>), C
     Ok((params, header.metadata().clone().unwrap_or_default().into_iter().collect()))
 }
 
+/// A safetensors file with its metadata in alphabetical order: the crate writes it in any, and equal
+/// checkpoints should be equal files. None if it is no such file.
+fn with_sorted_metadata(file: &[u8]) -> Option<Vec<u8>> {
+    const METADATA: &str = "__metadata__";
+    let (len, rest) = file.split_first_chunk()?;
+    let (header, tensors) = rest.split_at_checked(u64::from_le_bytes(*len) as usize)?;
+    let mut header: Map<String, Value> = serde_json::from_slice(header).ok()?;
+    header.get_mut(METADATA)?.as_object_mut()?.sort_keys();
+    let mut header = serde_json::to_vec(&header).ok()?;
+    // Tensors begin at a multiple of 8 bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Some([&(header.len() as u64).to_le_bytes()[..], &header, tensors].concat())
+}
+
 /// Writes a safetensors file whole: to a neighbour file first, then renamed over `path`.
 pub fn write_tensors(
     path: &Path,
@@ -144,6 +159,7 @@ pub fn write_tensors(
         .map_err(format)?;
     let metadata = metadata.clone().into_iter().collect();
     let file = safetensors::serialize(views, Some(metadata)).map_err(format)?;
+    let file = with_sorted_metadata(&file).unwrap_or(file);
     let part = path.with_extension("part");
     std::fs::write(&part, file).and_then(|()| std::fs::rename(&part, path)).map_err(io)
 }

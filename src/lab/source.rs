@@ -10,6 +10,7 @@ use super::float::{FloatGraph, LayerError, lower};
 use super::import::{self, ImportError};
 use super::mixture::hex;
 use super::network::LOGITS;
+use super::train::RECIPE;
 use crate::engine::{Heads, LABELS, MetadataError, NORMALIZATION};
 use crate::face::crop::whole_face;
 use crate::face::normalization::Normalization;
@@ -117,11 +118,12 @@ fn own(path: &Path, unsaid: Unsaid) -> Result<Source, SourceError> {
     let graph = FloatGraph::of_checkpoint(&checkpoint)
         .map_err(|source| SourceError::Layer { path: path.into(), source })?;
     let preset = serde_json::to_string(&checkpoint.preset).expect("a preset is plain data");
+    let recipe = checkpoint.notes.get(RECIPE).map(|recipe| ("mien.recipe", recipe.clone()));
     Ok(Source {
         graph,
         normalization: Normalization::Standardized,
         heads: Heads::from_labels(None, LOGITS).expect("a label for each answer"),
-        metadata: vec![(PRESET_METADATA, preset)],
+        metadata: std::iter::once((PRESET_METADATA, preset)).chain(recipe).collect(),
     })
 }
 

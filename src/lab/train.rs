@@ -187,8 +187,9 @@ pub struct Run {
 pub const MODEL_FILE: &str = "model.safetensors";
 /// Everything that going on needs, in a run's folder.
 const RESUME_FILE: &str = "resume.safetensors";
-/// Metadata keys of both.
-const RECIPE: &str = "recipe";
+/// Name of both files' metadata that holds the recipe, as JSON.
+pub const RECIPE: &str = "recipe";
+/// More of their metadata's names.
 const EPOCHS_DONE: &str = "epochs_done";
 const LABELS: &str = "labels_crc32";
 

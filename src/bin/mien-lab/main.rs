@@ -43,6 +43,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A reader that has seen enough, as `head`, ends the program quietly.
+    sigpipe::reset();
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,mien=info"))
         .init();
     let done = match Cli::parse().command {
