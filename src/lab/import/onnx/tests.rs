@@ -58,7 +58,7 @@ fn model(dims: &[i64], node: &[Node], initializer: &[Tensor]) -> Model {
 }
 
 fn read(model: &Model) -> Result<Layers, Fault> {
-    parse(&model.encode_to_vec())
+    parse(&model.encode_to_vec(), None)
 }
 
 /// What is wrong with a node over a picture of 2 channels and 6×8 pixels.
