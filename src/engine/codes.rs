@@ -4,7 +4,7 @@ use tract_tflite::tflite::{
     ActivationFunctionType, BuiltinOperator, OperatorCode, Padding as FilePadding,
 };
 
-use super::super::float::{Activation, Padding};
+use super::window::{Activation, Padding};
 
 /// Axis of an activation's channels.
 pub const CHANNEL_AXIS: i32 = 3;
@@ -27,15 +27,6 @@ pub fn padding_of(padding: FilePadding) -> Option<Padding> {
     }
 }
 
-/// The inverse of [`padding_of`].
-pub fn file_padding(padding: Padding) -> FilePadding {
-    match padding {
-        Padding::Same => FilePadding::SAME,
-        Padding::Valid => FilePadding::VALID,
-        Padding::Explicit(_) => unreachable!("lowered windows have no explicit padding"),
-    }
-}
-
 /// The activation fused into an operator.
 pub fn activation_of(function: ActivationFunctionType) -> Option<Activation> {
     match function {
@@ -43,14 +34,5 @@ pub fn activation_of(function: ActivationFunctionType) -> Option<Activation> {
         ActivationFunctionType::RELU => Some(Activation::Relu),
         ActivationFunctionType::RELU6 => Some(Activation::Relu6),
         _ => None,
-    }
-}
-
-/// The inverse of [`activation_of`].
-pub fn activation_function(activation: Activation) -> ActivationFunctionType {
-    match activation {
-        Activation::None => ActivationFunctionType::NONE,
-        Activation::Relu => ActivationFunctionType::RELU,
-        Activation::Relu6 => ActivationFunctionType::RELU6,
     }
 }

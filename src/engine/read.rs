@@ -1,33 +1,22 @@
-//! Reads a file that the engine accepts back into the network it holds.
+//! Reads a file that `inspect` accepts into the network it holds.
+
+use std::collections::BTreeMap;
 
 use tract_tflite::tflite::{
     ActivationFunctionType, BuiltinOperator, Model, Operator, Padding as FilePadding, SubGraph,
     Tensor, TensorType, root_as_model,
 };
 
-use super::super::float::Window;
+use super::Quantization;
 use super::codes::{activation_of, operator_of, padding_of};
-use super::{Filter, Int8Network, Int8Op, Step, Value};
-use crate::engine::{self, ModelError, Quantization};
+use super::network::{Filter, Int8Network, Int8Op, Step, Value};
+use super::window::Window;
 
-/// Why a file's network can't be had.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The engine does not accept it.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// It holds something that this reader does not know.
-    #[error("{name}: {part} can't be read")]
-    Unknown { name: String, part: String },
-}
-
-/// The network in a file's bytes; `name` is what errors call it.
-pub fn read(name: &str, bytes: &[u8]) -> Result<Int8Network, ReadError> {
-    let checked = engine::Model::from_bytes(name, bytes)?;
-    let unknown = |part: String| ReadError::Unknown { name: name.into(), part };
-    let model = root_as_model(bytes).map_err(|_| unknown("the flatbuffer".into()))?;
-    let file = File::of(&model).ok_or_else(|| unknown("its graph".into()))?;
-    file.network(checked.into_metadata()).map_err(unknown)
+/// The network in the bytes of a file that `inspect` let through, with the metadata that it found;
+/// else the part that this reader does not know.
+pub fn read(bytes: &[u8], metadata: BTreeMap<String, String>) -> Result<Int8Network, String> {
+    let model = root_as_model(bytes).map_err(|_| "the flatbuffer")?;
+    File::of(&model).ok_or("its graph")?.network(metadata)
 }
 
 struct File<'m> {
@@ -44,10 +33,7 @@ impl<'m> File<'m> {
     }
 
     /// The network, or the part that can't be read.
-    fn network(
-        &self,
-        metadata: std::collections::BTreeMap<String, String>,
-    ) -> Result<Int8Network, String> {
+    fn network(&self, metadata: BTreeMap<String, String>) -> Result<Int8Network, String> {
         // Weights and biases are no values of the network.
         let mut place = vec![None; self.tensors.len()];
         let mut values = Vec::new();
@@ -62,11 +48,13 @@ impl<'m> File<'m> {
         let operators = self.graph.operators().into_iter().flatten().enumerate();
         let steps = operators
             .map(|(i, operator)| self.step(&operator, &at).ok_or_else(|| format!("operator {i}")));
-        let end = |list: Option<flatbuffers::Vector<'m, i32>>| at(list?.iter().next()?);
+        let (inputs, outputs) = (self.graph.inputs(), self.graph.outputs());
+        let (input, output) =
+            (inputs.map(|list| list.iter().next()), outputs.map(|list| list.iter().next()));
         Ok(Int8Network {
             steps: steps.collect::<Result<_, _>>()?,
-            input: end(self.graph.inputs()).ok_or("its input")?,
-            output: end(self.graph.outputs()).ok_or("its output")?,
+            input: input.flatten().and_then(at).ok_or("its input")?,
+            output: output.flatten().and_then(at).ok_or("its output")?,
             values,
             metadata,
         })

@@ -12,6 +12,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use crate::engine::network::Shape;
+pub use crate::engine::window::{same_pad_before, same_side};
+
 /// Side of the square grey input in pixels, as in FER2013.
 pub const INPUT_SIDE: usize = crate::face::FACE_SIDE;
 /// Logits of the expression head, in FER2013's order.
@@ -185,9 +188,6 @@ pub fn preset_or_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pres
     deserializer.deserialize_any(NameOrFields)
 }
 
-/// Height, width and channels of an activation.
-pub type Shape = [usize; 3];
-
 /// What a node computes. Weights and statistics live in a [`super::checkpoint::Params`] under
 /// `{node name}.{tensor}`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -228,17 +228,6 @@ pub struct Node {
 pub struct Graph {
     /// Node `i` computes value `i`.
     pub nodes: Vec<Node>,
-}
-
-/// Side length after a `SAME` operation of this stride.
-pub fn same_side(side: usize, stride: usize) -> usize {
-    side.div_ceil(stride)
-}
-
-/// Rows (or columns) of `SAME` padding before the first pixel, as TensorFlow counts them.
-pub fn same_pad_before(side: usize, kernel: usize, stride: usize) -> usize {
-    let covered = (same_side(side, stride) - 1) * stride + kernel;
-    covered.saturating_sub(side) / 2
 }
 
 impl Graph {
@@ -398,12 +387,5 @@ mod tests {
         assert!((19..=25).contains(&(slim.macs() / 1_000_000)), "{}", slim.macs());
         // With 12 bytes a channel of scales and biases the file stays within 350 kB.
         assert!(slim.parameters() < 280_000, "{}", slim.parameters());
-    }
-
-    #[test]
-    fn same_padding_is_tensorflows() {
-        assert_eq!((same_side(48, 2), same_pad_before(48, 3, 2)), (24, 0));
-        assert_eq!((same_side(3, 2), same_pad_before(3, 3, 2)), (2, 1));
-        assert_eq!((same_side(48, 1), same_pad_before(48, 3, 1)), (48, 1));
     }
 }

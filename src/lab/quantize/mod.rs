@@ -8,7 +8,6 @@
 mod calibrate;
 mod equalize;
 mod integer;
-pub mod interpret;
 mod ranges;
 mod rounding;
 pub mod sensitivity;
@@ -20,6 +19,7 @@ use serde::Serialize;
 
 use super::float::FloatGraph;
 use super::tflite::Int8Network;
+pub use crate::engine::interpret;
 pub use ranges::Ranges;
 pub use rounding::Rounding;
 use ties::Ties;
