@@ -15,12 +15,11 @@ use tract_tflite::tflite::{
 };
 
 use self::window::Window;
+use super::codes::{CHANNEL_AXIS, operator_of};
 use super::{ModelError, Quantization};
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
 const HEADER_LEN: usize = 8;
-/// Axis of an activation's channels.
-const CHANNEL_AXIS: i32 = 3;
 /// No tensor of the family comes near; keeps a forged shape from asking for all memory.
 const MAX_TENSOR_LEN: usize = 1 << 24;
 
@@ -354,16 +353,12 @@ fn operator_kind(
     });
     let part = format!("operator {index}");
     let code = code.ok_or_else(|| (part.clone(), "has no code".into()))?;
-    let kind = match BuiltinOperator(i32::from(code.deprecated_builtin_code())) {
-        BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES => code.builtin_code(),
-        kind => kind,
-    };
-    match kind {
-        BuiltinOperator::CONV_2D
+    match operator_of(&code) {
+        kind @ (BuiltinOperator::CONV_2D
         | BuiltinOperator::DEPTHWISE_CONV_2D
         | BuiltinOperator::MAX_POOL_2D
         | BuiltinOperator::ADD
-        | BuiltinOperator::CONCATENATION => Ok(kind),
+        | BuiltinOperator::CONCATENATION) => Ok(kind),
         other => {
             let other = other.variant_name().unwrap_or("of an unknown kind");
             Err((part, format!("is {other}, which this engine does not run")))

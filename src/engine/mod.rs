@@ -4,10 +4,15 @@
 //! sees it: tract indexes and unwraps what a file says.
 
 mod calibration;
+pub mod codes;
 mod error;
 mod heads;
 mod inspect;
+pub mod interpret;
+pub mod network;
 mod quantization;
+pub mod read;
+pub mod window;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

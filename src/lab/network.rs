@@ -13,6 +13,8 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::engine::Quantization;
+pub use crate::engine::network::Shape;
+pub use crate::engine::window::{same_pad_before, same_side};
 
 /// Side of the square grey input in pixels, as in FER2013.
 pub const INPUT_SIDE: usize = crate::face::FACE_SIDE;
@@ -239,9 +241,6 @@ pub fn preset_or_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pres
     deserializer.deserialize_any(NameOrFields)
 }
 
-/// Height, width and channels of an activation.
-pub type Shape = [usize; 3];
-
 /// What a node computes. Weights and statistics live in a [`super::checkpoint::Params`] under
 /// `{node name}.{tensor}`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -285,17 +284,6 @@ pub struct Node {
 pub struct Graph {
     /// Node `i` computes value `i`.
     pub nodes: Vec<Node>,
-}
-
-/// Side length after a `SAME` operation of this stride.
-pub fn same_side(side: usize, stride: usize) -> usize {
-    side.div_ceil(stride)
-}
-
-/// Rows (or columns) of `SAME` padding before the first pixel, as TensorFlow counts them.
-pub fn same_pad_before(side: usize, kernel: usize, stride: usize) -> usize {
-    let covered = (same_side(side, stride) - 1) * stride + kernel;
-    covered.saturating_sub(side) / 2
 }
 
 impl Graph {
@@ -502,12 +490,5 @@ mod tests {
         assert_eq!(fault(&[40]), None);
         assert!(fault(&[0]).unwrap().contains("width of 0"));
         assert!(fault(&[40, 40]).unwrap().contains("2 inner widths, not 1"));
-    }
-
-    #[test]
-    fn same_padding_is_tensorflows() {
-        assert_eq!((same_side(48, 2), same_pad_before(48, 3, 2)), (24, 0));
-        assert_eq!((same_side(3, 2), same_pad_before(3, 3, 2)), (2, 1));
-        assert_eq!((same_side(48, 1), same_pad_before(48, 3, 1)), (48, 1));
     }
 }

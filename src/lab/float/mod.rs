@@ -11,9 +11,8 @@ pub mod graph;
 pub mod layers;
 pub mod lower;
 pub mod run;
-pub mod window;
 
+pub use crate::engine::window::{self, Activation, Padding, Window};
 pub use graph::{FloatGraph, Kernel, Node, Op};
 pub use layers::{Layer, LayerError, Layers};
 pub use lower::lower;
-pub use window::{Activation, Padding, Window};

@@ -177,7 +177,7 @@ mod tests {
     /// a network of the first convolutions is compared.
     #[test]
     fn rounded_passes_compute_what_the_int8_file_does() {
-        let block = Block { width: 8, depth: 1, down: Down::Stride };
+        let block = Block::new(8, 1, Down::Stride);
         for stem_norm_after_relu in [false, true] {
             let preset = Preset {
                 stem_norm_after_relu,

@@ -9,7 +9,6 @@ pub mod aware;
 mod calibrate;
 mod equalize;
 mod integer;
-pub mod interpret;
 mod ranges;
 mod rounding;
 pub mod sensitivity;
@@ -21,6 +20,7 @@ use serde::Serialize;
 
 use super::float::FloatGraph;
 use super::tflite::Int8Network;
+pub use crate::engine::interpret;
 pub use ranges::Ranges;
 pub use rounding::Rounding;
 use ties::Ties;

@@ -1,31 +1,9 @@
 //! What a file calls operators, padding and activations.
 
-use tract_tflite::tflite::{
-    ActivationFunctionType, BuiltinOperator, OperatorCode, Padding as FilePadding,
-};
+use tract_tflite::tflite::{ActivationFunctionType, Padding as FilePadding};
 
 use super::super::float::{Activation, Padding};
-
-/// Axis of an activation's channels.
-pub const CHANNEL_AXIS: i32 = 3;
-
-/// The operator that a code stands for.
-pub fn operator_of(code: &OperatorCode) -> BuiltinOperator {
-    // Old files have only the first of the two.
-    match BuiltinOperator(i32::from(code.deprecated_builtin_code())) {
-        BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES => code.builtin_code(),
-        operator => operator,
-    }
-}
-
-/// A window's padding.
-pub fn padding_of(padding: FilePadding) -> Option<Padding> {
-    match padding {
-        FilePadding::SAME => Some(Padding::Same),
-        FilePadding::VALID => Some(Padding::Valid),
-        _ => None,
-    }
-}
+pub use crate::engine::codes::{CHANNEL_AXIS, activation_of, operator_of, padding_of};
 
 /// The inverse of [`padding_of`].
 pub fn file_padding(padding: Padding) -> FilePadding {
@@ -33,16 +11,6 @@ pub fn file_padding(padding: Padding) -> FilePadding {
         Padding::Same => FilePadding::SAME,
         Padding::Valid => FilePadding::VALID,
         Padding::Explicit(_) => unreachable!("lowered windows have no explicit padding"),
-    }
-}
-
-/// The activation fused into an operator.
-pub fn activation_of(function: ActivationFunctionType) -> Option<Activation> {
-    match function {
-        ActivationFunctionType::NONE => Some(Activation::None),
-        ActivationFunctionType::RELU => Some(Activation::Relu),
-        ActivationFunctionType::RELU6 => Some(Activation::Relu6),
-        _ => None,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Quantized networks and their `.tflite` files, which tract-tflite and LiteRT run alike.
+//! Writes quantized networks as `.tflite` files, which tract-tflite and LiteRT run alike, and reads
+//! them back.
 //!
 //! The flatbuffer follows TensorFlow Lite's public schema, version 3, through the tables that
 //! tract-tflite generated from it. Int8 rules: weights symmetric with one scale per output
@@ -8,80 +9,7 @@ pub mod codes;
 mod read;
 mod write;
 
-use std::collections::BTreeMap;
-
 pub use read::{ReadError, read};
 pub use write::write;
 
-use super::float::{Activation, Window};
-use super::network::Shape;
-use crate::engine::Quantization;
-
-/// An int8 network: values, and the steps that compute them in order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Int8Network {
-    /// Activations; step inputs and outputs are indices into this list.
-    pub values: Vec<Value>,
-    /// Operations in execution order.
-    pub steps: Vec<Step>,
-    /// The value that the caller fills.
-    pub input: usize,
-    /// The value that the caller reads.
-    pub output: usize,
-    /// Entries of the file's metadata table, by name.
-    pub metadata: BTreeMap<String, String>,
-}
-
-/// An int8 activation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Value {
-    /// Unique name.
-    pub name: String,
-    /// Height, width, channels.
-    pub shape: Shape,
-    /// Its code.
-    pub quantization: Quantization,
-}
-
-/// One operation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// What it computes.
-    pub op: Int8Op,
-    /// Values it reads.
-    pub inputs: Vec<usize>,
-    /// The value it gives.
-    pub output: usize,
-}
-
-/// The operations of the int8 network.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Int8Op {
-    /// Convolution over all input channels: weights `[out, height, width, in]`.
-    Conv(Filter),
-    /// Convolution of each channel alone: weights `[1, height, width, channels]`.
-    Depthwise(Filter),
-    /// Max pooling; input and output share their code.
-    MaxPool(Window),
-    /// Sum of two values; both and the output share their code, or tract refuses the file.
-    Add(Activation),
-    /// All inputs' channels, one after the other; all and the output share their code.
-    Concat,
-}
-
-/// Weights of a convolution.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Filter {
-    /// Shape of the weights, see [`Int8Op`].
-    pub shape: [usize; 4],
-    /// Codes −127…127, row-major, zero point 0.
-    pub weights: Vec<i8>,
-    /// Scale of each output channel's weights.
-    pub scales: Vec<f32>,
-    /// Bias of each output channel, in steps of input scale · weight scale.
-    pub bias: Vec<i32>,
-    /// Where it looks: `SAME` or `VALID`, see [`Padding`].
-    pub window: Window,
-    /// What the output is clamped to.
-    pub activation: Activation,
-}
+pub use crate::engine::network::{Filter, Int8Network, Int8Op, Step, Value};

@@ -1,6 +1,15 @@
 //! The geometry of convolutions and pooling, and the activations that follow them.
 
-use super::super::network::{same_pad_before, same_side};
+/// Side length after a `SAME` operation of this stride.
+pub fn same_side(side: usize, stride: usize) -> usize {
+    side.div_ceil(stride)
+}
+
+/// Rows (or columns) of `SAME` padding before the first pixel, as TensorFlow counts them.
+pub fn same_pad_before(side: usize, kernel: usize, stride: usize) -> usize {
+    let covered = (same_side(side, stride) - 1) * stride + kernel;
+    covered.saturating_sub(side) / 2
+}
 
 /// How a window meets the picture's edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,5 +184,12 @@ mod tests {
         let corner: Vec<_> = window(3, 2, Padding::Same).taps([48, 47], [0, 0]).collect();
         assert_eq!(corner[0], (1, 0, 0));
         assert_eq!(corner.len(), 6);
+    }
+
+    #[test]
+    fn same_padding_is_tensorflows() {
+        assert_eq!((same_side(48, 2), same_pad_before(48, 3, 2)), (24, 0));
+        assert_eq!((same_side(3, 2), same_pad_before(3, 3, 2)), (2, 1));
+        assert_eq!((same_side(48, 1), same_pad_before(48, 3, 1)), (48, 1));
     }
 }

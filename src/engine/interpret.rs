@@ -3,10 +3,9 @@
 //! One loop per index, sums in int32, each requantization as LiteRT's default kernels do it: the sum
 //! times `s_x · s_w / s_y` in single precision, rounded to the nearest integer, halves to even.
 
-use super::super::float::{Activation, Window};
-use super::super::network::Shape;
-use super::super::tflite::{Filter, Int8Network, Int8Op, Step, Value};
-use crate::engine::Quantization;
+use super::Quantization;
+use super::network::{Filter, Int8Network, Int8Op, Shape, Step, Value};
+use super::window::{Activation, Window};
 
 /// The output codes for one picture's input codes [height, width, channels].
 pub fn interpret(network: &Int8Network, input: &[i8]) -> Vec<i8> {
@@ -78,7 +77,7 @@ fn convolved<P: Iterator<Item = (usize, usize)>>(
         for (tap, row, column) in window.taps([h, w], at) {
             for (i, weight) in pairs(tap, o) {
                 let x = i32::from(x[(row * w + column) * c + i]) - zero;
-                sum += x * i32::from(filter.weights[weight]);
+                sum = sum.wrapping_add(x * i32::from(filter.weights[weight]));
             }
         }
         let factor = input.quantization.scale * filter.scales[o] / output.quantization.scale;

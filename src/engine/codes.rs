@@ -1,0 +1,38 @@
+//! What a file calls operators, padding and activations.
+
+use tract_tflite::tflite::{
+    ActivationFunctionType, BuiltinOperator, OperatorCode, Padding as FilePadding,
+};
+
+use super::window::{Activation, Padding};
+
+/// Axis of an activation's channels.
+pub const CHANNEL_AXIS: i32 = 3;
+
+/// The operator that a code stands for.
+pub fn operator_of(code: &OperatorCode) -> BuiltinOperator {
+    // Old files have only the first of the two.
+    match BuiltinOperator(i32::from(code.deprecated_builtin_code())) {
+        BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES => code.builtin_code(),
+        operator => operator,
+    }
+}
+
+/// A window's padding.
+pub fn padding_of(padding: FilePadding) -> Option<Padding> {
+    match padding {
+        FilePadding::SAME => Some(Padding::Same),
+        FilePadding::VALID => Some(Padding::Valid),
+        _ => None,
+    }
+}
+
+/// The activation fused into an operator.
+pub fn activation_of(function: ActivationFunctionType) -> Option<Activation> {
+    match function {
+        ActivationFunctionType::NONE => Some(Activation::None),
+        ActivationFunctionType::RELU => Some(Activation::Relu),
+        ActivationFunctionType::RELU6 => Some(Activation::Relu6),
+        _ => None,
+    }
+}
