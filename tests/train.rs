@@ -62,7 +62,7 @@ fn another_recipe_does_not_go_on_with_a_run() {
     assert!(error.to_string().contains("(seed 1)"), "{error}");
 
     let (expressions, genders) = samples();
-    let other_labels = genders.into_iter().rev().collect();
+    let other_labels: Vec<_> = genders.into_iter().rev().collect();
     let mut other = Run::new(recipe(1), expressions, other_labels).unwrap();
     let error = other.resume(folder.path()).unwrap_err();
     assert!(matches!(error, TrainError::OtherRecipe { .. }), "{error}");

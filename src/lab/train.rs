@@ -7,6 +7,7 @@
 //! was not: every random draw follows from the seed and the step.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -158,8 +159,8 @@ pub struct Run {
     gradients: Weights,
     optimizer: AdamW,
     loss: Loss,
-    expressions: Vec<Sample>,
-    genders: Vec<Sample>,
+    expressions: Arc<[Sample]>,
+    genders: Arc<[Sample]>,
     epochs_done: u64,
     making_batches: Duration,
 }
@@ -177,8 +178,8 @@ impl Run {
     /// A run at its beginning, on the CPU.
     pub fn new(
         recipe: Recipe,
-        expressions: Vec<Sample>,
-        genders: Vec<Sample>,
+        expressions: impl Into<Arc<[Sample]>>,
+        genders: impl Into<Arc<[Sample]>>,
     ) -> Result<Self, TrainError> {
         Self::on(Device::Cpu, recipe, expressions, genders)
     }
@@ -187,9 +188,10 @@ impl Run {
     pub fn on(
         device: Device,
         recipe: Recipe,
-        expressions: Vec<Sample>,
-        genders: Vec<Sample>,
+        expressions: impl Into<Arc<[Sample]>>,
+        genders: impl Into<Arc<[Sample]>>,
     ) -> Result<Self, TrainError> {
+        let (expressions, genders) = (expressions.into(), genders.into());
         for (kind, found, needed) in [
             ("expression", expressions.len(), recipe.batch),
             ("gender", genders.len(), recipe.gender_batch),
@@ -275,7 +277,7 @@ impl Run {
             return Ok(None);
         }
         let epoch = self.epochs_done;
-        let order = shuffled(self.expressions.len(), draw(self.recipe.seed, Draw::Order, epoch));
+        let order = self.order(epoch);
         let mut mean = Losses::default();
         let started = Instant::now();
         self.making_batches = Duration::ZERO;
@@ -294,6 +296,23 @@ impl Run {
         Ok(Some(Epoch { number: self.epochs_done, losses: mean, data_share }))
     }
 
+    /// Passes over up to `batches` batches, of the first epoch's at most, without learning from
+    /// them: `on_batch` is given the weights and their gradients. The batch norms' running
+    /// statistics move to what these batches have.
+    pub fn survey(
+        &mut self,
+        batches: usize,
+        mut on_batch: impl FnMut(&Weights, &Weights),
+    ) -> Result<(), TrainError> {
+        for (step, batch) in self.order(0).chunks_exact(self.recipe.batch).take(batches).enumerate()
+        {
+            self.pass(step as u64, batch)?;
+            on_batch(&self.weights, &self.gradients);
+        }
+        self.average = self.weights.clone();
+        Ok(())
+    }
+
     /// The averaged weights as they would be shipped.
     pub fn checkpoint(&self) -> Checkpoint {
         let recipe = serde_json::to_string(&self.recipe).expect("a recipe is plain data");
@@ -310,8 +329,22 @@ impl Run {
         }
     }
 
-    /// One batch: the expression faces `batch`, and the gender faces whose turn it is.
+    /// The expression faces in the order of an epoch.
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        shuffled(self.expressions.len(), draw(self.recipe.seed, Draw::Order, epoch))
+    }
+
+    /// Learns from one batch.
     fn step(&mut self, step: u64, batch: &[usize]) -> Result<Losses, TrainError> {
+        let losses = self.pass(step, batch)?;
+        self.optimizer.step(step, &mut self.weights, &self.gradients);
+        self.optimizer.average(step, &mut self.average, &self.weights);
+        Ok(losses)
+    }
+
+    /// Both passes over one batch: the expression faces `batch`, and the gender faces whose turn
+    /// it is.
+    fn pass(&mut self, step: u64, batch: &[usize]) -> Result<Losses, TrainError> {
         let started = Instant::now();
         let (pictures, targets) = self.make_batch(step, batch);
         self.making_batches += started.elapsed();
@@ -320,8 +353,6 @@ impl Run {
         let mut dlogits = vec![0.0; targets.len() * LOGITS];
         let losses = self.loss.of(logits, &targets, &mut dlogits);
         self.executor.backward(&self.weights, &dlogits, &mut self.gradients)?;
-        self.optimizer.step(step, &mut self.weights, &self.gradients);
-        self.optimizer.average(step, &mut self.average, &self.weights);
         Ok(losses)
     }
 
@@ -371,7 +402,7 @@ impl Run {
     /// Tells this run's faces and labels from another data set's: CRC-32 of the labels in order.
     fn labels_checksum(&self) -> String {
         let mut crc = crc32fast::Hasher::new();
-        for sample in self.expressions.iter().chain(&self.genders) {
+        for sample in self.expressions.iter().chain(self.genders.iter()) {
             let Target { expression, gender } = &sample.target;
             let shares = expression.iter().flatten().chain(gender.iter().flatten());
             shares.for_each(|share| crc.update(&share.to_le_bytes()));
