@@ -10,6 +10,7 @@
 //!    [`optimizer`], beside labels also from a [`teacher`]; [`validation`] scores each epoch,
 //!    [`curve`] keeps the scores ([`plot`] draws them), [`offsets`] finish the network.
 //!    [`reference`] says plainly what the executor computes, [`device`] has a GPU do it instead.
+//!    [`prune`] narrows a trained network.
 //! 4. [`float`] is the form of any network, this project's or what [`import`] reads from other
 //!    frameworks' files; [`quantize`] turns it into integers, [`tflite`] writes them to a file.
 //!    [`listing`] shows either form to people.
@@ -45,6 +46,7 @@ pub mod optimizer;
 pub mod pack;
 pub mod plot;
 pub mod preprocessing;
+pub mod prune;
 pub mod quantize;
 pub mod recipe;
 pub mod reference;
