@@ -8,6 +8,7 @@ mod inspect;
 #[path = "../common/message.rs"]
 mod message;
 mod pack;
+mod prune;
 mod quantize;
 mod speed;
 mod train;
@@ -30,6 +31,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Train(train::Args),
+    Prune(prune::Args),
     Pack(pack::Args),
     Quantize(quantize::Args),
     Inspect(inspect::Args),
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         .init();
     let done = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
+        Command::Prune(args) => prune::run(&args),
         Command::Pack(args) => pack::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Inspect(args) => inspect::run(&args),

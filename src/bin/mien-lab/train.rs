@@ -36,9 +36,9 @@ pub struct Args {
 }
 
 /// The recipe as it was carried out, in a run's folder.
-const RECIPE_FILE: &str = "recipe.toml";
+pub const RECIPE_FILE: &str = "recipe.toml";
 /// A teacher's answers, in a run's folder.
-const ANSWERS_FILE: &str = "answers.safetensors";
+pub const ANSWERS_FILE: &str = "answers.safetensors";
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     args.device.find()?;
@@ -56,9 +56,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let validation = Validation::new(&recipe.train.preprocessing, &mixture);
     drop(mixture);
-    let mut curve = Curve::open(&args.out, run.epochs_done())?;
+    carry_out(&mut run, &validation, recipe.train.epochs, &args.out)?;
+    finish(run.checkpoint(), &validation, &recipe.train.offsets, &args.out.join(MODEL_FILE))?;
+    Ok(())
+}
+
+/// Trains to the last of `epochs`, each of which is saved in the run's folder.
+pub fn carry_out(
+    run: &mut Run,
+    validation: &Validation,
+    epochs: u64,
+    folder: &Path,
+) -> anyhow::Result<()> {
+    let mut curve = Curve::open(folder, run.epochs_done())?;
     loop {
-        let title = format!("epoch {}/{}", run.epochs_done() + 1, recipe.train.epochs);
+        let title = format!("epoch {}/{epochs}", run.epochs_done() + 1);
         let bar = crate::progress(run.batches(), "batches", title)?;
         let started = Instant::now();
         let Some(epoch) = run.epoch(|_| bar.inc(1))? else { break };
@@ -78,24 +90,25 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         print_point(&point);
         // In this order: a point of an epoch that was not saved is left out on going on.
         curve.add(point)?;
-        run.save(&args.out)?;
+        run.save(folder)?;
     }
     curve.write()?;
-    finish(run.checkpoint(), &validation, &recipe.train.offsets, &args.out.join(MODEL_FILE))
+    Ok(())
 }
 
-/// Adds the offsets that the finished network's logits need, and writes it.
-fn finish(
+/// Adds the offsets that the finished network's logits need, writes it, and gives its scores.
+pub fn finish(
     mut checkpoint: Checkpoint,
     validation: &Validation,
     settings: &OffsetSettings,
     path: &Path,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Scores> {
     let offsets = validation.offsets(settings, &checkpoint);
     let added = offsets::apply(&mut checkpoint, &offsets);
     println!("offsets added to the logits: {added}");
     checkpoint.write(path)?;
-    let Scores { loss, accuracy, gender_accuracy } = validation.score(&checkpoint);
+    let scores = validation.score(&checkpoint);
+    let Scores { loss, accuracy, gender_accuracy } = scores;
     let percent = |share: Option<f64>| 100.0 * share.unwrap_or(f64::NAN);
     println!(
         "done: {}; validation loss {:.3}, accuracy {:.2} %, gender {:.2} %",
@@ -104,7 +117,7 @@ fn finish(
         percent(accuracy),
         percent(gender_accuracy),
     );
-    Ok(())
+    Ok(scores)
 }
 
 /// The run of `recipe`, at its beginning or where the one in its folder was left. `located` is the
@@ -124,13 +137,7 @@ fn prepare(
             path.display()
         );
     }
-    let preprocessing = &recipe.train.preprocessing;
-    let votes_share = recipe.data.votes_share;
-    let expressions = mixture.expressions.iter();
-    let mut expressions: Vec<Sample> =
-        expressions.map(|face| expression_sample(face, votes_share, preprocessing)).collect();
-    let mut genders: Vec<Sample> =
-        mixture.genders.iter().map(|face| gender_sample(face, preprocessing)).collect();
+    let (mut expressions, mut genders) = samples(recipe, mixture);
     if let Some(teacher) = &located.train.teacher {
         teach(teacher, &mut expressions, &mut genders, &args.out.join(ANSWERS_FILE))?;
     }
@@ -142,8 +149,20 @@ fn prepare(
     Ok(run)
 }
 
+/// The faces to learn from, with their labels: of expressions, and of genders.
+pub fn samples(recipe: &RecipeFile, mixture: &Mixture) -> (Vec<Sample>, Vec<Sample>) {
+    let preprocessing = &recipe.train.preprocessing;
+    let votes_share = recipe.data.votes_share;
+    let expressions = mixture.expressions.iter();
+    let genders = mixture.genders.iter();
+    (
+        expressions.map(|face| expression_sample(face, votes_share, preprocessing)).collect(),
+        genders.map(|face| gender_sample(face, preprocessing)).collect(),
+    )
+}
+
 /// Puts the teacher's answers, kept in the file `kept`, into the samples' labels.
-fn teach(
+pub fn teach(
     settings: &TeacherSettings,
     expressions: &mut [Sample],
     genders: &mut [Sample],
