@@ -64,11 +64,11 @@ pub fn quantize(
     pictures: &[f32],
     metadata: BTreeMap<String, String>,
 ) -> Quantized {
+    let ties = Ties::of(&graph);
     if settings.equalize {
         let uneven = calibrate::channels(&graph, pictures);
-        equalize::equalize(&mut graph, &uneven);
+        equalize::equalize(&mut graph, &ties, &uneven);
     }
-    let ties = Ties::of(&graph);
     let channels = calibrate::channels(&graph, pictures);
     let codes = calibrate::codes(&graph, &ties, &channels, settings.ranges, pictures);
     let patches = rounding::Patches::of(&graph, settings.rounding, pictures);
