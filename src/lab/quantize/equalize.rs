@@ -9,7 +9,8 @@
 //! Before a depthwise convolution, whose channels have a weight scale each, ranges become equal.
 //! Another convolution's weights get the more uneven, the more even its input is: there `f` is the
 //! root of the channel's range over that of the weights which read it (SmoothQuant, Xiao et al. 2022,
-//! arXiv 2211.10438). However a network's channels were scaled before, they come out the same.
+//! arXiv 2211.10438; the root was chosen on Training faces). However a network's channels were scaled
+//! before, they come out the same.
 
 use super::super::float::{Activation, FloatGraph, Kernel, Op};
 use super::calibrate::Channel;
@@ -155,7 +156,8 @@ mod tests {
         let pictures = random_pictures(2, 5);
         let ratios = [graph, scaled].map(|mut graph| {
             let channels = calibrate::channels(&graph, &pictures);
-            equalize(&mut graph, &Ties::of(&graph), &channels);
+            let ties = Ties::of(&graph);
+            equalize(&mut graph, &ties, &channels);
             graph.nodes[second].op.kernel().unwrap().weights.clone()
         });
         let common = ratios[0][0] / ratios[1][0];
