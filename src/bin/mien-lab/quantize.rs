@@ -62,8 +62,8 @@ pub struct Args {
     /// Leave biases as training left them.
     #[arg(long)]
     no_bias_correction: bool,
-    /// Also write into this folder what the rounding of each layer costs, as layers.txt and
-    /// layers.json.
+    /// Also write into this folder what the rounding of each layer costs, as layers.txt,
+    /// layers.json and, with plots, layers.html.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Refuse to write a file that answers fewer validation faces right than the float network, by
@@ -142,6 +142,7 @@ fn report(
         std::fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))
     };
     write("layers.txt", sensitivity::text(&costs))?;
+    write("layers.html", mien::lab::quantize::page::page(&costs, network))?;
     write("layers.json", serde_json::to_string_pretty(&costs)?)
 }
 

@@ -3,12 +3,13 @@
 //! [`equalize`] evens out channels, [`ties`] finds values that must share a code, [`calibrate`]
 //! looks at values on real faces and chooses codes, from [`ranges`]; [`rounding`] decides which way
 //! each weight is rounded, [`integer`] builds the int8 operations. [`interpret`] says plainly what
-//! they compute, [`sensitivity`] what each layer's rounding costs.
+//! they compute, [`sensitivity`] what each layer's rounding costs, [`page`] draws it.
 
 mod calibrate;
 mod equalize;
 mod integer;
 pub mod interpret;
+pub mod page;
 mod ranges;
 mod rounding;
 pub mod sensitivity;
