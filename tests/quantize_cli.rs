@@ -65,9 +65,13 @@ fn the_same_inputs_give_the_same_bytes_and_the_file_says_what_they_were() {
     assert!(layers.iter().all(|layer| layer["alone_nats"].is_f64()));
     let text = String::from_utf8(read("report/layers.txt")).unwrap();
     assert_eq!(text.lines().count(), layers.len() + 1);
+    assert!(String::from_utf8(read("report/layers.html")).unwrap().ends_with("</html>"));
 
     let listing = said(&lab(folder.path(), &["inspect", "a.tflite"]));
     assert!(listing.contains("block1_depthwise1") && listing.contains("million"), "{listing}");
+    assert!(listing.contains("tract runs all 57 operations"), "{listing}");
+    let listing = said(&lab(folder.path(), &["inspect", checkpoint().to_str().unwrap()]));
+    assert!(listing.contains("folded into these operations: a_norm, a_norm_relu"), "{listing}");
 }
 
 #[test]

@@ -52,8 +52,19 @@ const PRESET_KEY: &str = "preset";
 impl Checkpoint {
     /// Reads a checkpoint and checks every tensor's shape against its preset.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
+        Self::of_tensors(path, read_tensors(path)?)
+    }
+
+    /// The same of a file's bytes; `path` is what errors call it.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, CheckpointError> {
+        Self::of_tensors(path, tensors_of(path, bytes)?)
+    }
+
+    fn of_tensors(
+        path: &Path,
+        (mut params, mut notes): (Params, BTreeMap<String, String>),
+    ) -> Result<Self, CheckpointError> {
         let foreign = |why: String| CheckpointError::Foreign { path: path.into(), why };
-        let (mut params, mut notes) = read_tensors(path)?;
         let preset =
             notes.remove(PRESET_KEY).ok_or_else(|| foreign("it names no preset".into()))?;
         let preset: Preset =
@@ -109,11 +120,18 @@ impl Checkpoint {
 
 /// Reads a safetensors file of float tensors and its metadata.
 pub fn read_tensors(path: &Path) -> Result<(Params, BTreeMap<String, String>), CheckpointError> {
-    let format = |source| CheckpointError::Format { path: path.into(), source };
     let bytes =
         std::fs::read(path).map_err(|source| CheckpointError::Io { path: path.into(), source })?;
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(format)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(format)?;
+    tensors_of(path, &bytes)
+}
+
+fn tensors_of(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<(Params, BTreeMap<String, String>), CheckpointError> {
+    let format = |source| CheckpointError::Format { path: path.into(), source };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
+    let file = SafeTensors::deserialize(bytes).map_err(format)?;
     let mut params = Params::new();
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::float::{Activation, FloatGraph, Kernel, Op, Padding, Window};
+use super::float::{Activation, FloatGraph, Kernel, Layers, Op, Padding, Window};
 use super::network::Shape;
 use super::tflite::{Filter, Int8Network, Int8Op};
 use crate::engine::Quantization;
@@ -83,6 +83,12 @@ pub fn of_int8(network: &Int8Network) -> Vec<Row> {
     rows
 }
 
+/// Layers that became no operation of their own, for they went into others'.
+pub fn folded<'l>(layers: &'l Layers, graph: &FloatGraph) -> Vec<&'l str> {
+    let is_left = |name: &str| graph.nodes.iter().any(|node| node.name == name);
+    layers.nodes().iter().map(|node| &*node.name).filter(|name| !is_left(name)).collect()
+}
+
 /// The rows as a table with sums below.
 pub fn text(rows: &[Row]) -> String {
     let cells: Vec<[String; 7]> = rows.iter().enumerate().map(|(i, row)| cells(i, row)).collect();
@@ -160,7 +166,7 @@ fn followed_by(activation: Activation) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::float::Node;
+    use crate::lab::float::{Layer, Node};
 
     #[test]
     fn a_network_is_listed_with_its_sums() {
@@ -182,10 +188,14 @@ mod tests {
             node("a", Op::Conv(kernel), &[0], [4, 4, 2]),
             node("sum", Op::Add(Activation::None), &[1, 1], [4, 4, 2]),
         ];
-        let text = text(&of_float(&FloatGraph { nodes }));
+        let graph = FloatGraph { nodes };
+        let text = text(&of_float(&graph));
         let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
         assert_eq!(lines[2], ["1", "a", "conv", "3×3/2,", "relu", "0", "4×4×2", "1", "80"]);
         assert_eq!(lines[3], ["2", "sum", "add", "1", "1", "4×4×2"]);
+        let mut layers = Layers::new("in", [8, 8, 1]).unwrap();
+        layers.push("softmax", Layer::Softmax, &[0]).unwrap();
+        assert_eq!(folded(&layers, &graph), ["softmax"]);
         assert!(text.ends_with("80 bytes of weights and biases, values of up to 64\n"), "{text}");
     }
 }

@@ -16,7 +16,7 @@
 //!    it into integers by looking at [`representative`] pictures, [`tflite`] writes them to a file.
 //!    [`listing`] shows either form to people.
 //! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
-//!    are to be taken, [`card`] writes the figures down.
+//!    are to be taken, [`card`] writes the figures down. [`page`] is what pages for people share.
 //!
 //! [`framing`] measures how data sets frame their faces. [`demo_clip`] draws the bundled clip,
 //! out of [`mean_faces`].
@@ -45,6 +45,7 @@ pub mod network;
 pub mod offsets;
 pub mod optimizer;
 pub mod pack;
+pub mod page;
 pub mod plot;
 pub mod preprocessing;
 pub mod prune;

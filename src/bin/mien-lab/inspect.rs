@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use mien::engine::ModelError;
 use mien::lab::checkpoint::Checkpoint;
-use mien::lab::float::{FloatGraph, lower};
+use mien::lab::float::{Layers, lower};
 use mien::lab::import;
-use mien::lab::listing::{self, Row};
-use mien::lab::tflite::{self, ReadError};
+use mien::lab::listing;
+use mien::lab::tflite::{self, Int8Network, ReadError};
 
 /// Show what is in a model file, layer by layer.
 ///
 /// Of an int8 .tflite file: what the device runs, with each value's code. Of a float model: the
-/// operations that quantization makes of it, or the first layer that it can't use, and why.
+/// operations that quantization makes of it and the layers that go into others, or the first layer
+/// that it can't use, and why.
 #[derive(clap::Args)]
 pub struct Args {
     /// An int8 .tflite file, a checkpoint (.safetensors), or another framework's float model: .onnx,
@@ -25,27 +26,40 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let rows = rows(&args.model, args.side)?;
-    print!("{}", listing::text(&rows));
+    print!("{}", shown(&args.model, args.side)?);
     Ok(())
 }
 
-fn rows(path: &Path, side: Option<usize>) -> anyhow::Result<Vec<Row>> {
+fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
     let name = || path.display().to_string();
     match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => {
-            Ok(listing::of_float(&FloatGraph::of_checkpoint(&Checkpoint::read(path)?)?))
-        }
+        Some("safetensors") => float(&Layers::of_checkpoint(&Checkpoint::read(path)?)?),
         Some("tflite") => {
             let bytes = std::fs::read(path).with_context(|| format!("can't read {}", name()))?;
             match (tflite::read(&name(), &bytes), import::read(path, side)) {
-                (Ok(network), _) => Ok(listing::of_int8(&network)),
-                (Err(_), Ok(layers)) => Ok(listing::of_float(&lower(&layers).with_context(name)?)),
+                (Ok(network), _) => Ok(int8(&network)),
+                (Err(_), Ok(layers)) => float(&layers).with_context(name),
                 // Of the two reasons the one that is about what the file holds.
                 (Err(ReadError::Model(ModelError::Unfit { .. })), Err(float)) => Err(float.into()),
                 (Err(int8), Err(_)) => Err(int8.into()),
             }
         }
-        _ => Ok(listing::of_float(&lower(&import::read(path, side)?).with_context(name)?)),
+        _ => float(&import::read(path, side)?).with_context(name),
     }
+}
+
+fn int8(network: &Int8Network) -> String {
+    // The engine refuses a file of which tract would not run an operation, or run it wrongly.
+    let runs = format!("tract runs all {} operations, here and on the device", network.steps.len());
+    format!("{}{runs}\n", listing::text(&listing::of_int8(network)))
+}
+
+fn float(layers: &Layers) -> anyhow::Result<String> {
+    let graph = lower(layers)?;
+    let mut text = listing::text(&listing::of_float(&graph));
+    let folded = listing::folded(layers, &graph);
+    if !folded.is_empty() {
+        text += &format!("folded into these operations: {}\n", folded.join(", "));
+    }
+    Ok(text)
 }

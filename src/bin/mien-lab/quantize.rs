@@ -11,6 +11,7 @@ use mien::engine::Model;
 use mien::face::normalization::Normalization;
 use mien::lab::evaluate::test_set::spread_evenly;
 use mien::lab::quantize::interpret::interpret;
+use mien::lab::quantize::page;
 use mien::lab::quantize::sensitivity::{self, layer_costs};
 use mien::lab::quantize::{Quantized, Ranges, Rounding, Settings, quantize};
 use mien::lab::representative::Representative;
@@ -91,8 +92,8 @@ pub struct Args {
     /// Leave biases as training left them.
     #[arg(long)]
     no_bias_correction: bool,
-    /// Also write into this folder what the rounding of each layer costs, as layers.txt and
-    /// layers.json.
+    /// Also write into this folder what the rounding of each layer costs, as layers.txt,
+    /// layers.json and, with plots, layers.html.
     #[arg(long, value_name = "DIR", requires = "labels")]
     report: Option<PathBuf>,
     /// Refuse to write a file that answers fewer labelled faces right than the float network, by
@@ -137,7 +138,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let faces = spread_evenly(labelled.validation.clone(), REPORT_FACES);
         let pictures = source.pictures(faces.iter().map(|(face, _)| face));
         let labels: Vec<usize> = faces.iter().map(|(_, label)| *label).collect();
-        report(folder, &layer_costs(&graph, &network, &source.heads, &pictures, &labels))?;
+        let costs = layer_costs(&graph, &network, &source.heads, &pictures, &labels);
+        report(folder, &costs, &network)?;
     }
     judge::judge(args, &source, &labelled, &mut network)?;
 
@@ -174,13 +176,18 @@ fn quantized(args: &Args, source: &Source, seen: &Representative) -> anyhow::Res
 }
 
 /// Writes what each layer's rounding costs.
-fn report(folder: &Path, costs: &[sensitivity::LayerCost]) -> anyhow::Result<()> {
+fn report(
+    folder: &Path,
+    costs: &[sensitivity::LayerCost],
+    network: &Int8Network,
+) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))?;
     let write = |name: &str, text: String| {
         let path = folder.join(name);
         std::fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))
     };
     write("layers.txt", sensitivity::text(costs))?;
+    write("layers.html", page::page(costs, network))?;
     write("layers.json", serde_json::to_string_pretty(costs)?)
 }
 

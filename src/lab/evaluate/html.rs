@@ -1,7 +1,8 @@
 //! Reports as one page: figures in a table, plots below, nothing fetched from anywhere.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
+use super::super::page::{card, document};
 use super::chart;
 use super::counts::ByClass;
 use super::counts::Evaluation;
@@ -9,44 +10,21 @@ use super::gender::GroupScore;
 use super::report::{Report, agreement};
 use super::text::{MISSING, file_name, interval, percent, percent_or_missing, summary_rows};
 
-const STYLE: &str = include_str!("page.css");
-
 /// The page.
 pub fn page(title: &str, reports: &[Report]) -> String {
     let names: Vec<&str> = reports.iter().map(file_name).collect();
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Evaluation: " (names.join(", ")) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                h1 { (names.join(" and ")) }
-                p.muted { (title) }
-                (summary(reports))
-                (by_class(reports))
-                (confusions(reports))
-                (calibrations(reports))
-                (coverages(reports))
-                (genders(reports))
-                (mistakes(reports))
-            }
-        }
-    }
-    .into_string()
-}
-
-fn card(title: &str, note: &str, content: Markup) -> Markup {
-    html! {
-        section.card {
-            h2 { (title) }
-            p.note { (note) }
-            (content)
-        }
-    }
+    let body = html! {
+        h1 { (names.join(" and ")) }
+        p.muted { (title) }
+        (summary(reports))
+        (by_class(reports))
+        (confusions(reports))
+        (calibrations(reports))
+        (coverages(reports))
+        (genders(reports))
+        (mistakes(reports))
+    };
+    document(&format!("Evaluation: {}", names.join(", ")), body)
 }
 
 fn legend(reports: &[Report]) -> Markup {

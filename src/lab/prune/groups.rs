@@ -44,9 +44,7 @@ impl Groups {
                 | Op::Add
                 | Op::Dropout { .. }
                 | Op::GlobalAveragePool
-                | Op::FakeQuant(_) => {
-                    node.inputs.iter().for_each(|&input| sets.join(i, input))
-                }
+                | Op::FakeQuant(_) => node.inputs.iter().for_each(|&input| sets.join(i, input)),
             }
         }
         let last = graph.nodes.len().saturating_sub(1);

@@ -3,12 +3,13 @@
 //! [`equalize`] evens out channels, [`ties`] finds values that must share a code, [`calibrate`]
 //! looks at values on real faces and chooses codes, from [`ranges`]; [`rounding`] decides which way
 //! each weight is rounded, [`integer`] builds the int8 operations. [`interpret`] says plainly what
-//! they compute, [`sensitivity`] what each layer's rounding costs.
+//! they compute, [`sensitivity`] what each layer's rounding costs, [`page`] draws it.
 
 pub mod aware;
 mod calibrate;
 mod equalize;
 mod integer;
+pub mod page;
 mod ranges;
 mod rounding;
 pub mod sensitivity;
@@ -67,11 +68,11 @@ pub fn quantize(
     pictures: &[f32],
     metadata: BTreeMap<String, String>,
 ) -> Quantized {
+    let ties = Ties::of(&graph);
     if settings.equalize {
         let uneven = calibrate::channels(&graph, pictures);
-        equalize::equalize(&mut graph, &uneven);
+        equalize::equalize(&mut graph, &ties, &uneven);
     }
-    let ties = Ties::of(&graph);
     let channels = calibrate::channels(&graph, pictures);
     let codes = calibrate::codes(&graph, &ties, &channels, settings.ranges, input_bounds, pictures);
     let patches = rounding::Patches::of(&graph, settings.rounding, pictures);

@@ -1,0 +1,60 @@
+//! The readers of files that come from elsewhere, each as what a fuzzer calls; and where its seeds
+//! are. Used by the fuzz targets here and by `tests/readers.rs`.
+
+use std::path::{Path, PathBuf};
+
+use mien::lab::checkpoint::Checkpoint;
+use mien::lab::float::{FloatGraph, lower};
+use mien::lab::import::{keras, onnx, tflite};
+use mien::lab::tflite as int8;
+
+/// A reader: its fuzz target's name, the ends of its seeds' names, and whether it takes some bytes.
+pub type Reader = (&'static str, &'static [&'static str], fn(&[u8]) -> bool);
+
+/// All of them.
+#[allow(dead_code, reason = "a fuzz target uses one")]
+pub const READERS: [Reader; 5] = [
+    ("onnx", &["onnx"], read_onnx),
+    ("tflite_float", &["tflite"], read_tflite_float),
+    ("keras", &["h5", "keras"], read_keras),
+    ("tflite_int8", &["tflite"], read_tflite_int8),
+    ("checkpoint", &["safetensors"], read_checkpoint),
+];
+
+pub fn read_onnx(bytes: &[u8]) -> bool {
+    onnx::parse(bytes, None).is_ok_and(|layers| lower(&layers).is_ok())
+}
+
+pub fn read_tflite_float(bytes: &[u8]) -> bool {
+    tflite::parse(bytes).is_ok_and(|layers| lower(&layers).is_ok())
+}
+
+pub fn read_keras(bytes: &[u8]) -> bool {
+    keras::parse(bytes, None).is_ok_and(|layers| lower(&layers).is_ok())
+}
+
+/// By the engine, which the device trusts, and then by the lab.
+pub fn read_tflite_int8(bytes: &[u8]) -> bool {
+    int8::read("fuzzed", bytes).is_ok()
+}
+
+pub fn read_checkpoint(bytes: &[u8]) -> bool {
+    Checkpoint::from_bytes(Path::new("fuzzed"), bytes)
+        .is_ok_and(|checkpoint| FloatGraph::of_checkpoint(&checkpoint).is_ok())
+}
+
+/// Files to start from: those of the import tests that the reader is for, and those kept here for it
+/// alone, among them every file that was once read wrongly.
+#[allow(dead_code, reason = "a fuzz target finds its seeds in its corpus")]
+pub fn seeds(root: &Path, (name, extensions, _): Reader) -> Vec<PathBuf> {
+    let own = root.join("tests/fuzz/seeds").join(name);
+    let folders = [root.join("tests/data/import"), own];
+    let files = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
+    let is_seed = |path: &PathBuf| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|extension| extensions.contains(&extension))
+    };
+    let mut seeds: Vec<PathBuf> = files.flatten().map(|file| file.path()).filter(is_seed).collect();
+    seeds.sort();
+    seeds
+}
