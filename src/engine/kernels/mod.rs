@@ -9,11 +9,15 @@
 //! point is taken into the bias: every set gives the same bytes as
 //! [`interpret`](super::interpret::interpret).
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 pub mod elementwise;
 mod pack;
 mod portable;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 pub use pack::{PackedConv, PackedDepthwise};
 
@@ -74,6 +78,10 @@ pub fn select() -> &'static Kernels {
 /// All sets that this CPU can run, fastest first.
 pub fn available() -> Vec<&'static Kernels> {
     let sets = [
+        #[cfg(target_arch = "x86_64")]
+        vnni::if_available(),
+        #[cfg(target_arch = "x86_64")]
+        avx2::if_available(),
         Some(&portable::KERNELS),
     ];
     sets.into_iter().flatten().collect()
