@@ -11,7 +11,11 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
 pub mod elementwise;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod portable;
 #[cfg(test)]
@@ -82,6 +86,10 @@ pub fn available() -> Vec<&'static Kernels> {
         vnni::if_available(),
         #[cfg(target_arch = "x86_64")]
         avx2::if_available(),
+        #[cfg(target_arch = "aarch64")]
+        dotprod::if_available(),
+        #[cfg(target_arch = "aarch64")]
+        Some(&neon::KERNELS),
         Some(&portable::KERNELS),
     ];
     sets.into_iter().flatten().collect()
