@@ -1,5 +1,5 @@
-//! tract and LiteRT give the same bytes for the same input, on the shipped model and on random
-//! networks of the family.
+//! The engine, tract and LiteRT give the same bytes for the same input, on the shipped model and on
+//! random networks of the family.
 //!
 //! LiteRT runs in Python: `MIEN_LITERT_PYTHON` names an interpreter with PyPI's `ai-edge-litert`.
 //! Without it the test is skipped, but not where `CI` is set.
@@ -44,7 +44,7 @@ fn python() -> Option<PathBuf> {
     python
 }
 
-/// Runs a model file in both and compares every byte.
+/// Runs a model file in all three and compares every byte.
 fn assert_same_bytes(python: &Path, file: &Path) {
     let model = Model::read(file).unwrap();
     let inputs = inputs(&model);
@@ -56,7 +56,9 @@ fn assert_same_bytes(python: &Path, file: &Path) {
     let run = Command::new(python).args([&script, file, &source, &sink]).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let litert: Vec<i8> = std::fs::read(&sink).unwrap().into_iter().map(u8::cast_signed).collect();
-    let tract = model.run_raw(&inputs).unwrap();
+    let tract = model.run_raw_by_tract(&inputs).unwrap();
+    assert_ne!(model.engine(), "tract", "{file:?}");
+    assert_eq!(model.run_raw(&inputs).unwrap(), tract, "{file:?}");
     let differing = litert.iter().zip(&tract).filter(|(a, b)| a != b).count();
     assert!(litert.len() == tract.len() && differing == 0, "{file:?}: {differing} codes differ");
     let mut distinct = tract.clone();

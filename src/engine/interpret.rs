@@ -3,9 +3,8 @@
 //! One loop per index, sums in int32, each requantization as LiteRT's default kernels do it: the sum
 //! times `s_x · s_w / s_y` in single precision, rounded to the nearest integer, halves to even.
 
-use super::Quantization;
 use super::network::{Filter, Int8Network, Int8Op, Shape, Step, Value};
-use super::window::{Activation, Window};
+use super::window::Window;
 
 /// The output codes for one picture's input codes [height, width, channels].
 pub fn interpret(network: &Int8Network, input: &[i8]) -> Vec<i8> {
@@ -41,7 +40,7 @@ fn run(network: &Int8Network, step: &Step, values: &[Vec<i8>]) -> Vec<i8> {
         }
         Int8Op::Add(activation) => {
             let zero = i32::from(output.quantization.zero_point);
-            let [low, high] = limits(*activation, output.quantization);
+            let [low, high] = activation.limits(output.quantization);
             let sum =
                 |(a, b): (&i8, &i8)| (i32::from(*a) + i32::from(*b) - zero).clamp(low, high) as i8;
             x.iter().zip(&values[step.inputs[1]]).map(sum).collect()
@@ -71,7 +70,7 @@ fn convolved<P: Iterator<Item = (usize, usize)>>(
     let [h, w, c] = input.shape;
     let window: &Window = &filter.window;
     let zero = i32::from(input.quantization.zero_point);
-    let [low, high] = limits(filter.activation, output.quantization);
+    let [low, high] = filter.activation.limits(output.quantization);
     each(output.shape, |at, o| {
         let mut sum = filter.bias[o];
         for (tap, row, column) in window.taps([h, w], at) {
@@ -84,16 +83,6 @@ fn convolved<P: Iterator<Item = (usize, usize)>>(
         let scaled = (sum as f32 * factor).round_ties_even() as i32;
         scaled.saturating_add(i32::from(output.quantization.zero_point)).clamp(low, high) as i8
     })
-}
-
-/// Least and greatest code after an activation.
-fn limits(activation: Activation, code: Quantization) -> [i32; 2] {
-    let of = |value: f32| i32::from(code.quantize(value));
-    match activation {
-        Activation::None => [i32::from(i8::MIN), i32::from(i8::MAX)],
-        Activation::Relu => [of(0.0), i32::from(i8::MAX)],
-        Activation::Relu6 => [of(0.0), of(6.0)],
-    }
 }
 
 fn each([h, w, c]: Shape, f: impl Fn([usize; 2], usize) -> i8) -> Vec<i8> {

@@ -1,32 +1,36 @@
-//! Runs the int8 network of a `.tflite` file on tract.
+//! Runs the int8 network of a `.tflite` file.
 //!
-//! [`Model`] is the way in. A file comes from outside, so `inspect` checks all of it before tract
-//! sees it: tract indexes and unwraps what a file says.
+//! [`Model`] is the way in. A file comes from outside, so `inspect` checks all of it before anything
+//! else sees it: tract indexes and unwraps what a file says. Then tract loads it, as the reference;
+//! `read` turns it into a [`network`], `plan` compiles this into stages, which run on `kernels` made
+//! for the CPU. What the plan does not know, or computes otherwise than tract at the start's check,
+//! tract runs. [`interpret`] says plainly what all of them compute.
 
 mod calibration;
 pub mod codes;
 mod error;
+mod fast;
 mod heads;
 mod inspect;
 pub mod interpret;
+mod kernels;
 pub mod network;
+mod plan;
 mod quantization;
 pub mod read;
+mod tract;
 pub mod window;
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
-
-use tract_tflite::internal::{
-    DatumType, Framework, IntoRunnable, Tensor, TractResult, TypedRunnableModel, tvec,
-};
 
 pub use calibration::Calibration;
 pub use error::{MetadataError, ModelError};
 pub use heads::{Heads, LABELS};
 pub use quantization::Quantization;
+
+use fast::Fast;
+use tract::Tract;
 
 use crate::face::normalization::Normalization;
 use crate::image::Grey;
@@ -40,8 +44,10 @@ pub const NORMALIZATION: &str = "normalization";
 /// A loaded network, ready to run.
 pub struct Model {
     name: String,
-    plan: Arc<TypedRunnableModel>,
-    input_type: DatumType,
+    tract: Tract,
+    /// None if tract is to run it.
+    fast: Option<Box<Fast>>,
+    threads: usize,
     side: usize,
     channels: usize,
     normalization: Normalization,
@@ -70,18 +76,17 @@ impl Model {
         let heads = Heads::from_labels(entry(LABELS), logits).map_err(unusable)?;
         let calibration = Calibration::from_metadata(entry).map_err(unusable)?;
         let failed = |why: String| ModelError::Engine { name: name.into(), why };
-        // `inspect` refuses what is known to make tract panic; should a file get through, it must
-        // not take the kiosk down.
-        let plan = catch_unwind(|| prepare(bytes))
-            .map_err(|_| failed("tract panicked while loading it".into()))?
-            .map_err(|e| failed(format!("{e:#}")))?;
-        let input_type =
-            plan.model().input_fact(0).map_err(|e| failed(format!("{e:#}")))?.datum_type;
+        let tract = Tract::load(bytes, [1, side, side, channels]).map_err(failed)?;
+        let fast = Fast::checked(bytes, side * side * channels, logits, &tract);
+        let fast = fast.inspect_err(|why| {
+            log::warn!("model {name}: {why}; tract runs it, many times slower");
+        });
         let name = name.into();
         Ok(Self {
             name,
-            plan,
-            input_type,
+            tract,
+            fast: fast.ok().map(Box::new),
+            threads: 1,
             side,
             channels,
             normalization,
@@ -164,28 +169,45 @@ impl Model {
     /// The codes of the network's own logits, for pictures of [`Model::input_len`] input codes, one
     /// after the other.
     pub fn run_raw(&self, input: &[i8]) -> Result<Vec<i8>, ModelError> {
-        let pictures = input.chunks_exact(self.input_len());
-        if !pictures.remainder().is_empty() {
-            let (found, needed) = (input.len(), self.input_len());
-            return Err(ModelError::InputLength { found, needed });
+        self.check_len(input)?;
+        match &self.fast {
+            Some(fast) => Ok(fast.run(input, self.threads)),
+            None => self.run_raw_by_tract(input),
         }
-        let failed = |why: String| ModelError::Engine { name: self.name.clone(), why };
-        let mut output = Vec::with_capacity(pictures.len() * self.heads.logits());
-        for picture in pictures {
-            let logits = catch_unwind(AssertUnwindSafe(|| self.run_one(picture)))
-                .map_err(|_| failed("tract panicked while running it".into()))?
-                .map_err(|e| failed(format!("{e:#}")))?;
-            output.extend(logits);
+    }
+
+    /// As [`Model::run_raw`], on tract whatever the model: what the engine is compared with.
+    pub fn run_raw_by_tract(&self, input: &[i8]) -> Result<Vec<i8>, ModelError> {
+        self.check_len(input)?;
+        let mut output = Vec::new();
+        for picture in input.chunks_exact(self.input_len()) {
+            let failed = |why| ModelError::Engine { name: self.name.clone(), why };
+            output.extend(self.tract.run(picture).map_err(failed)?);
         }
         Ok(output)
     }
 
-    fn run_one(&self, picture: &[i8]) -> TractResult<Vec<i8>> {
-        let mut input =
-            Tensor::zero_dt(self.input_type, &[1, self.side, self.side, self.channels])?;
-        input.try_as_plain_ram_mut()?.as_slice_mut::<i8>()?.copy_from_slice(picture);
-        let outputs = self.plan.run(tvec!(input.into()))?;
-        Ok(outputs[0].try_as_plain_ram()?.as_slice::<i8>()?.to_vec())
+    fn check_len(&self, input: &[i8]) -> Result<(), ModelError> {
+        let (found, needed) = (input.len(), self.input_len());
+        match found.is_multiple_of(needed) {
+            true => Ok(()),
+            false => Err(ModelError::InputLength { found, needed }),
+        }
+    }
+
+    /// What it runs on: a set of kernels, or tract.
+    pub fn engine(&self) -> &'static str {
+        self.fast.as_ref().map_or("tract", |fast| fast.plan().kernels().name)
+    }
+
+    /// Bytes of memory that running takes on one thread, besides the weights; 0 if tract runs it.
+    pub fn workspace_bytes(&self) -> usize {
+        self.fast.as_ref().map_or(0, |fast| fast.plan().workspace_bytes())
+    }
+
+    /// Lets it run several pictures on this many threads; a new model uses one.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.threads = threads;
     }
 }
 
@@ -198,16 +220,6 @@ fn normalization(text: Option<&str>, channels: usize) -> Result<Normalization, M
         text: text.into(),
         needed: Normalization::FORMS,
     })
-}
-
-/// Loads an inspected file.
-///
-/// The plan is not optimized: `into_optimized` moves some requantizations from f32 to integers
-/// that round otherwise near halves, about one code in 100,000, which then spreads to the logits.
-/// As read, tract gives LiteRT's bytes.
-fn prepare(bytes: &[u8]) -> TractResult<Arc<TypedRunnableModel>> {
-    let mut reader = bytes;
-    tract_tflite::tflite().model_for_read(&mut reader)?.into_runnable()
 }
 
 #[cfg(test)]
@@ -223,6 +235,11 @@ mod tests {
         let expected = include_bytes!("../../tests/data/golden_outputs.i8").map(|b| b as i8);
         let model = include_bytes!("../../models/mien-slim.tflite");
         let model = Model::from_bytes("mien-slim", model).unwrap();
+        assert_eq!(model.run_raw(&inputs).unwrap(), expected);
+        assert_ne!(model.engine(), "tract");
+        // By threads, one of which has less to do.
+        let mut model = model;
+        model.set_threads(3);
         assert_eq!(model.run_raw(&inputs).unwrap(), expected);
     }
 }

@@ -1,5 +1,7 @@
 //! The geometry of convolutions and pooling, and the activations that follow them.
 
+use super::Quantization;
+
 /// Side length after a `SAME` operation of this stride.
 pub fn same_side(side: usize, stride: usize) -> usize {
     side.div_ceil(stride)
@@ -146,6 +148,16 @@ impl Activation {
             Self::None => x,
             Self::Relu => x.max(0.0),
             Self::Relu6 => x.clamp(0.0, 6.0),
+        }
+    }
+
+    /// The least and the greatest code that it lets through.
+    pub fn limits(self, code: Quantization) -> [i32; 2] {
+        let of = |value: f32| i32::from(code.quantize(value));
+        match self {
+            Self::None => [i32::from(i8::MIN), i32::from(i8::MAX)],
+            Self::Relu => [of(0.0), i32::from(i8::MAX)],
+            Self::Relu6 => [of(0.0), of(6.0)],
         }
     }
 }

@@ -1,0 +1,139 @@
+//! A network compiled into stages that run in memory laid out ahead: no allocation per picture.
+//!
+//! A stage is a convolution with all that goes with it (the depthwise convolution before it, the sum
+//! after it), or what stands alone. Pictures go through in small batches, each stage taking all of a
+//! batch before the next begins; a value's pictures lie one after the other, so that a small picture's
+//! pixels fill the kernels' tiles together with the next one's.
+
+mod arena;
+mod build;
+mod rows;
+mod stage;
+#[cfg(test)]
+mod tests;
+
+pub use build::Unplanned;
+use stage::Stage;
+
+use super::kernels::{Kernels, QUAD};
+use super::network::Int8Network;
+
+/// Memory of a batch's activations that is worth having: a small CPU's second-level cache.
+const BATCH_BYTES: usize = 512 << 10;
+/// More pictures than this gain nothing.
+const MAX_BATCH: usize = 8;
+
+/// How a network runs.
+pub struct Plan {
+    kernels: &'static Kernels,
+    stages: Vec<Stage>,
+    input: Place,
+    output: Place,
+    batch: usize,
+    sizes: Sizes,
+}
+
+/// Where a value lies in the arena.
+#[derive(Clone, Debug)]
+struct Place {
+    /// Of the first picture of a batch.
+    offset: usize,
+    /// Pixels of a picture.
+    pixels: usize,
+    /// Bytes of a pixel.
+    step: usize,
+    /// Of these in use.
+    channels: usize,
+}
+
+impl Place {
+    /// Bytes of a picture.
+    fn len(&self) -> usize {
+        self.pixels * self.step
+    }
+
+    /// Bytes that a batch takes, with those that kernels read beyond the last pixel.
+    fn room(&self, batch: usize) -> usize {
+        (batch * self.len() + QUAD).next_multiple_of(arena::LINE)
+    }
+
+    fn range(&self, batch: usize) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.room(batch)
+    }
+}
+
+/// What running takes besides the weights, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sizes {
+    arena: usize,
+    /// The largest stage's padded rows.
+    rows: usize,
+    /// The largest stage's tile between a depthwise convolution and the next.
+    tile: usize,
+}
+
+/// Memory that a plan runs in; one for each thread.
+pub struct Workspace {
+    arena: arena::Memory,
+    rows: arena::Memory,
+    tile: arena::Memory,
+}
+
+impl Plan {
+    /// Compiles a network.
+    pub fn new(network: &Int8Network, kernels: &'static Kernels) -> Result<Self, Unplanned> {
+        build::plan(network, kernels)
+    }
+
+    /// Memory to run in.
+    pub fn workspace(&self) -> Workspace {
+        let Sizes { arena, rows, tile } = self.sizes;
+        let [arena, rows, tile] = [arena, rows, tile].map(arena::Memory::new);
+        Workspace { arena, rows, tile }
+    }
+
+    /// The kernels it runs on.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// Bytes of a [`Workspace`].
+    pub fn workspace_bytes(&self) -> usize {
+        self.sizes.arena + self.sizes.rows + self.sizes.tile
+    }
+
+    /// The output's codes for pictures one after the other; `output` has room for as many.
+    pub fn run(&self, workspace: &mut Workspace, input: &[i8], output: &mut [i8]) {
+        let input_len = self.input.pixels * self.input.channels;
+        let output_len = self.output.pixels * self.output.channels;
+        let inputs = input.chunks(self.batch * input_len);
+        for (input, output) in inputs.zip(output.chunks_mut(self.batch * output_len)) {
+            let pictures = input.len() / input_len;
+            self.store(workspace, input);
+            for stage in &self.stages {
+                stage.run(self.kernels, self.batch, pictures, workspace);
+            }
+            self.fetch(workspace, output);
+        }
+    }
+
+    fn store(&self, workspace: &mut Workspace, input: &[i8]) {
+        let Place { step, channels, .. } = self.input;
+        let place = &mut workspace.arena[self.input.range(self.batch)];
+        for (stored, codes) in place.chunks_exact_mut(step).zip(input.chunks_exact(channels)) {
+            for (stored, code) in stored.iter_mut().zip(codes) {
+                *stored = code.cast_unsigned() ^ self.kernels.flip;
+            }
+        }
+    }
+
+    fn fetch(&self, workspace: &Workspace, output: &mut [i8]) {
+        let Place { step, channels, .. } = self.output;
+        let place = &workspace.arena[self.output.range(self.batch)];
+        for (stored, codes) in place.chunks_exact(step).zip(output.chunks_exact_mut(channels)) {
+            for (stored, code) in stored.iter().zip(codes) {
+                *code = (stored ^ self.kernels.flip).cast_signed();
+            }
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! From a network to stages and their places in memory.
+
+use super::super::kernels::{Code, Kernels, LANES, PackedConv, PackedDepthwise};
+use super::super::network::{Filter, Int8Network, Int8Op, Step, Value};
+use super::super::window::{Activation, Window};
+use super::arena::Allocator;
+use super::rows::{PaddedRows, Taps};
+use super::stage::{Source, Stage, TILE};
+use super::{BATCH_BYTES, MAX_BATCH, Place, Plan, Sizes};
+
+/// Why a network can't be planned; tract then runs it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unplanned {
+    /// Scales so far apart that their quotient is no number.
+    #[error("the scales of `{0}` are too far apart")]
+    Scales(String),
+}
+
+/// Compiles `network` for `kernels`.
+pub fn plan(network: &Int8Network, kernels: &'static Kernels) -> Result<Plan, Unplanned> {
+    let fusion = Fusion::of(network);
+    // What a batch takes grows evenly with its pictures.
+    let (_, one) = places(network, &fusion, 1);
+    let batch = (BATCH_BYTES / one).clamp(1, MAX_BATCH);
+    let (places, arena) = places(network, &fusion, batch);
+    let builder = Builder { network, kernels, fusion: &fusion, places: &places };
+    let stages = builder.stages()?;
+    let (mut rows, mut tile) = (0, 0);
+    for stage in &stages {
+        let (stage_rows, stage_tile) = stage.scratch();
+        (rows, tile) = (rows.max(stage_rows), tile.max(stage_tile));
+    }
+    let [input, output] = [network.input, network.output].map(|value| places[value].clone());
+    Ok(Plan { kernels, stages, input, output, batch, sizes: Sizes { arena, rows, tile } })
+}
+
+/// Which steps run within others.
+struct Fusion {
+    /// By step: the step that runs before this one and is part of it.
+    before: Vec<Option<usize>>,
+    /// By step: whether it is part of another.
+    absorbed: Vec<bool>,
+}
+
+impl Fusion {
+    fn of(network: &Int8Network) -> Self {
+        let steps = &network.steps;
+        let mut producer = vec![None; network.values.len()];
+        let mut uses = vec![0; network.values.len()];
+        uses[network.output] += 1;
+        for (i, step) in steps.iter().enumerate() {
+            producer[step.output] = Some(i);
+            for &input in &step.inputs {
+                uses[input] += 1;
+            }
+        }
+        let count = steps.len();
+        let mut fusion = Self { before: vec![None; count], absorbed: vec![false; count] };
+        for (i, step) in steps.iter().enumerate() {
+            // What only this step reads need not be kept.
+            let own = |input: &usize| producer[*input].filter(|_| uses[*input] == 1);
+            let part = match &step.op {
+                Int8Op::Conv(filter) if is_pixel(&filter.window) => {
+                    let before = step.inputs.first().and_then(own);
+                    before.filter(|&p| matches!(steps[p].op, Int8Op::Depthwise(_)))
+                }
+                // Of two convolutions the later one: the other's output is then there to be added.
+                Int8Op::Add(_) => {
+                    let convs = step.inputs.iter().filter_map(own);
+                    convs.filter(|&p| matches!(steps[p].op, Int8Op::Conv(_))).max()
+                }
+                _ => None,
+            };
+            let Some(part) = part else { continue };
+            fusion.before[i] = Some(part);
+            fusion.absorbed[part] = true;
+        }
+        fusion
+    }
+
+    /// Values that step `i`, with all that runs within it, reads.
+    fn inputs(&self, network: &Int8Network, i: usize) -> Vec<usize> {
+        let step = &network.steps[i];
+        let Some(part) = self.before[i] else { return step.inputs.clone() };
+        let made = network.steps[part].output;
+        let mut inputs = self.inputs(network, part);
+        inputs.extend(step.inputs.iter().filter(|&&input| input != made));
+        inputs
+    }
+}
+
+fn is_pixel(window: &Window) -> bool {
+    window.kernel == [1, 1] && window.stride == [1, 1]
+}
+
+/// Places of the values that are kept, for `batch` pictures, and the bytes that all take.
+fn places(network: &Int8Network, fusion: &Fusion, batch: usize) -> (Vec<Place>, usize) {
+    let place = |(i, value): (usize, &Value)| {
+        let [height, width, channels] = value.shape;
+        // Few input channels are not filled up; only convolutions read such.
+        let dense = i == network.input && only_convolutions_read(network, i);
+        let step = if dense { channels } else { channels.next_multiple_of(LANES) };
+        Place { offset: 0, pixels: height * width, step, channels }
+    };
+    let mut places: Vec<Place> = network.values.iter().enumerate().map(place).collect();
+    let kept: Vec<usize> = (0..network.steps.len()).filter(|&i| !fusion.absorbed[i]).collect();
+    let mut last_use = vec![None; network.values.len()];
+    for (time, &step) in kept.iter().enumerate() {
+        for input in fusion.inputs(network, step) {
+            last_use[input] = Some(time);
+        }
+    }
+    last_use[network.output] = Some(kept.len());
+    let mut allocator = Allocator::default();
+    places[network.input].offset = allocator.take(places[network.input].room(batch));
+    for (time, &step) in kept.iter().enumerate() {
+        let output = network.steps[step].output;
+        places[output].offset = allocator.take(places[output].room(batch));
+        let mut done = fusion.inputs(network, step);
+        done.push(output);
+        done.sort_unstable();
+        done.dedup();
+        for value in done {
+            if last_use[value].is_none_or(|last| last <= time) {
+                allocator.give_back(places[value].offset);
+            }
+        }
+    }
+    (places, allocator.len)
+}
+
+fn only_convolutions_read(network: &Int8Network, value: usize) -> bool {
+    let reads = |step: &&Step| step.inputs.contains(&value);
+    value != network.output
+        && network.steps.iter().filter(reads).all(|step| matches!(step.op, Int8Op::Conv(_)))
+}
+
+struct Builder<'a> {
+    network: &'a Int8Network,
+    kernels: &'static Kernels,
+    fusion: &'a Fusion,
+    places: &'a [Place],
+}
+
+impl Builder<'_> {
+    fn stages(&self) -> Result<Vec<Stage>, Unplanned> {
+        let kept = (0..self.network.steps.len()).filter(|&i| !self.fusion.absorbed[i]);
+        kept.map(|i| self.stage(i)).collect()
+    }
+
+    fn stage(&self, i: usize) -> Result<Stage, Unplanned> {
+        let step = &self.network.steps[i];
+        let output = self.places[step.output].clone();
+        let place = |input: usize| self.places[input].clone();
+        Ok(match &step.op {
+            Int8Op::Conv(filter) => self.conv(i, filter, None, output)?,
+            Int8Op::Add(activation) => {
+                let code = self.code(step.output, *activation);
+                match self.fusion.before[i] {
+                    Some(part) => {
+                        let conv = &self.network.steps[part];
+                        let Int8Op::Conv(filter) = &conv.op else {
+                            unreachable!("sums take in convolutions")
+                        };
+                        let other = step.inputs.iter().find(|&&input| input != conv.output);
+                        let other = place(*other.expect("one of the two is another's"));
+                        self.conv(part, filter, Some((other, code)), output)?
+                    }
+                    None => {
+                        let inputs = [place(step.inputs[0]), place(step.inputs[1])];
+                        Stage::Add { inputs, code, output }
+                    }
+                }
+            }
+            Int8Op::Depthwise(filter) => {
+                let (rows, packed) = self.depthwise(step, filter)?;
+                Stage::Depthwise { input: place(step.inputs[0]), rows, filter: packed, output }
+            }
+            Int8Op::MaxPool(window) => {
+                // The least code never wins against a tap within the picture.
+                let least = i8::MIN.cast_unsigned() ^ self.kernels.flip;
+                let taps: Vec<usize> = (0..window.kernel[0] * window.kernel[1]).collect();
+                let rows = self.rows(step, *window, Taps::Each(&taps), least);
+                Stage::MaxPool { input: place(step.inputs[0]), rows, output }
+            }
+            Int8Op::Concat => {
+                Stage::Concat { inputs: step.inputs.iter().map(|&i| place(i)).collect(), output }
+            }
+        })
+    }
+
+    fn conv(
+        &self,
+        i: usize,
+        filter: &Filter,
+        residual: Option<(Place, Code)>,
+        output: Place,
+    ) -> Result<Stage, Unplanned> {
+        let step = &self.network.steps[i];
+        let (input, window) = (step.inputs[0], filter.window);
+        let source = if let Some(part) = self.fusion.before[i] {
+            let depthwise = &self.network.steps[part];
+            let Int8Op::Depthwise(filter) = &depthwise.op else {
+                unreachable!("convolutions take in depthwise ones")
+            };
+            let (rows, packed) = self.depthwise(depthwise, filter)?;
+            Source::Depthwise(self.places[depthwise.inputs[0]].clone(), rows, packed)
+        } else if is_pixel(&window) {
+            Source::Pixels(self.places[input].clone())
+        } else if window.kernel == [1, 1] {
+            let [height, width, _] = self.network.values[input].shape;
+            let input = self.places[input].clone();
+            Source::Strided { input, sides: [height, width], stride: window.stride }
+        } else {
+            let rows = self.rows(step, window, Taps::Rows, self.stored_zero(input));
+            Source::Rows(self.places[input].clone(), rows)
+        };
+        let factors = self.factors(step, filter)?;
+        let (zero, code) = self.codes(step, filter);
+        let filter = PackedConv::new(self.kernels, filter, &factors, zero, code);
+        Ok(Stage::Conv { source, filter, residual, output })
+    }
+
+    fn depthwise(
+        &self,
+        step: &Step,
+        filter: &Filter,
+    ) -> Result<(PaddedRows, PackedDepthwise), Unplanned> {
+        let factors = self.factors(step, filter)?;
+        let (zero, code) = self.codes(step, filter);
+        let packed = PackedDepthwise::new(self.kernels, filter, &factors, zero, code);
+        let taps = Taps::Each(packed.taps());
+        let rows = self.rows(step, filter.window, taps, self.stored_zero(step.inputs[0]));
+        Ok((rows, packed))
+    }
+
+    fn rows(&self, step: &Step, window: Window, taps: Taps, fill: u8) -> PaddedRows {
+        let input = step.inputs[0];
+        let [from, to] = [input, step.output].map(|value| self.network.values[value].shape);
+        PaddedRows::new(from, self.places[input].step, window, to, taps, fill)
+    }
+
+    /// What a channel's sum is multiplied by, in the order of operations that
+    /// [`interpret`](super::super::interpret::interpret) has.
+    fn factors(&self, step: &Step, filter: &Filter) -> Result<Vec<f32>, Unplanned> {
+        let [x, y] = [step.inputs[0], step.output].map(|value| &self.network.values[value]);
+        let scales = filter.scales.iter();
+        let factors: Vec<f32> =
+            scales.map(|scale| x.quantization.scale * scale / y.quantization.scale).collect();
+        match factors.iter().all(|factor| factor.is_finite()) {
+            true => Ok(factors),
+            false => Err(Unplanned::Scales(y.name.clone())),
+        }
+    }
+
+    /// The stored zero point of a filter's input, and the code of its output.
+    fn codes(&self, step: &Step, filter: &Filter) -> (i32, Code) {
+        let zero = self.stored(self.network.values[step.inputs[0]].quantization.zero_point.into());
+        (zero, self.code(step.output, filter.activation))
+    }
+
+    /// A value's stored zero point, and its limits after an activation.
+    fn code(&self, value: usize, activation: Activation) -> Code {
+        let quantization = self.network.values[value].quantization;
+        let [low, high] = activation.limits(quantization).map(|limit| self.stored(limit));
+        Code { zero: self.stored(quantization.zero_point.into()), low, high }
+    }
+
+    /// How kernels see a code.
+    fn stored(&self, code: i32) -> i32 {
+        code + i32::from(self.kernels.flip)
+    }
+
+    fn stored_zero(&self, value: usize) -> u8 {
+        self.network.values[value].quantization.zero_point.cast_unsigned() ^ self.kernels.flip
+    }
+}
+
+impl Stage {
+    /// Bytes of padded rows and of the tile that it needs.
+    fn scratch(&self) -> (usize, usize) {
+        match self {
+            Stage::Conv { source: Source::Rows(_, rows), .. }
+            | Stage::Depthwise { rows, .. }
+            | Stage::MaxPool { rows, .. } => (rows.len(), 0),
+            // A row more than the tile's pixels may come before it is passed on.
+            Stage::Conv { source: Source::Depthwise(_, rows, filter), .. } => {
+                (rows.len(), (TILE + rows.output_width()) * filter.step())
+            }
+            Stage::Conv { source: Source::Strided { input, .. }, .. } => {
+                (0, TILE * input.step + super::super::kernels::QUAD)
+            }
+            _ => (0, 0),
+        }
+    }
+}
