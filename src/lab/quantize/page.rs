@@ -156,17 +156,21 @@ fn histogram(filter: &Filter) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::super::sensitivity::layer_costs;
-    use super::super::tests::{lowered, random_checkpoint, random_pictures};
+    use super::super::tests::{STANDARDIZED, lowered, random_checkpoint, random_pictures};
     use super::super::{Settings, quantize};
     use super::*;
-    use crate::lab::network::Preset;
+    use crate::engine::Heads;
+    use crate::lab::network::{LOGITS, Preset};
 
     #[test]
     fn every_layer_is_drawn_and_nothing_is_fetched() {
         let graph = lowered(&random_checkpoint(Preset::named("slim").unwrap(), 4));
         let pictures = random_pictures(4, 5);
-        let quantized = quantize(graph, Settings::default(), &pictures, Default::default());
-        let costs = layer_costs(&quantized.graph, &quantized.network, &pictures, &[0, 1, 2, 3]);
+        let quantized =
+            quantize(graph, STANDARDIZED, Settings::default(), &pictures, Default::default());
+        let heads = Heads::from_labels(None, LOGITS).unwrap();
+        let costs =
+            layer_costs(&quantized.graph, &quantized.network, &heads, &pictures, &[0, 1, 2, 3]);
         let page = page(&costs, &quantized.network);
         // Four figures and the ranges have a row for each value.
         let names = page.matches(">block1_pointwise1<").count();
