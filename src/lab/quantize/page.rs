@@ -20,9 +20,12 @@ const ROW: f64 = 14.0;
 const BINS: usize = 32;
 const CODES_PER_BIN: usize = 8;
 
+/// What is plotted, its value for each layer, and how one is written.
+type Figure = (&'static str, Vec<f64>, fn(f64) -> String);
+
 /// The page: `costs` are those of the values of `network`, one by one.
 pub fn page(costs: &[LayerCost], network: &Int8Network) -> String {
-    let figures: [(&str, Vec<f64>, fn(f64) -> String); 4] = [
+    let figures: [Figure; 4] = [
         ("Signal over noise, dB", of_each(costs, |c| c.signal_to_noise_db), |x| format!("{x:.1}")),
         ("Cost alone, millinats", of_each(costs, |c| 1e3 * c.alone_nats), |x| format!("{x:+.2}")),
         ("Cost up to here, millinats", of_each(costs, |c| 1e3 * c.up_to_here_nats), |x| {
