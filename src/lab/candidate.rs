@@ -55,7 +55,7 @@ pub struct Candidate {
 
 enum Network {
     Float(Box<Executor>, Weights),
-    Int8(Model),
+    Int8(Box<Model>),
 }
 
 impl Candidate {
@@ -91,7 +91,8 @@ impl Candidate {
         let preset = model.metadata(PRESET_METADATA);
         let preset: Option<Preset> = preset.and_then(|p| serde_json::from_str(p).ok());
         let graph = preset.map(|preset| Graph::build(&preset));
-        Self { calibration: model.calibration(), network: Network::Int8(model), graph, bytes }
+        let calibration = model.calibration();
+        Self { calibration, network: Network::Int8(Box::new(model)), graph, bytes }
     }
 
     /// Logits of 48×48 faces; `on_batch` is told how many more are done.
