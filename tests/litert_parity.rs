@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mien::engine::Model;
+use mien::engine::{Model, Quantization};
 use mien::face::normalization::Normalization;
 use mien::lab::checkpoint::{Checkpoint, initialize};
 use mien::lab::executor::{Executor, Weights};
@@ -20,7 +20,7 @@ use mien::lab::float::{Activation, FloatGraph, Layer, Layers, Padding, Window, l
 use mien::lab::network::{Block, Down, Graph, Preset};
 use mien::lab::quantize::interpret::interpret;
 use mien::lab::quantize::{Settings, quantize};
-use mien::lab::tflite;
+use mien::lab::tflite::{self, Int8Network, Int8Op, Step, Value};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -190,6 +190,36 @@ fn shipped_model() {
     let Some(python) = python() else { return };
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mien-slim.tflite");
     assert_same_bytes(&python, &file);
+}
+
+/// A network that the plan refuses, its scales too far apart, runs in tract.
+#[test]
+fn what_can_t_be_planned_runs_in_tract() {
+    let value = |name: &str, shape, scale| Value {
+        name: name.into(),
+        shape,
+        quantization: Quantization { scale, zero_point: 0 },
+    };
+    let filter = tflite::Filter {
+        shape: [9, 8, 8, 1],
+        weights: (0..9 * 64).map(|i| (i % 3) as i8 - 1).collect(),
+        scales: vec![1e10; 9],
+        bias: vec![0; 9],
+        window: Window::whole([8, 8]),
+        activation: Activation::None,
+    };
+    let network = Int8Network {
+        values: vec![value("in", [8, 8, 1], 1e20), value("out", [1, 1, 9], 1e-30)],
+        steps: vec![Step { op: Int8Op::Conv(filter), inputs: vec![0], output: 1 }],
+        input: 0,
+        output: 1,
+        metadata: BTreeMap::new(),
+    };
+    let model = Model::from_bytes("apart", &tflite::write(&network)).unwrap();
+    assert_eq!(model.engine(), "tract");
+    let codes: Vec<i8> = (0..2 * 64).map(|i| i as i8).collect();
+    assert_eq!(model.run_raw(&codes).unwrap(), model.run_raw_by_tract(&codes).unwrap());
+    assert_eq!(model.run_raw(&codes).unwrap().len(), 18);
 }
 
 /// What the family does not use and other makers' networks do: windows of two and five pixels

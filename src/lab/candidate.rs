@@ -91,12 +91,8 @@ impl Candidate {
         let preset = model.metadata(PRESET_METADATA);
         let preset: Option<Preset> = preset.and_then(|p| serde_json::from_str(p).ok());
         let graph = preset.map(|preset| Graph::build(&preset));
-        Self {
-            calibration: model.calibration(),
-            network: Network::Int8(Box::new(model)),
-            graph,
-            bytes,
-        }
+        let calibration = model.calibration();
+        Self { calibration, network: Network::Int8(Box::new(model)), graph, bytes }
     }
 
     /// Logits of 48×48 faces; `on_batch` is told how many more are done.
