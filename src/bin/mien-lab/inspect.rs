@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use mien::engine::ModelError;
+use mien::engine::{Model, ModelError};
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::float::{Layers, lower};
 use mien::lab::import;
@@ -37,7 +37,7 @@ fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
         Some("tflite") => {
             let bytes = std::fs::read(path).with_context(|| format!("can't read {}", name()))?;
             match (tflite::read(&name(), &bytes), import::read(path, side)) {
-                (Ok(network), _) => Ok(int8(&network)),
+                (Ok(network), _) => int8(&network, &Model::from_bytes(&name(), &bytes)?),
                 (Err(_), Ok(layers)) => float(&layers).with_context(name),
                 // Of the two reasons the one that is about what the file holds.
                 (Err(ReadError::Model(ModelError::Unfit { .. })), Err(float)) => Err(float.into()),
@@ -48,10 +48,17 @@ fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
     }
 }
 
-fn int8(network: &Int8Network) -> String {
+fn int8(network: &Int8Network, model: &Model) -> anyhow::Result<String> {
     // The engine refuses a file of which tract would not run an operation, or run it wrongly.
-    let runs = format!("tract runs all {} operations, here and on the device", network.steps.len());
-    format!("{}{runs}\n", listing::text(&listing::of_int8(network)))
+    let operations = network.steps.len();
+    let runs = match model.engine() {
+        "tract" => format!("tract runs all {operations} operations: mien's own engine does not"),
+        kernels => format!(
+            "mien's own engine runs all {operations} operations, here by its {kernels} kernels; tract \
+             runs them too, to the same codes"
+        ),
+    };
+    Ok(format!("{}{runs}\n", listing::text(&listing::of_int8(network))))
 }
 
 fn float(layers: &Layers) -> anyhow::Result<String> {

@@ -191,13 +191,14 @@ fn report(
     write("layers.json", serde_json::to_string_pretty(costs)?)
 }
 
-/// Holds what tract computes from the file to the plain arithmetic, code by code.
+/// Holds what the engine and tract compute from the file to the plain arithmetic, code by code.
 fn check(model: &Model, network: &Int8Network, pictures: &[f32]) -> anyhow::Result<()> {
     for picture in pictures.chunks_exact(model.input_len()).take(CHECKED_PICTURES) {
         let codes: Vec<i8> = picture.iter().map(|&value| model.input().quantize(value)).collect();
+        let plain = interpret(network, &codes);
         ensure!(
-            model.run_raw(&codes)? == interpret(network, &codes),
-            "tract runs this network otherwise than its arithmetic says, so it was not written; \
+            model.run_raw(&codes)? == plain && model.run_raw_by_tract(&codes)? == plain,
+            "the engine or tract runs this network otherwise than its arithmetic says, so it was not written; \
              please report this with the model"
         );
     }
