@@ -3,8 +3,9 @@
 //! A frame's way, in the order of the modules:
 //!
 //! 1. [`camera`] gives grey frames: a V4L2 device, or a replay of files.
-//! 2. [`face`] finds faces, cuts each out to 48×48 pixels, and follows them from frame to frame.
-//! 3. [`engine`] runs the int8 network; [`expression`] turns its logits into shares.
+//! 2. [`face`] finds faces, cuts each out, and follows them from frame to frame.
+//! 3. [`engine`] runs the int8 network; [`classifier`] turns its logits into shares of each
+//!    [`expression`].
 //! 4. [`kiosk`] is the loop that joins these: newest frame first, still frames skipped.
 //! 5. [`report`] tells: events, LEDs, the journal on disk, pictures.
 //!
@@ -13,12 +14,13 @@
 //!
 //! # Terms
 //!
-//! - *crop*: a face cut out of its frame at the training framing, 48×48 grey.
-//! - *scores*: shares of the seven expressions (sum 1) and of the two genders (sum 1).
+//! - *crop*: a face cut out of its frame at the training framing, grey, of the network's size.
+//! - *scores*: shares of the seven expressions (sum 1) and, if told, of the two genders (sum 1).
 //! - *track*: one face followed through frames; a number, never an identity.
 //! - *record*: one entry of the journal: sequence, time, topic, payload.
 
 pub mod camera;
+pub mod classifier;
 pub mod config;
 pub mod engine;
 pub mod expression;

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use lzma_rust2::{XzOptions, XzWriter};
+use mien::classifier::{Classifier, Scores};
 use mien::engine::{Calibration, Model};
-use mien::expression::{Classifier, Scores};
 use mien::face::normalization::Normalization;
 use mien::image::Grey;
 use mien::lab::checkpoint::Checkpoint;

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::expression::{Expression, Gender, Scores, argmax};
+use crate::classifier::{Scores, argmax};
+use crate::expression::{Expression, Gender};
 use crate::image::Rect;
 
 /// Half-life of a track's measured speed: long enough to average the detector's jitter over a few

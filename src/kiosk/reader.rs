@@ -1,7 +1,7 @@
 //! From a frame to what each of its faces shows.
 
+use crate::classifier::{Classifier, Scores};
 use crate::engine::ModelError;
-use crate::expression::{Classifier, Scores};
 use crate::face::crop;
 use crate::face::detector::Detector;
 use crate::image::{Grey, Rect};

@@ -66,7 +66,8 @@ impl Teller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expression::{Gender, Scores};
+    use crate::classifier::Scores;
+    use crate::expression::Gender;
     use crate::image::Rect;
 
     fn seconds(s: u64) -> Duration {

@@ -104,7 +104,7 @@ mod tests {
     use rand_pcg::Pcg64;
 
     use super::*;
-    use crate::expression::Scores;
+    use crate::classifier::Scores;
 
     /// Labels drawn from the softmax of logits that are then made `sharper` times as great: the
     /// right temperature is `sharper`.

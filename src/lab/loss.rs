@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::network::{EXPRESSION_LOGITS, GENDER_LOGITS, LOGITS};
-use crate::expression::softmax;
+use crate::classifier::softmax;
 
 /// What a training face is labelled with: shares of the seven expressions, of female and male.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

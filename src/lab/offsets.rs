@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::Checkpoint;
 use super::loss::surprise;
 use super::network::{EXPRESSION_LOGITS, LOGITS};
-use crate::expression::argmax;
+use crate::classifier::argmax;
 
 /// What the offsets are to reach.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -280,7 +280,7 @@ fn equal_recall(logits: &[[f32; LOGITS]], labels: &[usize]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expression::softmax;
+    use crate::classifier::softmax;
 
     /// 7,000 faces whose labels are drawn from the softmax of their logits, 0 to `spread`.
     fn honest(spread: f32) -> (Vec<[f32; LOGITS]>, Vec<usize>) {

@@ -16,7 +16,7 @@ use super::loss::Target;
 use super::network::{EXPRESSION_LOGITS, Graph, LOGITS};
 use super::offsets;
 use super::samples::Sample;
-use crate::expression::softmax;
+use crate::classifier::softmax;
 
 /// Faces that a teacher answers at a time.
 const BATCH: usize = 64;

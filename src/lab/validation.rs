@@ -8,7 +8,7 @@ use super::network::{EXPRESSION_LOGITS, Graph, LOGITS};
 use super::offsets::{self, OffsetSettings};
 use super::preprocessing::Preprocessing;
 use super::samples::kept_back_gender;
-use crate::expression::softmax;
+use crate::classifier::softmax;
 use crate::image::Grey;
 
 /// Prepared faces and their labels.

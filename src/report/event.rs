@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::expression::{Expression, Gender, Scores, answer_name};
+use crate::classifier::Scores;
+use crate::expression::{Expression, Gender, answer_name};
 use crate::face::tracker::Track;
 use crate::image::Rect;
 

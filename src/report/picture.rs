@@ -3,7 +3,8 @@
 use ::image::{Rgb, RgbImage};
 use font8x8::legacy::BASIC_LEGACY;
 
-use crate::expression::{Expression, Scores, answer_name};
+use crate::classifier::Scores;
+use crate::expression::{Expression, answer_name};
 use crate::image::{Grey, Rect};
 
 /// Pictures narrower than this are enlarged by a whole factor, so that text fits.

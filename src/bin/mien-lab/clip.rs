@@ -5,7 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use mien::expression::{Expression, Scores};
+use mien::classifier::Scores;
+use mien::expression::Expression;
 use mien::image::Grey;
 use mien::lab::candidate::Candidate;
 use mien::lab::dataset::{self, Usage};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
+use mien::classifier::Classifier;
 use mien::engine::Model;
-use mien::expression::Classifier;
 use mien::face::detector::{Detector, DetectorOptions};
 use mien::kiosk::reader::FaceReader;
 use signal_hook::consts::{SIGINT, SIGTERM};

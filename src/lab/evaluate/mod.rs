@@ -21,7 +21,7 @@ pub use counts::Evaluation;
 pub use report::Report;
 
 use super::network::{EXPRESSION_LOGITS, LOGITS};
-use crate::expression::argmax;
+use crate::classifier::argmax;
 
 /// Strongest expression of each row of logits, an index into
 /// [`crate::expression::Expression::ALL`].

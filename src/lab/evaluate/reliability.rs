@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
+use crate::classifier::Scores;
 use crate::engine::{Calibration, LOGITS};
-use crate::expression::Scores;
 
 /// Bins of equal width over confidence, as in Guo et al. 2017.
 pub const BINS: usize = 15;
