@@ -133,7 +133,7 @@ fn assert_graph_is_the_same(graph: FloatGraph) {
     std::fs::write(&file, tflite::write(&network)).unwrap();
     assert_same_bytes(&python, &file);
     // What was written is read again, and the plain arithmetic says the same.
-    assert_eq!(tflite::read("random", &std::fs::read(&file).unwrap()).unwrap(), network);
+    assert_eq!(tflite::read("random", &std::fs::read(&file).unwrap()).unwrap().1, network);
     let model = Model::read(&file).unwrap();
     for codes in inputs(&model).chunks_exact(INPUT_LEN).take(PLAIN_INPUTS) {
         assert_eq!(model.run_raw(codes).unwrap(), interpret(&network, codes));

@@ -1,14 +1,17 @@
 //! `mien-lab prune` as a command: what a pruning leaves, when it goes on, what it refuses.
 #![cfg(feature = "lab")]
 
-use std::fmt::Write;
+#[path = "common/lab.rs"]
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mien::engine::Model;
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::network::Graph;
+use program::{assert_fails, assert_ok, command, lab, write_noise};
 
 const RECIPE: &str = r#"
 [[data.expression]]
@@ -35,27 +38,11 @@ dropout = 0.1
 /// A recipe, its data (faces of noise), and a network trained by it, `run/model.safetensors`.
 fn work() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut random = fastrand::Rng::with_seed(1);
-    let mut csv = String::from("emotion,pixels,Usage\n");
-    for i in 0..96 {
-        let pixels: Vec<String> = (0..48 * 48).map(|_| random.u8(..).to_string()).collect();
-        let usage = if i % 8 == 7 { "PublicTest" } else { "Training" };
-        writeln!(csv, "{},{},{usage}", i % 7, pixels.join(" ")).unwrap();
-    }
-    std::fs::write(folder.path().join("faces.csv"), csv).unwrap();
+    let usage = |i| if i % 8 == 7 { "PublicTest" } else { "Training" };
+    write_noise(&folder.path().join("faces.csv"), 96, usage);
     std::fs::write(folder.path().join("recipe.toml"), RECIPE).unwrap();
     assert_ok(&lab(folder.path(), &["train", "recipe.toml", "--out", "run"]));
     folder
-}
-
-fn command(folder: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mien-lab"));
-    command.current_dir(folder).args(args);
-    command
-}
-
-fn lab(folder: &Path, args: &[&str]) -> Output {
-    command(folder, args).output().unwrap()
 }
 
 /// A pruning's command line: from 0.28 MMAC to 0.14 in two steps.
@@ -65,19 +52,6 @@ fn args<'a>(out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 const TWO_STEPS: [&str; 6] = ["--mmac", "0.14", "--steps", "2", "--epochs", "3"];
-
-fn assert_ok(output: &Output) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn assert_fails(output: &Output, words: &[&str]) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    let missing: Vec<_> = words.iter().filter(|word| !stderr.contains(**word)).collect();
-    assert!(missing.is_empty(), "{stderr:?} should say {missing:?}");
-}
 
 fn model(folder: &Path, out: &str) -> Checkpoint {
     Checkpoint::read(&folder.join(out).join("model.safetensors")).unwrap()

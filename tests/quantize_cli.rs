@@ -1,11 +1,14 @@
 //! `mien-lab quantize` and `inspect` as commands: what they write, say and refuse.
 #![cfg(feature = "lab")]
 
-use std::fmt::Write;
+#[path = "common/lab.rs"]
+mod program;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use mien::engine::Model;
+use program::{lab, write_noise};
 
 fn checkpoint() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mien-slim.safetensors")
@@ -14,20 +17,9 @@ fn checkpoint() -> PathBuf {
 /// A FER2013 of noise, in `fer.csv`.
 fn work() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut random = fastrand::Rng::with_seed(1);
-    let mut csv = String::from("emotion,pixels,Usage\n");
-    for i in 0..80 {
-        let pixels: Vec<String> = (0..48 * 48).map(|_| random.u8(..).to_string()).collect();
-        let usage = if i % 8 == 0 { "PublicTest" } else { "Training" };
-        writeln!(csv, "{},{},{usage}", i % 7, pixels.join(" ")).unwrap();
-    }
-    std::fs::write(folder.path().join("fer.csv"), csv).unwrap();
+    let usage = |i| if i % 8 == 0 { "PublicTest" } else { "Training" };
+    write_noise(&folder.path().join("fer.csv"), 80, usage);
     folder
-}
-
-fn lab(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mien-lab"));
-    command.current_dir(folder).args(args).output().unwrap()
 }
 
 fn quantize(folder: &Path, out: &str, more: &[&str]) -> Output {

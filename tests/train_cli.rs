@@ -1,11 +1,14 @@
 //! `mien-lab train` and `pack` as commands: what a run leaves, when it goes on, what it refuses.
 #![cfg(feature = "lab")]
 
-use std::fmt::Write;
+#[path = "common/lab.rs"]
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use mien::lab::checkpoint::Checkpoint;
+use program::{assert_fails, assert_ok, lab, write_noise};
 
 const RECIPE: &str = r#"
 [[data.expression]]
@@ -28,37 +31,13 @@ dropout = 0.0
 /// A recipe, `recipe.toml`, and its data: faces of noise.
 fn work() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let mut random = fastrand::Rng::with_seed(1);
-    let mut csv = String::from("emotion,pixels,Usage\n");
-    for i in 0..40 {
-        let pixels: Vec<String> = (0..48 * 48).map(|_| random.u8(..).to_string()).collect();
-        writeln!(csv, "{},{},Training", i % 7, pixels.join(" ")).unwrap();
-    }
-    std::fs::write(folder.path().join("faces.csv"), csv).unwrap();
+    write_noise(&folder.path().join("faces.csv"), 40, |_| "Training");
     std::fs::write(folder.path().join("recipe.toml"), RECIPE).unwrap();
     folder
 }
 
-fn lab(folder: &Path, args: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mien-lab"));
-    command.current_dir(folder).args(args).output().unwrap()
-}
-
 fn train(folder: &Path, more: &[&str]) -> Output {
     lab(folder, &[&["train", "recipe.toml", "--out", "run"], more].concat())
-}
-
-fn assert_ok(output: &Output) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{stderr}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn assert_fails(output: &Output, words: &[&str]) {
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    let missing: Vec<_> = words.iter().filter(|word| !stderr.contains(**word)).collect();
-    assert!(missing.is_empty(), "{stderr:?} should say {missing:?}");
 }
 
 #[test]

@@ -129,8 +129,8 @@ impl Model {
     }
 
     /// All texts that the file's metadata holds, by name.
-    pub fn into_metadata(self) -> BTreeMap<String, String> {
-        self.metadata
+    pub fn all_metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
     }
 
     /// How to read its logits, as its metadata says.
@@ -140,11 +140,13 @@ impl Model {
 
     /// Logits of each face, [`Model::side`] pixels square: −∞ for answers that it does not give.
     pub fn run(&self, faces: &[Grey]) -> Result<Vec<[f32; LOGITS]>, ModelError> {
-        let dequantized = |codes: Vec<i8>| {
-            let logits: Vec<f32> = codes.iter().map(|&code| self.output.dequantize(code)).collect();
-            self.heads.in_order(&logits)
-        };
-        Ok(self.run_codes(faces)?.into_iter().map(dequantized).collect())
+        Ok(self.run_codes(faces)?.iter().map(|codes| self.logits(codes)).collect())
+    }
+
+    /// The logits that the codes of the network's own stand for, as in [`Model::run`].
+    pub fn logits(&self, codes: &[i8]) -> [f32; LOGITS] {
+        let own: Vec<f32> = codes.iter().map(|&code| self.output.dequantize(code)).collect();
+        self.heads.in_order(&own)
     }
 
     /// The codes of the network's own logits, for each face.

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::network::{Graph, Op, Preset};
 use super::preprocessing::Preprocessing;
+use super::whole;
 
 /// A float tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -178,8 +179,7 @@ pub fn write_tensors(
     let metadata = metadata.clone().into_iter().collect();
     let file = safetensors::serialize(views, Some(metadata)).map_err(format)?;
     let file = with_sorted_metadata(&file).unwrap_or(file);
-    let part = path.with_extension("part");
-    std::fs::write(&part, file).and_then(|()| std::fs::rename(&part, path)).map_err(io)
+    whole::write(path, &file).map_err(io)
 }
 
 /// Fresh parameters: He-normal weights (He et al. 2015), unit batch norm, zero biases.

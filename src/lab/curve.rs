@@ -6,6 +6,7 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::plot::{self, Axis, BLUE, GREEN, ORANGE, Series};
+use super::table;
 
 /// What one epoch brought.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,15 +48,9 @@ impl Curve {
     /// lost with the weights, and is left out.
     pub fn open(folder: &Path, epochs_done: u64) -> Result<Self, CurveError> {
         let path = folder.join(TABLE);
-        let mut points = Vec::new();
-        if path.exists() {
-            let error = |source| CurveError::Table { path: path.clone(), source };
-            let mut reader = csv::Reader::from_path(&path).map_err(error)?;
-            for point in reader.deserialize() {
-                points.push(point.map_err(error)?);
-            }
-        }
-        points.retain(|point: &Point| point.epoch <= epochs_done);
+        let mut points: Vec<Point> =
+            table::read(&path).map_err(|source| CurveError::Table { path, source })?;
+        points.retain(|point| point.epoch <= epochs_done);
         Ok(Self { folder: folder.into(), points })
     }
 
@@ -73,14 +68,7 @@ impl Curve {
     /// Writes table and picture.
     pub fn write(&self) -> Result<(), CurveError> {
         let path = self.folder.join(TABLE);
-        let write = || -> csv::Result<()> {
-            let part = path.with_extension("part");
-            let mut writer = csv::Writer::from_path(&part)?;
-            self.points.iter().try_for_each(|point| writer.serialize(point))?;
-            writer.flush()?;
-            Ok(std::fs::rename(part, &path)?)
-        };
-        write().map_err(|source| CurveError::Table { path: path.clone(), source })?;
+        table::write(&path, &self.points).map_err(|source| CurveError::Table { path, source })?;
         let path = self.folder.join(PICTURE);
         draw(&self.points).save(&path).map_err(|source| CurveError::Picture { path, source })
     }

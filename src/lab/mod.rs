@@ -18,6 +18,8 @@
 //! 5. [`evaluate`] scores both, each a [`candidate`]; [`calibration`] fits how sure their answers
 //!    are to be taken, [`card`] writes the figures down. [`page`] is what pages for people share.
 //!
+//! [`whole`] writes files whole, [`table`] tables among them.
+//!
 //! [`framing`] measures how data sets frame their faces. [`demo_clip`] draws the bundled clip,
 //! out of [`mean_faces`].
 
@@ -56,7 +58,9 @@ pub mod representative;
 pub mod samples;
 pub mod source;
 pub mod split;
+pub mod table;
 pub mod teacher;
 pub mod tflite;
 pub mod train;
 pub mod validation;
+pub mod whole;

@@ -225,8 +225,7 @@ impl Run {
         let params = initialize(&graph, || StandardNormal.sample(&mut rng));
         let weights = Weights::from_params(&graph, &params).expect("all tensors were made");
         let batches = (expressions.len() / recipe.batch) as u64;
-        let total_steps = recipe.epochs.saturating_mul(batches);
-        let optimizer = AdamW::new(&graph, &weights, recipe.optimizer.clone(), total_steps);
+        let optimizer = optimizer(&recipe, batches, &graph, &weights);
         let loss = Loss::new(recipe.loss.clone(), label_sums(&expressions));
         Ok(Self {
             average: weights.clone(),
@@ -256,9 +255,13 @@ impl Run {
         if self.recipe.quantization_aware {
             self.round_as(&checkpoint)?;
         }
-        self.weights = Weights::from_params(self.executor.graph(), &checkpoint.params)
+        let graph = self.executor.graph();
+        self.weights = Weights::from_params(graph, &checkpoint.params)
             .expect("a checkpoint's tensors were checked as it was read");
         self.average = self.weights.clone();
+        // The graph may have other nodes now, and these tensors are by node.
+        self.gradients = self.weights.zeros_like();
+        self.optimizer = optimizer(&self.recipe, self.batches(), graph, &self.weights);
         Ok(())
     }
 
@@ -273,11 +276,6 @@ impl Run {
         let float = FloatGraph::of_checkpoint(checkpoint)?;
         let network = quantize(float, bounds, settings, &pictures, BTreeMap::new()).network;
         let graph = aware::with_rounded_values(&Graph::build(&self.recipe.network), &network);
-        let weights = Weights::from_params(&graph, &checkpoint.params)
-            .expect("a checkpoint's tensors were checked as it was read");
-        self.gradients = weights.zeros_like();
-        let total_steps = self.recipe.epochs.saturating_mul(self.batches());
-        self.optimizer = AdamW::new(&graph, &weights, self.recipe.optimizer.clone(), total_steps);
         let passes = self.device.passes(graph, self.recipe.precision)?;
         self.executor = Box::new(RoundedPasses::new(passes));
         Ok(())
@@ -502,6 +500,11 @@ impl Run {
             ("second", second),
         ]
     }
+}
+
+/// The optimizer at the beginning of a run of so many batches an epoch.
+fn optimizer(recipe: &Recipe, batches: u64, graph: &Graph, weights: &Weights) -> AdamW {
+    AdamW::new(graph, weights, recipe.optimizer.clone(), recipe.epochs.saturating_mul(batches))
 }
 
 /// What random numbers are for; each purpose has its own stream.

@@ -37,7 +37,7 @@ fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
         Some("tflite") => {
             let bytes = std::fs::read(path).with_context(|| format!("can't read {}", name()))?;
             match (tflite::read(&name(), &bytes), import::read(path, side)) {
-                (Ok(network), _) => int8(&network, &Model::from_bytes(&name(), &bytes)?),
+                (Ok((model, network)), _) => Ok(int8(&model, &network)),
                 (Err(_), Ok(layers)) => float(&layers).with_context(name),
                 // Of the two reasons the one that is about what the file holds.
                 (Err(ReadError::Model(ModelError::Unfit { .. })), Err(float)) => Err(float.into()),
@@ -48,7 +48,7 @@ fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
     }
 }
 
-fn int8(network: &Int8Network, model: &Model) -> anyhow::Result<String> {
+fn int8(model: &Model, network: &Int8Network) -> String {
     // The engine refuses a file of which tract would not run an operation, or run it wrongly.
     let operations = network.steps.len();
     let runs = match model.engine() {
@@ -58,7 +58,7 @@ fn int8(network: &Int8Network, model: &Model) -> anyhow::Result<String> {
              runs them too, to the same codes"
         ),
     };
-    Ok(format!("{}{runs}\n", listing::text(&listing::of_int8(network))))
+    format!("{}{runs}\n", listing::text(&listing::of_int8(network)))
 }
 
 fn float(layers: &Layers) -> anyhow::Result<String> {

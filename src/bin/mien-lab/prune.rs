@@ -21,6 +21,7 @@ use mien::lab::samples::Sample;
 use mien::lab::teacher::TeacherSettings;
 use mien::lab::train::{MODEL_FILE, Run};
 use mien::lab::validation::{Scores, Validation};
+use mien::lab::whole;
 use serde::{Deserialize, Serialize};
 
 use crate::train::{self, ANSWERS_FILE, RECIPE_FILE};
@@ -220,9 +221,7 @@ fn settle(args: &Args, mut recipe: RecipeFile) -> anyhow::Result<RecipeFile> {
         fs::write(&to, bytes).with_context(|| to.display().to_string())?;
     }
     // Last: what is there before it is no pruning yet.
-    let part = path.with_extension("part");
-    fs::write(&part, toml::to_string(&plan)?)
-        .and_then(|()| fs::rename(&part, &path))
+    whole::write(&path, toml::to_string(&plan)?.as_bytes())
         .with_context(|| path.display().to_string())?;
     Ok(plan.recipe)
 }

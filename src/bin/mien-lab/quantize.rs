@@ -17,6 +17,7 @@ use mien::lab::quantize::{Quantized, Ranges, Rounding, Settings, quantize};
 use mien::lab::representative::Representative;
 use mien::lab::source::{Source, Unsaid};
 use mien::lab::tflite::{self, Int8Network};
+use mien::lab::whole;
 
 use self::judge::Labelled;
 
@@ -141,23 +142,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let costs = layer_costs(&graph, &network, &source.heads, &pictures, &labels);
         report(folder, &costs, &network)?;
     }
-    judge::judge(args, &source, &labelled, &mut network)?;
+    let judged = judge::judge(args, &source, &labelled, &mut network)?;
 
     let bytes = tflite::write(&network);
     // Whatever stood at --out stays unless the new file loads and computes what it should.
     let name = args.out.to_string_lossy();
-    let (model, written) = (Model::from_bytes(&name, &bytes)?, tflite::read(&name, &bytes)?);
+    let (model, written) = tflite::read(&name, &bytes)?;
     check(&model, &written, &seen.pictures)?;
     if args.dry_run {
         println!("{name}: {} bytes, not written (--dry-run)", bytes.len());
     } else {
-        let part = args.out.with_extension("part");
-        std::fs::write(&part, &bytes)
-            .and_then(|()| std::fs::rename(&part, &args.out))
-            .with_context(|| format!("can't write {name}"))?;
+        whole::write(&args.out, &bytes).with_context(|| format!("can't write {name}"))?;
         println!("{name}: {} bytes", bytes.len());
     }
-    judge::compare(&source, &labelled, &seen, model)
+    judge::compare(&source, &labelled, judged, &seen, model)
 }
 
 /// Quantizes, calibrating the ranges on faces to learn from.

@@ -9,7 +9,6 @@ use std::arch::x86_64::*;
 use super::pack::Lanes;
 use super::{
     Code, Kernels, LANES, PackedConv, PackedDepthwise, Packing, Pixels, QUAD, Residual, UNIT,
-    by_row,
 };
 
 /// Registers of a block's sums.
@@ -22,14 +21,9 @@ const TAPS: usize = 2;
 static KERNELS: Kernels = Kernels {
     name: "AVX2",
     flip: 0x80,
-    packing: Packing {
-        group: 1,
-        place: |lane, input| input % 2 * (UNIT / 2) + lane * 2 + input / 2,
-        depthwise_group: 1,
-        depthwise_taps: TAPS,
-        depthwise_order: by_row::<TAPS>,
-        channel: |_, block, lane| block * LANES + lane,
-    },
+    packing: Packing::of_blocks::<TAPS>(|lane, input| {
+        input % 2 * (UNIT / 2) + lane * 2 + input / 2
+    }),
     conv,
     depthwise,
 };

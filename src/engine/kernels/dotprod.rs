@@ -7,7 +7,7 @@ use std::arch::asm;
 use std::arch::is_aarch64_feature_detected;
 
 use super::neon::{QUARTERS, ROWS, Tiles, block_bias, depthwise};
-use super::{Kernels, LANES, PackedConv, Packing, Pixels, QUAD, Residual, UNIT, by_row};
+use super::{Kernels, LANES, PackedConv, Packing, Pixels, QUAD, Residual, UNIT};
 
 /// Quads of a register.
 const QUADS: usize = 4;
@@ -15,14 +15,7 @@ const QUADS: usize = 4;
 static KERNELS: Kernels = Kernels {
     name: "NEON with dot product",
     flip: 0,
-    packing: Packing {
-        group: 1,
-        place: |lane, input| lane * QUAD + input,
-        depthwise_group: 1,
-        depthwise_taps: 1,
-        depthwise_order: by_row::<1>,
-        channel: |_, block, lane| block * LANES + lane,
-    },
+    packing: Packing::of_blocks::<1>(|lane, input| lane * QUAD + input),
     conv,
     depthwise,
 };

@@ -68,6 +68,21 @@ pub struct Packing {
     pub channel: fn(blocks: usize, block: usize, lane: usize) -> usize,
 }
 
+impl Packing {
+    /// Groups of one block, `TAPS` taps of a depthwise convolution side by side, all in order but for
+    /// a unit's weights, whose place `place` says.
+    const fn of_blocks<const TAPS: usize>(place: fn(lane: usize, input: usize) -> usize) -> Self {
+        Self {
+            group: 1,
+            place,
+            depthwise_group: 1,
+            depthwise_taps: TAPS,
+            depthwise_order: by_row::<TAPS>,
+            channel: |_, block, lane| block * LANES + lane,
+        }
+    }
+}
+
 /// Taps row by row, filled up to a multiple of `TAPS`.
 fn by_row<const TAPS: usize>([height, width]: [usize; 2]) -> Vec<usize> {
     let taps = height * width;

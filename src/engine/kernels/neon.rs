@@ -9,7 +9,6 @@ use std::arch::aarch64::*;
 use super::pack::Lanes;
 use super::{
     Code, Kernels, LANES, PackedConv, PackedDepthwise, Packing, Pixels, QUAD, Residual, UNIT,
-    by_row,
 };
 
 /// Registers of a block's sums.
@@ -21,14 +20,7 @@ pub const ROWS: usize = 4;
 pub static KERNELS: Kernels = Kernels {
     name: "NEON",
     flip: 0,
-    packing: Packing {
-        group: 1,
-        place: |lane, input| input / 2 * (UNIT / 2) + lane * 2 + input % 2,
-        depthwise_group: 1,
-        depthwise_taps: 1,
-        depthwise_order: by_row::<1>,
-        channel: |_, block, lane| block * LANES + lane,
-    },
+    packing: Packing::of_blocks::<1>(|lane, input| input / 2 * (UNIT / 2) + lane * 2 + input % 2),
     conv,
     depthwise,
 };

@@ -1,20 +1,14 @@
 //! Kernels in plain Rust, for CPUs without others; what the others are compared with.
 
-use super::{Kernels, LANES, PackedConv, PackedDepthwise, Packing, Pixels, QUAD, Residual, UNIT};
-use super::{by_row, requantize};
+use super::{
+    Kernels, LANES, PackedConv, PackedDepthwise, Packing, Pixels, QUAD, Residual, UNIT, requantize,
+};
 
 /// Plain Rust.
 pub static KERNELS: Kernels = Kernels {
     name: "portable",
     flip: 0,
-    packing: Packing {
-        group: 1,
-        place: |lane, input| input * LANES + lane,
-        depthwise_group: 1,
-        depthwise_taps: 1,
-        depthwise_order: by_row::<1>,
-        channel: |_, block, lane| block * LANES + lane,
-    },
+    packing: Packing::of_blocks::<1>(|lane, input| input * LANES + lane),
     conv,
     depthwise,
 };

@@ -42,26 +42,18 @@ pub fn read_image_folder(folder: &Path) -> Result<ImageFolder, DatasetError> {
         let label = label(&class)?;
         let files: Vec<PathBuf> =
             visible_entries(&class)?.into_iter().filter(|path| is_picture(path)).collect();
-        let pictures: Vec<_> = files.par_iter().map(|file| image::read(file)).collect();
-        let before = read.faces.len();
-        for (file, picture) in files.into_iter().zip(pictures) {
-            match picture {
-                Ok(picture) => {
-                    let face = whole_face(&picture, FACE_SIDE);
-                    let usage = Usage::Training;
-                    read.faces.push(LabelledFace { face, label, usage, votes: None });
-                    read.files.push(file);
-                }
-                Err(error) => {
-                    log::warn!("skipped: {error}");
-                    read.skipped += 1;
-                }
-            }
-        }
-        if read.faces.len() == before {
+        let found = files.len();
+        let intact = intact(files);
+        if intact.is_empty() {
             let why = "the class folder holds no intact .png, .jpg or .jpeg; delete it if the \
                        class is not to be learnt";
             return Err(DatasetError::Shape { path: class, why: why.into() });
+        }
+        read.skipped += found - intact.len();
+        for (file, picture) in intact {
+            let face = whole_face(&picture, FACE_SIDE);
+            read.faces.push(LabelledFace { face, label, usage: Usage::Training, votes: None });
+            read.files.push(file);
         }
     }
     if read.faces.is_empty() {
@@ -80,15 +72,20 @@ pub fn read_image_folder(folder: &Path) -> Result<ImageFolder, DatasetError> {
 pub fn read_unlabelled(folder: &Path) -> Result<Vec<Grey>, DatasetError> {
     let mut files = visible_entries(folder)?;
     files.retain(|path| is_picture(path));
+    Ok(intact(files).into_iter().map(|(_, picture)| picture).collect())
+}
+
+/// The intact pictures among these files, in order; the others are logged.
+fn intact(files: Vec<PathBuf>) -> Vec<(PathBuf, Grey)> {
     let pictures: Vec<_> = files.par_iter().map(|file| image::read(file)).collect();
-    let intact = |picture: Result<Grey, _>| match picture {
-        Ok(picture) => Some(picture),
+    let intact = |(file, picture): (PathBuf, Result<Grey, image::ImageError>)| match picture {
+        Ok(picture) => Some((file, picture)),
         Err(error) => {
             log::warn!("skipped: {error}");
             None
         }
     };
-    Ok(pictures.into_iter().filter_map(intact).collect())
+    files.into_iter().zip(pictures).filter_map(intact).collect()
 }
 
 /// What lies in a folder, but for hidden files, in order.

@@ -73,6 +73,19 @@ impl Op {
     }
 }
 
+/// Places of one channel's weights among the `len` of a convolution with so many output `channels`:
+/// `[out, …]`, or depthwise `[…, channels]`.
+pub fn channel_weights(
+    is_depthwise: bool,
+    len: usize,
+    channels: usize,
+    channel: usize,
+) -> impl Iterator<Item = usize> + use<> {
+    let taps = len / channels;
+    let (start, step) = if is_depthwise { (channel, channels) } else { (channel * taps, 1) };
+    (0..taps).map(move |i| start + i * step)
+}
+
 impl Kernel {
     /// Whether each channel has a filter of its own. (A depthwise convolution of one channel is a
     /// convolution too.)
@@ -82,13 +95,7 @@ impl Kernel {
 
     /// Places of an output channel's weights.
     pub fn weights_of(&self, channel: usize) -> impl Iterator<Item = usize> + use<> {
-        let [_, h, w, c] = self.shape;
-        let (start, step, len) = if self.is_depthwise() {
-            (channel, c, h * w)
-        } else {
-            (channel * h * w * c, 1, h * w * c)
-        };
-        (0..len).map(move |i| start + i * step)
+        channel_weights(self.is_depthwise(), self.weights.len(), self.bias.len(), channel)
     }
 
     /// Multiplies output channel `c` by `scale[c]` and adds `shift[c]`.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::network::Graph;
 use super::super::plot::{self, Axis, BLUE, ORANGE, Series};
+use super::super::table;
 use super::super::validation::Scores;
 use super::plan::{Budget, Cost};
 
@@ -83,14 +84,7 @@ impl Pareto {
     /// What the folder has so far.
     pub fn open(folder: &Path) -> Result<Self, ParetoError> {
         let path = folder.join(TABLE);
-        let mut rows = Vec::new();
-        if path.exists() {
-            let error = |source| ParetoError::Table { path: path.clone(), source };
-            let mut reader = csv::Reader::from_path(&path).map_err(error)?;
-            for row in reader.deserialize() {
-                rows.push(row.map_err(error)?);
-            }
-        }
+        let rows = table::read(&path).map_err(|source| ParetoError::Table { path, source })?;
         Ok(Self { folder: folder.into(), rows })
     }
 
@@ -108,14 +102,7 @@ impl Pareto {
     pub fn add(&mut self, row: Row) -> Result<(), ParetoError> {
         self.rows.push(row);
         let path = self.folder.join(TABLE);
-        let write = || -> csv::Result<()> {
-            let part = path.with_extension("part");
-            let mut writer = csv::Writer::from_path(&part)?;
-            self.rows.iter().try_for_each(|row| writer.serialize(row))?;
-            writer.flush()?;
-            Ok(fs::rename(part, &path)?)
-        };
-        write().map_err(|source| ParetoError::Table { path: path.clone(), source })?;
+        table::write(&path, &self.rows).map_err(|source| ParetoError::Table { path, source })?;
         let path = self.folder.join(TEXT);
         fs::write(&path, self.text()).map_err(|source| ParetoError::Text { path, source })?;
         let path = self.folder.join(PICTURE);

@@ -12,6 +12,7 @@ use rand_pcg::Pcg64;
 
 use super::super::device::{DeviceError, Passes};
 use super::super::executor::Weights;
+use super::super::float::graph::channel_weights;
 use super::super::network::{Graph, Node, Op};
 use super::super::tflite::Int8Network;
 use super::integer::WEIGHT_MAX;
@@ -84,7 +85,7 @@ impl Passes for RoundedPasses {
         pictures: &[f32],
         rng: &mut Pcg64,
     ) -> Result<&[f32], DeviceError> {
-        self.rounded = weights.clone();
+        self.rounded.0.clone_from(&weights.0);
         let graph = self.passes.graph();
         for (node, tensors) in graph.nodes.iter().zip(&mut self.rounded.0) {
             round_weights(node, tensors);
@@ -114,15 +115,11 @@ impl Passes for RoundedPasses {
 /// Rounds each output channel's weights to 127 steps of its greatest.
 fn round_weights(node: &Node, tensors: &mut [Vec<f32>]) {
     let channels = node.shape[2];
-    // Places of a channel's weights: [out, …] or, depthwise, […, channels].
-    let places = |channel: usize, len: usize| match node.op {
-        Op::Depthwise { .. } => (channel, channels, len / channels),
-        _ => (channel * (len / channels), 1, len / channels),
-    };
+    let is_depthwise = matches!(node.op, Op::Depthwise { .. });
     if let (Op::Conv { .. } | Op::Depthwise { .. }, [weights, ..]) = (node.op, tensors) {
+        let len = weights.len();
         for channel in 0..channels {
-            let (first, step, count) = places(channel, weights.len());
-            let of_channel = || (0..count).map(move |i| first + i * step);
+            let of_channel = || channel_weights(is_depthwise, len, channels, channel);
             let greatest = of_channel().map(|i| weights[i].abs()).fold(0.0, f32::max);
             let scale = greatest / WEIGHT_MAX;
             if scale > 0.0 {

@@ -1,7 +1,7 @@
-//! Reads a file that the engine accepts back into the network it holds.
+//! Reads a file back: as the engine runs it, and as the network it holds.
 
 use super::Int8Network;
-use crate::engine::{self, ModelError};
+use crate::engine::{self, Model, ModelError};
 
 /// Why a file's network can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -14,9 +14,10 @@ pub enum ReadError {
     Unknown { name: String, part: String },
 }
 
-/// The network in a file's bytes; `name` is what errors call it.
-pub fn read(name: &str, bytes: &[u8]) -> Result<Int8Network, ReadError> {
-    let checked = engine::Model::from_bytes(name, bytes)?;
-    engine::read::read(bytes, checked.into_metadata())
-        .map_err(|part| ReadError::Unknown { name: name.into(), part })
+/// The model in a file's bytes and its network; `name` is what errors call it.
+pub fn read(name: &str, bytes: &[u8]) -> Result<(Model, Int8Network), ReadError> {
+    let model = Model::from_bytes(name, bytes)?;
+    let network = engine::read::read(bytes, model.all_metadata().clone())
+        .map_err(|part| ReadError::Unknown { name: name.into(), part })?;
+    Ok((model, network))
 }

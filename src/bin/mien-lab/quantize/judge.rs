@@ -58,32 +58,49 @@ impl Labelled {
     }
 }
 
-/// Fits how the network's logits are to be read and writes it into its metadata. Fails if it
-/// answers worse than it may.
+/// Logits of some faces, by both networks.
+pub struct Pair {
+    float: Vec<[f32; LOGITS]>,
+    int8: Vec<[f32; LOGITS]>,
+}
+
+impl Pair {
+    /// Per cent of the faces that each answers right.
+    fn percent_right(&self, labelled: &[(Grey, usize)]) -> [f64; 2] {
+        [&self.float, &self.int8].map(|logits| {
+            let answers = expression_answers(logits);
+            let right = answers.iter().zip(labelled).filter(|(answer, face)| **answer == face.1);
+            100.0 * right.count() as f64 / labelled.len() as f64
+        })
+    }
+}
+
+/// Fits how the network's logits are to be read and writes it into its metadata; gives those of the
+/// validation faces. Fails if it answers worse than it may.
 pub fn judge(
     args: &Args,
     source: &Source,
     labelled: &Labelled,
     network: &mut Int8Network,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Pair>> {
     if labelled.validation.is_empty() {
         println!("no temperature fitted and accuracy unknown: give --labels");
-        return Ok(());
+        return Ok(None);
     }
-    let (calibration, answers) = fit(args, network, &labelled.validation)?;
-    hold(args, source, &labelled.validation, &answers)?;
+    let (calibration, int8) = fit(args, network, &labelled.validation)?;
+    let pair = Pair { float: float_logits(source, &labelled.validation)?, int8 };
+    hold(args, &labelled.validation, &pair)?;
     let entries = calibration.to_metadata();
     network.metadata.extend(entries.map(|(name, text)| (name.to_owned(), text)));
-    Ok(())
+    Ok(Some(pair))
 }
 
-/// Runs the int8 network on labelled faces and fits how its logits are to be read; gives its
-/// answers too.
+/// Runs the int8 network on labelled faces and fits how its logits are to be read; gives these too.
 fn fit(
     args: &Args,
     network: &Int8Network,
     labelled: &[(Grey, usize)],
-) -> anyhow::Result<(Calibration, Vec<usize>)> {
+) -> anyhow::Result<(Calibration, Vec<[f32; LOGITS]>)> {
     let (faces, labels): (Vec<Grey>, Vec<usize>) = labelled.iter().cloned().unzip();
     let genders = match &args.genders {
         Some(pack) => TestSet::pack(pack, Some(Part::Validation))?.genders,
@@ -107,7 +124,7 @@ fn fit(
     bar.finish_and_clear();
     let fitted = calibration::fit((&logits, &labels), (&gender_logits, &gender_labels));
     tell_fit(&fitted, &logits, &labels, gender_labels.len());
-    Ok((fitted, expression_answers(&logits)))
+    Ok((fitted, logits))
 }
 
 fn tell_fit(fitted: &Calibration, logits: &[[f32; LOGITS]], labels: &[usize], genders: usize) {
@@ -131,16 +148,9 @@ fn tell_fit(fitted: &Calibration, logits: &[[f32; LOGITS]], labels: &[usize], ge
     }
 }
 
-/// Refuses an int8 network whose `answers` are right less often than the float network's.
-fn hold(
-    args: &Args,
-    source: &Source,
-    labelled: &[(Grey, usize)],
-    answers: &[usize],
-) -> anyhow::Result<()> {
-    let float = float_logits(source, labelled)?;
-    let [float, int8] =
-        [&expression_answers(&float)[..], answers].map(|answers| percent_right(answers, labelled));
+/// Refuses an int8 network that answers right less often than the float network.
+fn hold(args: &Args, labelled: &[(Grey, usize)], pair: &Pair) -> anyhow::Result<()> {
+    let [float, int8] = pair.percent_right(labelled);
     println!("{} labelled faces: float {float:.2} % right, int8 {int8:.2} %", labelled.len());
     ensure!(
         args.force || float - int8 <= args.max_drop,
@@ -163,51 +173,54 @@ fn float_logits(source: &Source, faces: &[(Grey, usize)]) -> anyhow::Result<Vec<
     Ok(logits)
 }
 
-fn percent_right(answers: &[usize], labelled: &[(Grey, usize)]) -> f64 {
-    let right = answers.iter().zip(labelled).filter(|(answer, face)| **answer == face.1).count();
-    100.0 * right as f64 / labelled.len() as f64
-}
-
-/// Prints how far the file's answers agree with the float network's: on PublicTest, or else on
-/// labelled faces, or on some pictures that it was calibrated on.
+/// Prints how far the file's answers agree with the float network's: on PublicTest, or else on the
+/// faces that it was judged by, or on some pictures that it was calibrated on.
 pub fn compare(
     source: &Source,
     labelled: &Labelled,
+    judged: Option<Pair>,
     seen: &Representative,
     model: Model,
 ) -> anyhow::Result<()> {
-    let faces = [&labelled.test, &labelled.validation].into_iter().find(|faces| !faces.is_empty());
-    let Some(faces) = faces else {
-        let pictures = seen.pictures.chunks_exact(model.input_len()).take(UNLABELLED);
-        let codes = pictures.clone().flatten().map(|&value| model.input().quantize(value));
-        let output = model.run_raw(&codes.collect::<Vec<i8>>())?;
-        let rows = output.chunks_exact(model.heads().logits()).map(|codes| {
-            let logits = codes.iter().map(|&code| model.output().dequantize(code));
-            model.heads().in_order(&logits.collect::<Vec<f32>>())
-        });
-        let float = source.logits(&pictures.flatten().copied().collect::<Vec<f32>>());
-        let n = float.len();
-        let agreement = agreement(source, &float, &rows.collect::<Vec<_>>());
-        println!("{n} of the calibration pictures: {agreement}");
-        return Ok(());
+    let (kind, faces, pair) = match judged {
+        None => {
+            let pair = on_calibration(source, seen, &model)?;
+            let agreement = agreement(source, &pair);
+            println!("{} of the calibration pictures: {agreement}", pair.float.len());
+            return Ok(());
+        }
+        Some(pair) if labelled.test.is_empty() => ("labelled", &labelled.validation, pair),
+        Some(_) => ("PublicTest", &labelled.test, on_faces(source, &labelled.test, model)?),
     };
+    let [float, int8] = pair.percent_right(faces);
+    println!(
+        "{} {kind} faces: float {float:.2} % right, int8 {int8:.2} %; {}",
+        faces.len(),
+        agreement(source, &pair)
+    );
+    Ok(())
+}
+
+fn on_calibration(source: &Source, seen: &Representative, model: &Model) -> anyhow::Result<Pair> {
+    let len = seen.pictures.len().min(UNLABELLED * model.input_len());
+    let pictures = &seen.pictures[..len];
+    let codes: Vec<i8> = pictures.iter().map(|&value| model.input().quantize(value)).collect();
+    let output = model.run_raw(&codes)?;
+    let own = output.chunks_exact(model.heads().logits());
+    let int8 = own.map(|codes| model.logits(codes)).collect();
+    Ok(Pair { float: source.logits(pictures), int8 })
+}
+
+fn on_faces(source: &Source, faces: &[(Grey, usize)], model: Model) -> anyhow::Result<Pair> {
     let float = float_logits(source, faces)?;
     let bar = crate::progress(faces.len() as u64, "faces", "running the int8 network")?;
     let pictures: Vec<Grey> = faces.iter().map(|(face, _)| face.clone()).collect();
     let int8 = Candidate::from_model(model, 0).logits(&pictures, |n| bar.inc(n as u64))?;
     bar.finish_and_clear();
-    println!(
-        "{} {} faces: float {:.2} % right, int8 {:.2} %; {}",
-        faces.len(),
-        if labelled.test.is_empty() { "labelled" } else { "PublicTest" },
-        percent_right(&expression_answers(&float), faces),
-        percent_right(&expression_answers(&int8), faces),
-        agreement(source, &float, &int8)
-    );
-    Ok(())
+    Ok(Pair { float, int8 })
 }
 
-fn agreement(source: &Source, float: &[[f32; LOGITS]], int8: &[[f32; LOGITS]]) -> String {
+fn agreement(source: &Source, Pair { float, int8 }: &Pair) -> String {
     let percent_alike = |answers: fn(&[[f32; LOGITS]]) -> Vec<usize>| {
         let pairs = answers(float).into_iter().zip(answers(int8));
         100.0 * pairs.filter(|(float, int8)| float == int8).count() as f64 / float.len() as f64
