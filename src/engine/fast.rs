@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use super::kernels;
 use super::plan::{Plan, Workspace};
@@ -12,11 +15,24 @@ use super::tract::Tract;
 /// A plan and the memory that it runs in.
 pub struct Fast {
     plan: Plan,
+    /// None if it runs where it is called.
+    team: Option<Team>,
     /// Of threads that do not run at the moment.
     workspaces: Mutex<Vec<Workspace>>,
     input_len: usize,
     output_len: usize,
 }
+
+/// Threads that help the one that calls.
+struct Team {
+    pool: ThreadPool,
+    /// Where they run pictures by rows, if that pays.
+    rows: Option<Mutex<Workspace>>,
+}
+
+/// A picture that takes one thread less is not dealt out by rows: its stages would take less than
+/// threads take to wake up.
+const ROWS_PAY: Duration = Duration::from_micros(500);
 
 impl Fast {
     /// Plans an inspected file, of `input_len` and `output_len` codes a picture, and runs a test
@@ -31,7 +47,7 @@ impl Fast {
         let fast = catch_unwind(AssertUnwindSafe(|| {
             let fast = Self::planned(bytes, input_len, output_len)?;
             let picture = test_picture(input_len);
-            let (ours, theirs) = (fast.run(&picture, 1), tract.run(&picture)?);
+            let (ours, theirs) = (fast.run(&picture), tract.run(&picture)?);
             match ours == theirs {
                 true => Ok(fast),
                 false => Err(format!(
@@ -47,7 +63,7 @@ impl Fast {
         let network = read::read(bytes, BTreeMap::new())
             .map_err(|part| format!("{part} is more than the plan knows"))?;
         let plan = Plan::new(&network, kernels::select()).map_err(|error| error.to_string())?;
-        Ok(Self { plan, workspaces: Mutex::default(), input_len, output_len })
+        Ok(Self { plan, team: None, workspaces: Mutex::default(), input_len, output_len })
     }
 
     /// The plan.
@@ -55,32 +71,75 @@ impl Fast {
         &self.plan
     }
 
-    /// The output's codes for pictures one after the other, dealt out to at most `threads` threads.
-    pub fn run(&self, input: &[i8], threads: usize) -> Vec<i8> {
+    /// Runs it on this many threads from now on, the caller's among them.
+    pub fn set_threads(&mut self, threads: usize) -> Result<(), ThreadPoolBuildError> {
+        self.team = None;
+        if threads > 1 {
+            let pool = ThreadPoolBuilder::new().num_threads(threads - 1);
+            let pool = pool.thread_name(|i| format!("engine-{i}")).build()?;
+            let rows = Mutex::new(self.plan.workspace(threads - 1));
+            self.team = Some(Team { pool, rows: self.rows_pay().then_some(rows) });
+        }
+        Ok(())
+    }
+
+    /// Whether a picture takes one thread long enough to be dealt out by rows.
+    fn rows_pay(&self) -> bool {
+        let picture = test_picture(self.input_len);
+        (0..3).all(|_| {
+            let started = Instant::now();
+            self.run_alone(&picture, &mut vec![0; self.output_len]);
+            started.elapsed() > ROWS_PAY
+        })
+    }
+
+    /// The output's codes for pictures one after the other.
+    pub fn run(&self, input: &[i8]) -> Vec<i8> {
         let pictures = input.len() / self.input_len;
         let mut output = vec![0; pictures * self.output_len];
-        let each = pictures.div_ceil(threads.max(1)).max(1);
+        match &self.team {
+            None => self.run_alone(input, &mut output),
+            Some(Team { pool, rows: Some(rows) }) if by_rows(pictures, pool) => {
+                pool.install(|| {
+                    let mut workspace = rows.lock().unwrap_or_else(PoisonError::into_inner);
+                    self.plan.run(&mut workspace, input, &mut output);
+                });
+            }
+            Some(Team { pool, .. }) => self.run_by_pictures(pool, input, &mut output),
+        }
+        output
+    }
+
+    fn run_by_pictures(&self, pool: &ThreadPool, input: &[i8], output: &mut [i8]) {
+        let threads = pool.current_num_threads() + 1;
+        let each = (input.len() / self.input_len).div_ceil(threads).max(1);
         let inputs = input.chunks(each * self.input_len);
         let mut parts = inputs.zip(output.chunks_mut(each * self.output_len));
         let own = parts.next();
         // A thread that panics makes this one panic.
-        std::thread::scope(|scope| {
+        pool.in_place_scope(|scope| {
             for (input, output) in parts {
-                scope.spawn(|| self.run_here(input, output));
+                scope.spawn(|_| self.run_alone(input, output));
             }
             if let Some((input, output)) = own {
-                self.run_here(input, output);
+                self.run_alone(input, output);
             }
         });
-        output
     }
 
-    fn run_here(&self, input: &[i8], output: &mut [i8]) {
+    fn run_alone(&self, input: &[i8], output: &mut [i8]) {
         let lent = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut workspace = lent.unwrap_or_else(|| self.plan.workspace());
+        let mut workspace = lent.unwrap_or_else(|| self.plan.workspace(1));
         self.plan.run(&mut workspace, input, output);
         self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
     }
+}
+
+/// Whether few pictures are done sooner by rows, which the caller's thread has no part in, than by
+/// whole pictures, of which some threads may get none.
+fn by_rows(pictures: usize, pool: &ThreadPool) -> bool {
+    let threads = pool.current_num_threads();
+    threads > 1 && pictures < pictures.div_ceil(threads + 1) * threads
 }
 
 /// Noise in all codes, the same at each start: what vectors, tails and edges a plan has, it meets.

@@ -47,7 +47,6 @@ pub struct Model {
     tract: Tract,
     /// None if tract is to run it.
     fast: Option<Box<Fast>>,
-    threads: usize,
     side: usize,
     channels: usize,
     normalization: Normalization,
@@ -86,7 +85,6 @@ impl Model {
             name,
             tract,
             fast: fast.ok().map(Box::new),
-            threads: 1,
             side,
             channels,
             normalization,
@@ -173,7 +171,7 @@ impl Model {
     pub fn run_raw(&self, input: &[i8]) -> Result<Vec<i8>, ModelError> {
         self.check_len(input)?;
         match &self.fast {
-            Some(fast) => Ok(fast.run(input, self.threads)),
+            Some(fast) => Ok(fast.run(input)),
             None => self.run_raw_by_tract(input),
         }
     }
@@ -207,9 +205,13 @@ impl Model {
         self.fast.as_ref().map_or(0, |fast| fast.plan().workspace_bytes())
     }
 
-    /// Lets it run several pictures on this many threads; a new model uses one.
+    /// Runs it on this many threads: pictures are dealt out to them, few and slow ones by their rows. A
+    /// new model uses the caller's thread alone.
     pub fn set_threads(&mut self, threads: usize) {
-        self.threads = threads;
+        let Some(fast) = &mut self.fast else { return };
+        if let Err(error) = fast.set_threads(threads) {
+            log::warn!("model {}: can't start {threads} threads, one runs it: {error}", self.name);
+        }
     }
 }
 
@@ -239,9 +241,14 @@ mod tests {
         let model = Model::from_bytes("mien-slim", model).unwrap();
         assert_eq!(model.run_raw(&inputs).unwrap(), expected);
         assert_ne!(model.engine(), "tract");
-        // By threads, one of which has less to do.
+        // By threads, one of which has less to do; few pictures perhaps by their rows.
         let mut model = model;
-        model.set_threads(3);
-        assert_eq!(model.run_raw(&inputs).unwrap(), expected);
+        for threads in [2, 3, 4, 40] {
+            model.set_threads(threads);
+            assert_eq!(model.run_raw(&inputs).unwrap(), expected);
+            let (input, output) =
+                (model.input_len(), expected.len() * model.input_len() / inputs.len());
+            assert_eq!(model.run_raw(&inputs[..input]).unwrap(), expected[..output]);
+        }
     }
 }

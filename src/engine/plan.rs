@@ -38,8 +38,8 @@ pub struct Plan {
 struct Place {
     /// Of the first picture of a batch.
     offset: usize,
-    /// Pixels of a picture.
-    pixels: usize,
+    height: usize,
+    width: usize,
     /// Bytes of a pixel.
     step: usize,
     /// Of these in use.
@@ -47,9 +47,13 @@ struct Place {
 }
 
 impl Place {
+    fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
     /// Bytes of a picture.
     fn len(&self) -> usize {
-        self.pixels * self.step
+        self.pixels() * self.step
     }
 
     /// Bytes that a batch takes, with those that kernels read beyond the last pixel.
@@ -72,9 +76,15 @@ struct Sizes {
     tile: usize,
 }
 
-/// Memory that a plan runs in; one for each thread.
+/// Memory that a plan runs in.
 pub struct Workspace {
     arena: arena::Memory,
+    /// Of each thread that runs in it.
+    scratches: Vec<Scratch>,
+}
+
+/// What a thread needs for itself.
+struct Scratch {
     rows: arena::Memory,
     tile: arena::Memory,
 }
@@ -85,11 +95,12 @@ impl Plan {
         build::plan(network, kernels)
     }
 
-    /// Memory to run in.
-    pub fn workspace(&self) -> Workspace {
+    /// Memory to run in, each stage's rows dealt out to this many threads.
+    pub fn workspace(&self, threads: usize) -> Workspace {
         let Sizes { arena, rows, tile } = self.sizes;
-        let [arena, rows, tile] = [arena, rows, tile].map(arena::Memory::new);
-        Workspace { arena, rows, tile }
+        let scratch = || Scratch { rows: arena::Memory::new(rows), tile: arena::Memory::new(tile) };
+        let scratches = std::iter::repeat_with(scratch).take(threads.max(1)).collect();
+        Workspace { arena: arena::Memory::new(arena), scratches }
     }
 
     /// The kernels it runs on.
@@ -97,15 +108,15 @@ impl Plan {
         self.kernels
     }
 
-    /// Bytes of a [`Workspace`].
+    /// Bytes of a [`Workspace`] for one thread.
     pub fn workspace_bytes(&self) -> usize {
         self.sizes.arena + self.sizes.rows + self.sizes.tile
     }
 
     /// The output's codes for pictures one after the other; `output` has room for as many.
     pub fn run(&self, workspace: &mut Workspace, input: &[i8], output: &mut [i8]) {
-        let input_len = self.input.pixels * self.input.channels;
-        let output_len = self.output.pixels * self.output.channels;
+        let input_len = self.input.pixels() * self.input.channels;
+        let output_len = self.output.pixels() * self.output.channels;
         let inputs = input.chunks(self.batch * input_len);
         for (input, output) in inputs.zip(output.chunks_mut(self.batch * output_len)) {
             let pictures = input.len() / input_len;

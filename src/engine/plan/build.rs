@@ -100,7 +100,7 @@ fn places(network: &Int8Network, fusion: &Fusion, batch: usize) -> (Vec<Place>, 
         // Few input channels are not filled up; only convolutions read such.
         let dense = i == network.input && only_convolutions_read(network, i);
         let step = if dense { channels } else { channels.next_multiple_of(LANES) };
-        Place { offset: 0, pixels: height * width, step, channels }
+        Place { offset: 0, height, width, step, channels }
     };
     let mut places: Vec<Place> = network.values.iter().enumerate().map(place).collect();
     let kept: Vec<usize> = (0..network.steps.len()).filter(|&i| !fusion.absorbed[i]).collect();
@@ -208,9 +208,7 @@ impl Builder<'_> {
         } else if is_pixel(&window) {
             Source::Pixels(self.places[input].clone())
         } else if window.kernel == [1, 1] {
-            let [height, width, _] = self.network.values[input].shape;
-            let input = self.places[input].clone();
-            Source::Strided { input, sides: [height, width], stride: window.stride }
+            Source::Strided { input: self.places[input].clone(), stride: window.stride }
         } else {
             let rows = self.rows(step, window, Taps::Rows, self.stored_zero(input));
             Source::Rows(self.places[input].clone(), rows)

@@ -2,6 +2,8 @@
 //!
 //! As many rows as the window is high are kept; each is copied once, when the window reaches it.
 
+use std::ops::Range;
+
 use super::super::kernels::{LANES, Pixels};
 use super::super::network::Shape;
 use super::super::window::Window;
@@ -93,22 +95,33 @@ impl PaddedRows {
         self.output[1]
     }
 
-    /// Calls `run` with the taps of each row of output pixels, picture after picture.
-    pub fn each(&self, pictures: &[u8], rows: &mut [u8], mut run: impl FnMut(&Pixels)) {
+    /// Calls `run` with the taps of each of these rows of output pixels, counted through pictures.
+    pub fn each(
+        &self,
+        pictures: &[u8],
+        output_rows: Range<usize>,
+        rows: &mut [u8],
+        mut run: impl FnMut(&Pixels),
+    ) {
         let [height, width] = self.sides;
         let [kernel_height, _] = self.window.kernel;
-        for picture in pictures.chunks_exact(height * width * self.from) {
-            let mut next = 0;
-            for y in 0..self.output[0] {
-                let first = y * self.window.stride[0];
-                for row in next.max(first)..first + kernel_height {
-                    self.load(picture, row, rows);
-                }
-                next = first + kernel_height;
-                let taps = &self.taps[first % kernel_height];
-                let step = self.window.stride[1] * self.step;
-                run(&Pixels { bytes: rows, taps, step, count: self.output[1] });
+        let len = height * width * self.from;
+        // Rows of a picture before this one have been loaded.
+        let mut next = 0;
+        for row in output_rows {
+            let (picture, y) = (row / self.output[0], row % self.output[0]);
+            let picture = &pictures[picture * len..][..len];
+            let first = y * self.window.stride[0];
+            if y == 0 {
+                next = 0;
             }
+            for row in next.max(first)..first + kernel_height {
+                self.load(picture, row, rows);
+            }
+            next = first + kernel_height;
+            let taps = &self.taps[first % kernel_height];
+            let step = self.window.stride[1] * self.step;
+            run(&Pixels { bytes: rows, taps, step, count: self.output[1] });
         }
     }
 

@@ -1,10 +1,14 @@
 //! What runs at once.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::super::kernels::{
     Code, Kernels, PackedConv, PackedDepthwise, Pixels, Residual, elementwise,
 };
 use super::rows::PaddedRows;
-use super::{Place, Workspace};
+use super::{Place, Scratch, Workspace};
 
 /// Pixels of a tile between stages' halves: they stay in the first-level cache.
 pub const TILE: usize = 64;
@@ -28,7 +32,7 @@ pub enum Source {
     /// A value's pixels, one by one.
     Pixels(Place),
     /// Pixels by whole strides.
-    Strided { input: Place, sides: [usize; 2], stride: [usize; 2] },
+    Strided { input: Place, stride: [usize; 2] },
     /// A window of a value.
     Rows(Place, PaddedRows),
     /// Pixels of a depthwise convolution of a value, which is not kept.
@@ -36,70 +40,71 @@ pub enum Source {
 }
 
 impl Stage {
-    /// Runs it on the first `pictures` of the workspace's values, laid out for `batch`.
+    /// Runs it on the first `pictures` of the workspace's values, laid out for `batch`: bands of rows
+    /// on as many threads as the workspace is for.
     pub fn run(&self, kernels: &Kernels, batch: usize, pictures: usize, workspace: &mut Workspace) {
-        let Workspace { arena, rows: padded, tile } = workspace;
+        let Workspace { arena, scratches } = workspace;
+        let output = self.output();
+        let (values, out) = Values::around(arena, batch, output);
+        let out = &mut out[..pictures * output.len()];
+        let rows = pictures * output.height;
+        if let [scratch] = &mut scratches[..] {
+            return self.run_band(kernels, &values, 0..rows, out, scratch);
+        }
+        let each = rows.div_ceil(scratches.len());
+        let row_len = output.width * output.step;
+        let bands = out.par_chunks_mut(each * row_len).zip(scratches.par_iter_mut());
+        bands.enumerate().for_each(|(i, (out, scratch))| {
+            let rows = i * each..i * each + out.len() / row_len;
+            self.run_band(kernels, &values, rows, out, scratch);
+        });
+    }
+
+    /// Computes some rows of the output, counted through pictures.
+    fn run_band(
+        &self,
+        kernels: &Kernels,
+        values: &Values,
+        rows: Range<usize>,
+        out: &mut [u8],
+        scratch: &mut Scratch,
+    ) {
+        let output = self.output();
+        let pixels = rows.start * output.width..rows.end * output.width;
+        let pixels_of =
+            |place: &Place| &values.of(place)[pixels.start * place.step..pixels.end * place.step];
         match self {
-            Self::Conv { source, filter, residual, output } => {
-                let job = Conv { kernels, filter, pictures };
-                let input = source.input();
-                match residual {
-                    None => {
-                        let [x, out] = values(arena, batch, [input, output]);
-                        let out = &mut out[..pictures * output.len()];
-                        job.run(source, x, None, out, padded, tile);
-                    }
-                    // The kernels allow a value to be added to what is made of it, memory doesn't.
-                    Some((other, code)) if other.offset == input.offset => {
-                        let [x, out] = values(arena, batch, [input, output]);
-                        let out = &mut out[..pictures * output.len()];
-                        let bytes = &x[..pictures * other.len()];
-                        let residual = Residual { bytes, code: *code };
-                        job.run(source, x, Some(&residual), out, padded, tile);
-                    }
-                    Some((other, code)) => {
-                        let [x, y, out] = values(arena, batch, [input, other, output]);
-                        let out = &mut out[..pictures * output.len()];
-                        let bytes = &y[..pictures * other.len()];
-                        let residual = Residual { bytes, code: *code };
-                        job.run(source, x, Some(&residual), out, padded, tile);
-                    }
-                }
+            Self::Conv { source, filter, residual, .. } => {
+                let residual = residual
+                    .as_ref()
+                    .map(|(other, code)| Residual { bytes: pixels_of(other), code: *code });
+                let job = Conv { kernels, filter, rows, residual: residual.as_ref() };
+                job.run(source, values.of(source.input()), out, scratch);
             }
-            Self::Depthwise { input, rows, filter, output } => {
-                let [x, out] = values(arena, batch, [input, output]);
+            Self::Depthwise { input, rows: padded, filter, output } => {
                 let mut at = 0;
-                rows.each(&x[..pictures * input.len()], padded, |pixels| {
+                padded.each(values.of(input), rows, &mut scratch.rows, |pixels| {
                     let len = pixels.count * output.step;
                     (kernels.depthwise)(filter, pixels, &mut out[at..at + len]);
                     at += len;
                 });
             }
-            Self::MaxPool { input, rows, output } => {
-                let [x, out] = values(arena, batch, [input, output]);
+            Self::MaxPool { input, rows: padded, output } => {
                 let mut at = 0;
-                rows.each(&x[..pictures * input.len()], padded, |pixels| {
+                padded.each(values.of(input), rows, &mut scratch.rows, |pixels| {
                     let out = &mut out[at..at + pixels.count * output.step];
                     elementwise::max_pool(kernels.flip, output.step, pixels, out);
                     at += out.len();
                 });
             }
-            Self::Add { inputs: [a, b], code, output } => {
-                let len = pictures * output.len();
-                if a.offset == b.offset {
-                    let [x, out] = values(arena, batch, [a, output]);
-                    elementwise::add(kernels.flip, &x[..len], &x[..len], *code, &mut out[..len]);
-                } else {
-                    let [x, y, out] = values(arena, batch, [a, b, output]);
-                    elementwise::add(kernels.flip, &x[..len], &y[..len], *code, &mut out[..len]);
-                }
+            Self::Add { inputs: [a, b], code, .. } => {
+                elementwise::add(kernels.flip, pixels_of(a), pixels_of(b), *code, out);
             }
             Self::Concat { inputs, output } => {
                 let mut first = 0;
                 for input in inputs {
-                    let [x, out] = values(arena, batch, [input, output]);
-                    let pixels = x.chunks_exact(input.step).zip(out.chunks_exact_mut(output.step));
-                    for (from, to) in pixels.take(pictures * output.pixels) {
+                    let from = pixels_of(input).chunks_exact(input.step);
+                    for (from, to) in from.zip(out.chunks_exact_mut(output.step)) {
                         to[first..first + input.channels].copy_from_slice(&from[..input.channels]);
                     }
                     first += input.channels;
@@ -107,17 +112,44 @@ impl Stage {
             }
         }
     }
+
+    fn output(&self) -> &Place {
+        match self {
+            Self::Conv { output, .. }
+            | Self::Depthwise { output, .. }
+            | Self::MaxPool { output, .. }
+            | Self::Add { output, .. }
+            | Self::Concat { output, .. } => output,
+        }
+    }
 }
 
-/// The memory of different values that live at the same time.
-fn values<'a, const N: usize>(
-    arena: &'a mut [u8],
+/// The values in the arena while one of them is written.
+struct Values<'a> {
     batch: usize,
-    places: [&Place; N],
-) -> [&'a mut [u8]; N] {
-    arena
-        .get_disjoint_mut(places.map(|place| place.range(batch)))
-        .expect("values that live at the same time have places of their own")
+    below: &'a [u8],
+    above: &'a [u8],
+    /// Where `above` begins.
+    above_from: usize,
+}
+
+impl<'a> Values<'a> {
+    /// All but `output`, and its own memory.
+    fn around(arena: &'a mut [u8], batch: usize, output: &Place) -> (Self, &'a mut [u8]) {
+        let place = output.range(batch);
+        let (below, rest) = arena.split_at_mut(place.start);
+        let (out, above) = rest.split_at_mut(place.len());
+        (Self { batch, below, above, above_from: place.end }, out)
+    }
+
+    /// A value that lives at the same time: its place is its own.
+    fn of(&self, place: &Place) -> &'a [u8] {
+        let range = place.range(self.batch);
+        match range.start < self.below.len() {
+            true => &self.below[range],
+            false => &self.above[range.start - self.above_from..][..range.len()],
+        }
+    }
 }
 
 impl Source {
@@ -132,53 +164,49 @@ impl Source {
     }
 }
 
+/// A convolution of some rows.
 struct Conv<'a> {
     kernels: &'a Kernels,
     filter: &'a PackedConv,
-    pictures: usize,
+    /// Of the output, counted through pictures.
+    rows: Range<usize>,
+    /// Their pixels of what is added.
+    residual: Option<&'a Residual<'a>>,
 }
 
 impl Conv<'_> {
-    fn run(
-        &self,
-        source: &Source,
-        input: &[u8],
-        residual: Option<&Residual>,
-        out: &mut [u8],
-        padded: &mut [u8],
-        tile: &mut [u8],
-    ) {
-        let mut out = Output { conv: self, residual, out, at: 0 };
+    fn run(&self, source: &Source, input: &[u8], out: &mut [u8], scratch: &mut Scratch) {
+        let mut out = Output { conv: self, out, at: 0 };
+        let rows = self.rows.clone();
         match source {
-            Source::Pixels(Place { step, pixels, .. }) => {
-                let pixels = self.pictures * pixels;
-                for first in (0..pixels).step_by(TILE) {
-                    let count = TILE.min(pixels - first);
+            Source::Pixels(Place { step, width, .. }) => {
+                let end = rows.end * width;
+                for first in (rows.start * width..end).step_by(TILE) {
+                    let count = TILE.min(end - first);
                     out.next(&Pixels { bytes: input, taps: &[first * step], step: *step, count });
                 }
             }
-            Source::Strided { input: place, sides: [height, width], stride } => {
+            Source::Strided { input: place, stride } => {
                 let step = place.step;
-                let mut tile = Tile { bytes: tile, step, filled: 0 };
-                for picture in input.chunks_exact(place.len()).take(self.pictures) {
-                    for y in (0..*height).step_by(stride[0]) {
-                        for x in (0..*width).step_by(stride[1]) {
-                            let pixel = &picture[(y * width + x) * step..][..step];
-                            tile.room(1).copy_from_slice(pixel);
-                            tile.pass_on_if_full(&mut out);
-                        }
+                let mut tile = Tile { bytes: &mut scratch.tile, step, filled: 0 };
+                let rows_of_output = place.height.div_ceil(stride[0]);
+                for row in rows {
+                    let (picture, y) = (row / rows_of_output, row % rows_of_output * stride[0]);
+                    let row = &input[(picture * place.height + y) * place.width * step..];
+                    for pixel in row[..place.width * step].chunks_exact(step).step_by(stride[1]) {
+                        tile.room(1).copy_from_slice(pixel);
+                        tile.pass_on_if_full(&mut out);
                     }
                 }
                 tile.pass_on(&mut out);
             }
-            Source::Rows(place, rows) => {
-                let pictures = &input[..self.pictures * place.len()];
-                rows.each(pictures, padded, |pixels| out.next(pixels));
+            Source::Rows(_, padded) => {
+                padded.each(input, rows, &mut scratch.rows, |pixels| out.next(pixels));
             }
-            Source::Depthwise(place, rows, filter) => {
+            Source::Depthwise(_, padded, filter) => {
+                let Scratch { rows: buffer, tile } = scratch;
                 let mut tile = Tile { bytes: tile, step: filter.step(), filled: 0 };
-                let pictures = &input[..self.pictures * place.len()];
-                rows.each(pictures, padded, |pixels| {
+                padded.each(input, rows, buffer, |pixels| {
                     (self.kernels.depthwise)(filter, pixels, tile.room(pixels.count));
                     tile.pass_on_if_full(&mut out);
                 });
@@ -191,7 +219,6 @@ impl Conv<'_> {
 /// Output pixels in order.
 struct Output<'a> {
     conv: &'a Conv<'a>,
-    residual: Option<&'a Residual<'a>>,
     out: &'a mut [u8],
     at: usize,
 }
@@ -200,7 +227,7 @@ impl Output<'_> {
     fn next(&mut self, pixels: &Pixels) {
         let end = self.at + pixels.count * self.conv.filter.output_step();
         let residual =
-            self.residual.map(|r| Residual { bytes: &r.bytes[self.at..end], code: r.code });
+            self.conv.residual.map(|r| Residual { bytes: &r.bytes[self.at..end], code: r.code });
         let out = &mut self.out[self.at..end];
         (self.conv.kernels.conv)(self.conv.filter, pixels, residual.as_ref(), out);
         self.at = end;

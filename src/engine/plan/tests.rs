@@ -163,7 +163,7 @@ fn plans_of_random_networks_give_the_plain_codes() {
         let plain: Vec<i8> = pictures.iter().flat_map(|codes| interpret(&network, codes)).collect();
         for kernels in kernels::available() {
             let plan = Plan::new(&network, kernels).unwrap();
-            let mut workspace = plan.workspace();
+            let mut workspace = plan.workspace(rng.usize(1..=5));
             // Again in the same memory: nothing of the first run is left over.
             for _ in 0..2 {
                 let mut output = vec![0; plain.len()];
