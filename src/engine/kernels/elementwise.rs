@@ -3,29 +3,54 @@
 
 use super::{Code, LANES, Pixels};
 
-/// The greatest of each pixel's taps, by channel; a pixel has `step` bytes. `flip` says how codes are
-/// stored.
-pub fn max_pool(flip: u8, step: usize, pixels: &Pixels, out: &mut [u8]) {
+/// The greatest under each pixel's window of `width` pixels of `step` bytes, by channel: of each
+/// column first, kept in `columns`, which windows share. Taps are those of the window's rows. `flip`
+/// says how codes are stored.
+pub fn max_pool(
+    flip: u8,
+    step: usize,
+    width: usize,
+    pixels: &Pixels,
+    columns: &mut [u8],
+    out: &mut [u8],
+) {
     // Signed order is unsigned order with the other sign bit.
     match flip {
-        0 => greatest::<0x80>(step, pixels, out),
-        _ => greatest::<0>(step, pixels, out),
+        0 => greatest::<0x80>(step, width, pixels, columns, out),
+        _ => greatest::<0>(step, width, pixels, columns, out),
     }
 }
 
-fn greatest<const FLIP: u8>(step: usize, pixels: &Pixels, out: &mut [u8]) {
+fn greatest<const FLIP: u8>(
+    step: usize,
+    width: usize,
+    pixels: &Pixels,
+    columns: &mut [u8],
+    out: &mut [u8],
+) {
+    let columns = &mut columns[..pixels.count.saturating_sub(1) * pixels.step + width * step];
+    columns.fill(0);
+    for &row in pixels.taps {
+        let row = &pixels.bytes[row..row + columns.len()];
+        raise(columns, row, FLIP);
+    }
     for (pixel, out) in out.chunks_exact_mut(step).enumerate() {
+        let window = &columns[pixel * pixels.step..][..width * step];
         for (block, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let mut most = [0; LANES];
-            for tap in pixels.taps {
-                let at = tap + pixel * pixels.step + block * LANES;
-                let inputs: &[u8] = &pixels.bytes[at..at + LANES];
-                for (most, input) in most.iter_mut().zip(inputs) {
-                    *most = (*most).max(input ^ FLIP);
-                }
+            for column in window.chunks_exact(step) {
+                raise(&mut most, &column[block * LANES..][..LANES], 0);
             }
             *out = most.map(|most| most ^ FLIP);
         }
+    }
+}
+
+/// Raises each byte to another, of which some bits are flipped first.
+#[inline(always)]
+fn raise(most: &mut [u8], bytes: &[u8], flip: u8) {
+    for (most, byte) in most.iter_mut().zip(bytes) {
+        *most = (*most).max(byte ^ flip);
     }
 }
 

@@ -186,17 +186,32 @@ fn depthwise_convolutions_are_the_plain_ones() {
 }
 
 #[test]
-fn the_greatest_and_sums_are_the_plain_ones() {
+fn the_greatest_is_the_plain_one() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    // Two windows of two rows by three pixels of 16 channels, two pixels apart.
+    let (step, row) = (16, 5 * 16);
+    let codes: Vec<i8> = (0..2 * row).map(|_| rng.i8(..)).collect();
+    for flip in [0, 0x80] {
+        let bytes: Vec<u8> = codes.iter().map(|code| code.cast_unsigned() ^ flip).collect();
+        let (mut out, mut columns) = (vec![0; 2 * step], vec![1; row]);
+        let pixels = Pixels { bytes: &bytes, taps: &[0, row], step: 2 * step, count: 2 };
+        elementwise::max_pool(flip, step, 3, &pixels, &mut columns, &mut out);
+        for (i, byte) in out.iter().enumerate() {
+            let first = i / step * 2 * step + i % step;
+            let taps =
+                [0, 1, 2].map(|x| codes[first + x * step].max(codes[row + first + x * step]));
+            assert_eq!(Some((byte ^ flip).cast_signed()), taps.into_iter().max());
+        }
+    }
+}
+
+#[test]
+fn sums_are_the_plain_ones() {
     let mut rng = fastrand::Rng::with_seed(1);
     let codes: Vec<i8> = (0..3 * 32).map(|_| rng.i8(..)).collect();
     for flip in [0, 0x80] {
         let bytes: Vec<u8> = codes.iter().map(|code| code.cast_unsigned() ^ flip).collect();
         let mut out = vec![0; 64];
-        let pixels = Pixels { bytes: &bytes, taps: &[0, 32], step: 32, count: 2 };
-        elementwise::max_pool(flip, 32, &pixels, &mut out);
-        for (i, byte) in out.iter().enumerate() {
-            assert_eq!((byte ^ flip).cast_signed(), codes[i].max(codes[i + 32]));
-        }
         let stored = |code: i32| code + i32::from(flip);
         let code = Code { zero: stored(-7), low: stored(-7), high: stored(100) };
         elementwise::add(flip, &bytes[..64], &bytes[32..], code, &mut out);

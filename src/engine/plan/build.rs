@@ -179,9 +179,10 @@ impl Builder<'_> {
             Int8Op::MaxPool(window) => {
                 // The least code never wins against a tap within the picture.
                 let least = i8::MIN.cast_unsigned() ^ self.kernels.flip;
-                let taps: Vec<usize> = (0..window.kernel[0] * window.kernel[1]).collect();
-                let rows = self.rows(step, *window, Taps::Each(&taps), least);
-                Stage::MaxPool { input: place(step.inputs[0]), rows, output }
+                let [height, width] = window.kernel;
+                let firsts: Vec<usize> = (0..height).map(|y| y * width).collect();
+                let rows = self.rows(step, *window, Taps::Each(&firsts), least);
+                Stage::MaxPool { input: place(step.inputs[0]), rows, width, output }
             }
             Int8Op::Concat => {
                 Stage::Concat { inputs: step.inputs.iter().map(|&i| place(i)).collect(), output }
@@ -278,9 +279,10 @@ impl Stage {
     /// Bytes of padded rows and of the tile that it needs.
     fn scratch(&self) -> (usize, usize) {
         match self {
-            Stage::Conv { source: Source::Rows(_, rows), .. }
-            | Stage::Depthwise { rows, .. }
-            | Stage::MaxPool { rows, .. } => (rows.len(), 0),
+            Stage::Conv { source: Source::Rows(_, rows), .. } | Stage::Depthwise { rows, .. } => {
+                (rows.len(), 0)
+            }
+            Stage::MaxPool { rows, .. } => (rows.len(), rows.row_len()),
             // A row more than the tile's pixels may come before it is passed on.
             Stage::Conv { source: Source::Depthwise(_, rows, filter), .. } => {
                 (rows.len(), (TILE + rows.output_width()) * filter.step())

@@ -90,6 +90,11 @@ impl PaddedRows {
         self.window.kernel[0] * self.row_len
     }
 
+    /// Bytes of a row.
+    pub fn row_len(&self) -> usize {
+        self.row_len
+    }
+
     /// Pixels of a row of the output.
     pub fn output_width(&self) -> usize {
         self.output[1]

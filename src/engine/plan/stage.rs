@@ -19,8 +19,8 @@ pub enum Stage {
     Conv { source: Source, filter: PackedConv, residual: Option<(Place, Code)>, output: Place },
     /// A depthwise convolution alone.
     Depthwise { input: Place, rows: PaddedRows, filter: PackedDepthwise, output: Place },
-    /// Greatest of a window.
-    MaxPool { input: Place, rows: PaddedRows, output: Place },
+    /// Greatest of a window that is so many pixels wide.
+    MaxPool { input: Place, rows: PaddedRows, width: usize, output: Place },
     /// Sum of two values.
     Add { inputs: [Place; 2], code: Code, output: Place },
     /// Channels one after the other.
@@ -89,11 +89,13 @@ impl Stage {
                     at += len;
                 });
             }
-            Self::MaxPool { input, rows: padded, output } => {
+            Self::MaxPool { input, rows: padded, width, output } => {
+                let (flip, step) = (kernels.flip, output.step);
+                let Scratch { rows: buffer, tile: columns } = scratch;
                 let mut at = 0;
-                padded.each(values.of(input), rows, &mut scratch.rows, |pixels| {
-                    let out = &mut out[at..at + pixels.count * output.step];
-                    elementwise::max_pool(kernels.flip, output.step, pixels, out);
+                padded.each(values.of(input), rows, buffer, |pixels| {
+                    let out = &mut out[at..at + pixels.count * step];
+                    elementwise::max_pool(flip, step, *width, pixels, columns, out);
                     at += out.len();
                 });
             }
