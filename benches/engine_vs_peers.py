@@ -5,8 +5,9 @@
     python benches/engine_vs_peers.py
 
 Networks: the shipped one, `reference` and one like MobileNet v1, the last two with random weights; one
-face and thirty at a time (tract always one, which on most of them is quicker). Runtimes: LiteRT int8 (its XNNPACK), ONNX Runtime int8 (the same codes,
-weights and scales, as QDQ), tract on the same network in floats, and stock tract int8.
+face and thirty at a time (tract always one, which on most of them is quicker). Runtimes: LiteRT int8
+(its XNNPACK), ONNX Runtime int8 (the same codes, weights and scales, as QDQ), tract on the same network
+in floats, and stock tract int8.
 
 Each answers the same faces first: LiteRT and stock tract with our codes, ONNX Runtime with codes at
 most 2 off, the floats near. Then rounds interleave them all, so that a machine that gets slower slows
@@ -203,9 +204,8 @@ class Contest:
 
 
 def table(header, rows):
-    for row in (header, ["---"] * len(header), *rows):
-        print(f"| {' | '.join(row)} |")
-    print()
+    lines = [f"| {' | '.join(row)} |" for row in (header, *rows)]
+    print(lines[0], "|---" * len(header) + "|", *lines[1:], "", sep="\n")
 
 
 def main():
