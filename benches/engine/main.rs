@@ -1,0 +1,82 @@
+//! Runs models for `benches/engine_vs_peers.py`, which times it.
+//!
+//!     engine reference|mobilenet FILE.tflite     writes a network of random weights, quantized
+//!     engine run FILE.tflite FLOAT.tflite        then takes lines `WHAT PICTURES RUNS` from stdin,
+//!                                                and answers each with the last run's logits
+//!
+//! WHAT is `engine`, `tract`, `float` (tract on FLOAT.tflite, PICTURES being 1) or `peak`, a run of which
+//! is a million products.
+
+mod networks;
+mod peak;
+
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use mien::engine::Model;
+use tract_tflite::internal::{
+    Framework, IntoRunnable, Tensor, TractResult, TypedRunnableModel, tvec,
+};
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["reference", file] => networks::write(networks::reference()?, Path::new(file)),
+        ["mobilenet", file] => networks::write(networks::mobilenet()?, Path::new(file)),
+        ["run", file, float] => run(Path::new(file), Path::new(float)),
+        _ => bail!(
+            "usage: engine reference|mobilenet FILE.tflite, engine run FILE.tflite FLOAT.tflite"
+        ),
+    }
+}
+
+fn run(file: &Path, float: &Path) -> anyhow::Result<()> {
+    let model = Model::read(file)?;
+    let float = tract_float(float)?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "{}; {} bytes to run in", model.engine(), model.workspace_bytes())?;
+    writeln!(stdout, "{}", peak::name())?;
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let [what, pictures, runs] = line.split(' ').collect::<Vec<_>>()[..] else {
+            bail!("not `WHAT PICTURES RUNS`: {line:?}")
+        };
+        let (pictures, runs): (usize, usize) = (pictures.parse()?, runs.parse()?);
+        let input: Vec<i8> = networks::faces().cycle().take(model.input_len() * pictures).collect();
+        let dequantized = |codes: Vec<i8>| -> Vec<f32> {
+            codes.into_iter().map(|code| model.output().dequantize(code)).collect()
+        };
+        let mut logits = Vec::new();
+        for _ in 0..runs {
+            logits = match what {
+                "engine" => dequantized(model.run_raw(&input)?),
+                "tract" => dequantized(model.run_raw_by_tract(&input)?),
+                "float" => {
+                    let values = input.iter().map(|&code| model.input().dequantize(code)).collect();
+                    run_float(&float, values)?
+                }
+                "peak" => {
+                    peak::multiply(1_000_000);
+                    Vec::new()
+                }
+                _ => bail!("no contestant {what:?}"),
+            };
+        }
+        let logits: Vec<String> = logits.iter().map(f32::to_string).collect();
+        writeln!(stdout, "{}", logits.join(" "))?;
+    }
+    Ok(())
+}
+
+/// A float network as tract likes it best.
+fn tract_float(file: &Path) -> TractResult<Arc<TypedRunnableModel>> {
+    tract_tflite::tflite().model_for_path(file)?.into_optimized()?.into_runnable()
+}
+
+fn run_float(plan: &Arc<TypedRunnableModel>, values: Vec<f32>) -> anyhow::Result<Vec<f32>> {
+    let shape = plan.model().input_fact(0)?.shape.as_concrete().context("its batch is open")?;
+    let outputs = plan.run(tvec!(Tensor::from_shape(shape, &values)?.into()))?;
+    Ok(outputs[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+}
