@@ -1,9 +1,7 @@
 //! A network compiled into stages that run in memory laid out ahead: no allocation per picture.
 //!
 //! A stage is a convolution with all that goes with it (the depthwise convolution before it, the sum
-//! after it), or what stands alone. Pictures go through in small batches, each stage taking all of a
-//! batch before the next begins; a value's pictures lie one after the other, so that a small picture's
-//! pixels fill the kernels' tiles together with the next one's.
+//! after it), or what stands alone. Pictures go through one after the other.
 
 mod arena;
 mod build;
@@ -18,25 +16,18 @@ use stage::Stage;
 use super::kernels::{Kernels, QUAD};
 use super::network::Int8Network;
 
-/// Memory of a batch's activations that is worth having: a small CPU's second-level cache.
-const BATCH_BYTES: usize = 512 << 10;
-/// More pictures than this gain nothing.
-const MAX_BATCH: usize = 8;
-
 /// How a network runs.
 pub struct Plan {
     kernels: &'static Kernels,
     stages: Vec<Stage>,
     input: Place,
     output: Place,
-    batch: usize,
     sizes: Sizes,
 }
 
 /// Where a value lies in the arena.
 #[derive(Clone, Debug)]
 struct Place {
-    /// Of the first picture of a batch.
     offset: usize,
     height: usize,
     width: usize,
@@ -51,18 +42,18 @@ impl Place {
         self.height * self.width
     }
 
-    /// Bytes of a picture.
+    /// Bytes of its pixels.
     fn len(&self) -> usize {
         self.pixels() * self.step
     }
 
-    /// Bytes that a batch takes, with those that kernels read beyond the last pixel.
-    fn room(&self, batch: usize) -> usize {
-        (batch * self.len() + QUAD).next_multiple_of(arena::LINE)
+    /// Bytes that it takes, with those that kernels read beyond the last pixel.
+    fn room(&self) -> usize {
+        (self.len() + QUAD).next_multiple_of(arena::LINE)
     }
 
-    fn range(&self, batch: usize) -> std::ops::Range<usize> {
-        self.offset..self.offset + self.room(batch)
+    fn range(&self) -> std::ops::Range<usize> {
+        self.offset..self.offset + self.room()
     }
 }
 
@@ -117,12 +108,11 @@ impl Plan {
     pub fn run(&self, workspace: &mut Workspace, input: &[i8], output: &mut [i8]) {
         let input_len = self.input.pixels() * self.input.channels;
         let output_len = self.output.pixels() * self.output.channels;
-        let inputs = input.chunks(self.batch * input_len);
-        for (input, output) in inputs.zip(output.chunks_mut(self.batch * output_len)) {
-            let pictures = input.len() / input_len;
+        let inputs = input.chunks_exact(input_len);
+        for (input, output) in inputs.zip(output.chunks_exact_mut(output_len)) {
             self.store(workspace, input);
             for stage in &self.stages {
-                stage.run(self.kernels, self.batch, pictures, workspace);
+                stage.run(self.kernels, workspace);
             }
             self.fetch(workspace, output);
         }
@@ -130,7 +120,7 @@ impl Plan {
 
     fn store(&self, workspace: &mut Workspace, input: &[i8]) {
         let Place { step, channels, .. } = self.input;
-        let place = &mut workspace.arena[self.input.range(self.batch)];
+        let place = &mut workspace.arena[self.input.range()];
         for (stored, codes) in place.chunks_exact_mut(step).zip(input.chunks_exact(channels)) {
             for (stored, code) in stored.iter_mut().zip(codes) {
                 *stored = code.cast_unsigned() ^ self.kernels.flip;
@@ -140,7 +130,7 @@ impl Plan {
 
     fn fetch(&self, workspace: &Workspace, output: &mut [i8]) {
         let Place { step, channels, .. } = self.output;
-        let place = &workspace.arena[self.output.range(self.batch)];
+        let place = &workspace.arena[self.output.range()];
         for (stored, codes) in place.chunks_exact(step).zip(output.chunks_exact_mut(channels)) {
             for (stored, code) in stored.iter().zip(codes) {
                 *code = (stored ^ self.kernels.flip).cast_signed();

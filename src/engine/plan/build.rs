@@ -6,7 +6,7 @@ use super::super::window::{Activation, Window};
 use super::arena::Allocator;
 use super::rows::{PaddedRows, Taps};
 use super::stage::{Source, Stage, TILE};
-use super::{BATCH_BYTES, MAX_BATCH, Place, Plan, Sizes};
+use super::{Place, Plan, Sizes};
 
 /// Why a network can't be planned; tract then runs it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,10 +19,7 @@ pub enum Unplanned {
 /// Compiles `network` for `kernels`.
 pub fn plan(network: &Int8Network, kernels: &'static Kernels) -> Result<Plan, Unplanned> {
     let fusion = Fusion::of(network);
-    // What a batch takes grows evenly with its pictures.
-    let (_, one) = places(network, &fusion, 1);
-    let batch = (BATCH_BYTES / one).clamp(1, MAX_BATCH);
-    let (places, arena) = places(network, &fusion, batch);
+    let (places, arena) = places(network, &fusion);
     let builder = Builder { network, kernels, fusion: &fusion, places: &places };
     let stages = builder.stages()?;
     let (mut rows, mut tile) = (0, 0);
@@ -31,7 +28,7 @@ pub fn plan(network: &Int8Network, kernels: &'static Kernels) -> Result<Plan, Un
         (rows, tile) = (rows.max(stage_rows), tile.max(stage_tile));
     }
     let [input, output] = [network.input, network.output].map(|value| places[value].clone());
-    Ok(Plan { kernels, stages, input, output, batch, sizes: Sizes { arena, rows, tile } })
+    Ok(Plan { kernels, stages, input, output, sizes: Sizes { arena, rows, tile } })
 }
 
 /// Which steps run within others.
@@ -93,8 +90,8 @@ fn is_pixel(window: &Window) -> bool {
     window.kernel == [1, 1] && window.stride == [1, 1]
 }
 
-/// Places of the values that are kept, for `batch` pictures, and the bytes that all take.
-fn places(network: &Int8Network, fusion: &Fusion, batch: usize) -> (Vec<Place>, usize) {
+/// Places of the values that are kept, and the bytes that all take.
+fn places(network: &Int8Network, fusion: &Fusion) -> (Vec<Place>, usize) {
     let place = |(i, value): (usize, &Value)| {
         let [height, width, channels] = value.shape;
         // Few input channels are not filled up; only convolutions read such.
@@ -112,10 +109,10 @@ fn places(network: &Int8Network, fusion: &Fusion, batch: usize) -> (Vec<Place>, 
     }
     last_use[network.output] = Some(kept.len());
     let mut allocator = Allocator::default();
-    places[network.input].offset = allocator.take(places[network.input].room(batch));
+    places[network.input].offset = allocator.take(places[network.input].room());
     for (time, &step) in kept.iter().enumerate() {
         let output = network.steps[step].output;
-        places[output].offset = allocator.take(places[output].room(batch));
+        places[output].offset = allocator.take(places[output].room());
         let mut done = fusion.inputs(network, step);
         done.push(output);
         done.sort_unstable();

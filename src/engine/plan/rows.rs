@@ -100,26 +100,19 @@ impl PaddedRows {
         self.output[1]
     }
 
-    /// Calls `run` with the taps of each of these rows of output pixels, counted through pictures.
+    /// Calls `run` with the taps of each of these rows of output pixels.
     pub fn each(
         &self,
-        pictures: &[u8],
+        picture: &[u8],
         output_rows: Range<usize>,
         rows: &mut [u8],
         mut run: impl FnMut(&Pixels),
     ) {
-        let [height, width] = self.sides;
         let [kernel_height, _] = self.window.kernel;
-        let len = height * width * self.from;
-        // Rows of a picture before this one have been loaded.
+        // Rows before this one have been loaded.
         let mut next = 0;
-        for row in output_rows {
-            let (picture, y) = (row / self.output[0], row % self.output[0]);
-            let picture = &pictures[picture * len..][..len];
+        for y in output_rows {
             let first = y * self.window.stride[0];
-            if y == 0 {
-                next = 0;
-            }
             for row in next.max(first)..first + kernel_height {
                 self.load(picture, row, rows);
             }

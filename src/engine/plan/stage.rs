@@ -40,14 +40,12 @@ pub enum Source {
 }
 
 impl Stage {
-    /// Runs it on the first `pictures` of the workspace's values, laid out for `batch`: bands of rows
-    /// on as many threads as the workspace is for.
-    pub fn run(&self, kernels: &Kernels, batch: usize, pictures: usize, workspace: &mut Workspace) {
+    /// Runs it on the workspace's values: bands of rows on as many threads as the workspace is for.
+    pub fn run(&self, kernels: &Kernels, workspace: &mut Workspace) {
         let Workspace { arena, scratches } = workspace;
         let output = self.output();
-        let (values, out) = Values::around(arena, batch, output);
-        let out = &mut out[..pictures * output.len()];
-        let rows = pictures * output.height;
+        let (values, out) = Values::around(arena, output);
+        let rows = output.height;
         if let [scratch] = &mut scratches[..] {
             return self.run_band(kernels, &values, 0..rows, out, scratch);
         }
@@ -60,7 +58,7 @@ impl Stage {
         });
     }
 
-    /// Computes some rows of the output, counted through pictures.
+    /// Computes some rows of the output.
     fn run_band(
         &self,
         kernels: &Kernels,
@@ -128,7 +126,6 @@ impl Stage {
 
 /// The values in the arena while one of them is written.
 struct Values<'a> {
-    batch: usize,
     below: &'a [u8],
     above: &'a [u8],
     /// Where `above` begins.
@@ -137,16 +134,16 @@ struct Values<'a> {
 
 impl<'a> Values<'a> {
     /// All but `output`, and its own memory.
-    fn around(arena: &'a mut [u8], batch: usize, output: &Place) -> (Self, &'a mut [u8]) {
-        let place = output.range(batch);
-        let (below, rest) = arena.split_at_mut(place.start);
-        let (out, above) = rest.split_at_mut(place.len());
-        (Self { batch, below, above, above_from: place.end }, out)
+    fn around(arena: &'a mut [u8], output: &Place) -> (Self, &'a mut [u8]) {
+        let Range { start, end } = output.range();
+        let (below, rest) = arena.split_at_mut(start);
+        let (out, above) = rest.split_at_mut(end - start);
+        (Self { below, above, above_from: end }, &mut out[..output.len()])
     }
 
     /// A value that lives at the same time: its place is its own.
     fn of(&self, place: &Place) -> &'a [u8] {
-        let range = place.range(self.batch);
+        let range = place.range();
         match range.start < self.below.len() {
             true => &self.below[range],
             false => &self.above[range.start - self.above_from..][..range.len()],
@@ -170,7 +167,7 @@ impl Source {
 struct Conv<'a> {
     kernels: &'a Kernels,
     filter: &'a PackedConv,
-    /// Of the output, counted through pictures.
+    /// Of the output.
     rows: Range<usize>,
     /// Their pixels of what is added.
     residual: Option<&'a Residual<'a>>,
@@ -191,11 +188,9 @@ impl Conv<'_> {
             Source::Strided { input: place, stride } => {
                 let step = place.step;
                 let mut tile = Tile { bytes: &mut scratch.tile, step, filled: 0 };
-                let rows_of_output = place.height.div_ceil(stride[0]);
                 for row in rows {
-                    let (picture, y) = (row / rows_of_output, row % rows_of_output * stride[0]);
-                    let row = &input[(picture * place.height + y) * place.width * step..];
-                    for pixel in row[..place.width * step].chunks_exact(step).step_by(stride[1]) {
+                    let row = &input[row * stride[0] * place.width * step..][..place.width * step];
+                    for pixel in row.chunks_exact(step).step_by(stride[1]) {
                         tile.room(1).copy_from_slice(pixel);
                         tile.pass_on_if_full(&mut out);
                     }
