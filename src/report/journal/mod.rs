@@ -12,7 +12,9 @@
 //! One process writes; any number may [`read`].
 
 mod directory;
+pub mod follow;
 mod format;
+pub mod position;
 mod reader;
 mod segment;
 

@@ -1,0 +1,185 @@
+//! How far a reader of the journal has come, kept on disk.
+//!
+//! A line of text in a file of its own, `mien-position 1 NEXT CRC`, replaced as a whole: written
+//! beside, synced, renamed. It is written seldom, for the card's sake: after a power cut some
+//! records are read again, never one too few.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::directory;
+
+/// Least time between two writes.
+const SAVE_PERIOD: Duration = Duration::from_secs(5);
+const MAGIC: &str = "mien-position 1";
+
+/// Why a position could not be read or kept.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum PositionError {
+    /// It is no position, or a damaged one.
+    #[error(
+        "read position {} is damaged; starting from the oldest record, so that some may be sent \
+         again",
+        path.display()
+    )]
+    Damaged { path: PathBuf },
+    /// It belongs to another journal.
+    #[error(
+        "read position {} says {next}, but the journal ends before record {end}: it is another \
+         journal; starting from the oldest record",
+        path.display()
+    )]
+    BeyondEnd { path: PathBuf, next: u64, end: u64 },
+    /// Reading or writing failed.
+    #[error("read position {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// A read position.
+#[derive(Debug)]
+pub struct Position {
+    path: PathBuf,
+    next: Option<u64>,
+    saved: Option<u64>,
+    last_save: Instant,
+}
+
+impl Position {
+    /// The position kept as `name` in the journal's directory `dir`; `journal_end` is the sequence
+    /// that the journal's next record will get. One that does not hold is told, and forgotten.
+    pub fn open(dir: &Path, name: &str, journal_end: u64) -> (Self, Option<PositionError>) {
+        let path = dir.join(name);
+        let (next, error) = match load(&path) {
+            Ok(Some(next)) if next > journal_end => {
+                let path = path.clone();
+                (None, Some(PositionError::BeyondEnd { path, next, end: journal_end }))
+            }
+            Ok(next) => (next, None),
+            Err(error) => (None, Some(error)),
+        };
+        (Self { path, next, saved: next, last_save: Instant::now() }, error)
+    }
+
+    /// The first record not read; `None` if none was.
+    pub fn next(&self) -> Option<u64> {
+        self.next
+    }
+
+    /// All records below `next` are done with.
+    pub fn advance(&mut self, next: u64) {
+        self.next = self.next.max(Some(next));
+    }
+
+    /// Whether it is time to save.
+    pub fn is_due(&self) -> bool {
+        self.next != self.saved && self.last_save.elapsed() >= SAVE_PERIOD
+    }
+
+    /// Returns when the disk has it. The records below must be on disk before, or a power cut
+    /// could take them and give their sequences to others.
+    pub fn save(&mut self) -> Result<(), PositionError> {
+        self.last_save = Instant::now();
+        let Some(next) = self.next.filter(|_| self.next != self.saved) else { return Ok(()) };
+        replace(&self.path, line(next).as_bytes())
+            .map_err(|source| PositionError::Io { path: self.path.clone(), source })?;
+        self.saved = self.next;
+        Ok(())
+    }
+}
+
+fn line(next: u64) -> String {
+    let text = format!("{MAGIC} {next}");
+    format!("{text} {:08x}\n", crc32fast::hash(text.as_bytes()))
+}
+
+/// The sequence in the file, if there is one.
+fn load(path: &Path) -> Result<Option<u64>, PositionError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(PositionError::Io { path: path.into(), source }),
+    };
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let next = text.split(' ').nth(2).and_then(|next| next.parse().ok());
+    match next {
+        Some(next) if text == line(next) => Ok(Some(next)),
+        _ => Err(PositionError::Damaged { path: path.into() }),
+    }
+}
+
+/// Replaces a file as a whole: after a power cut it is the old or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    directory::sync_directory(path.parent().unwrap_or(Path::new(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "mqtt.position";
+
+    #[test]
+    fn a_position_is_kept_and_never_goes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut position, error) = Position::open(dir.path(), NAME, 100);
+        assert!(error.is_none() && position.next().is_none());
+        position.advance(42);
+        position.advance(7);
+        position.save().unwrap();
+        let (position, error) = Position::open(dir.path(), NAME, 42);
+        assert!(error.is_none());
+        assert_eq!(position.next(), Some(42));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no other file is left");
+    }
+
+    #[test]
+    fn it_is_written_seldom() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut position, _) = Position::open(dir.path(), NAME, 100);
+        position.advance(1);
+        assert!(!position.is_due());
+        position.last_save = Instant::now() - SAVE_PERIOD;
+        assert!(position.is_due());
+        position.save().unwrap();
+        position.last_save = Instant::now() - SAVE_PERIOD;
+        assert!(!position.is_due(), "nothing new");
+    }
+
+    #[test]
+    fn one_of_another_journal_starts_from_the_oldest() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut position, _) = Position::open(dir.path(), NAME, 100);
+        position.advance(100);
+        position.save().unwrap();
+        let (position, error) = Position::open(dir.path(), NAME, 99);
+        assert!(matches!(error, Some(PositionError::BeyondEnd { next: 100, end: 99, .. })));
+        assert_eq!(position.next(), None);
+    }
+
+    /// Every flip of a bit and every cut is seen.
+    #[test]
+    fn a_damaged_one_starts_from_the_oldest_and_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = line(1234).into_bytes();
+        let flipped = (0..8 * whole.len()).map(|bit| {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        });
+        let cut = (0..whole.len()).map(|len| whole[..len].to_vec());
+        for bytes in flipped.chain(cut) {
+            fs::write(dir.path().join(NAME), &bytes).unwrap();
+            let (position, error) = Position::open(dir.path(), NAME, u64::MAX);
+            assert!(matches!(error, Some(PositionError::Damaged { .. })), "{bytes:?}");
+            assert_eq!(position.next(), None);
+        }
+    }
+}
