@@ -11,6 +11,7 @@ use crate::face::tracker::TrackerOptions;
 use crate::kiosk::still::StillOptions;
 use crate::report::journal::JournalOptions;
 use crate::report::leds::LedOptions;
+use crate::report::mqtt::options::MqttOptions;
 
 /// A commented configuration that states every default.
 pub const SAMPLE: &str = include_str!("../deploy/config.toml");
@@ -44,6 +45,8 @@ pub struct Config {
     pub leds: LedOptions,
     /// Where and how the journal is kept.
     pub journal: JournalConfig,
+    /// Which broker gets the journal; without it, none.
+    pub mqtt: Option<MqttOptions>,
 }
 
 impl Default for Config {
@@ -58,6 +61,7 @@ impl Default for Config {
             tracker: TrackerOptions::default(),
             leds: LedOptions::default(),
             journal: JournalConfig::default(),
+            mqtt: None,
         }
     }
 }
@@ -81,12 +85,20 @@ impl Default for CameraOptions {
 }
 
 /// What is said of a face.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExpressionOptions {
     /// Least smoothed share (0…1) of an expression to be shown; below, the face shows "unsure".
     /// Unset, the model's own threshold counts.
     pub unsure_below: Option<f32>,
+    /// Whether apparent gender is told, anywhere.
+    pub gender: bool,
+}
+
+impl Default for ExpressionOptions {
+    fn default() -> Self {
+        Self { unsure_below: None, gender: true }
+    }
 }
 
 /// Where and how the journal is kept.
@@ -161,7 +173,7 @@ impl Config {
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let at = |section| move |error: &dyn ToString| (section, error.to_string());
         let Self { device, room_period_s, camera, still, detector, .. } = self;
-        let Self { expression, tracker, leds, journal, .. } = self;
+        let Self { expression, tracker, leds, journal, mqtt, .. } = self;
         let device_fits = !device.is_empty()
             && device.len() <= MAX_DEVICE_NAME
             && !device.contains(['/', '+', '#', '\0']);
@@ -180,7 +192,8 @@ impl Config {
         expression.validate().map_err(|e| at("[expression]")(&e))?;
         tracker.validate().map_err(|e| at("[tracker]")(&e))?;
         leds.validate().map_err(|e| at("[leds]")(&e))?;
-        journal.options().validate().map_err(|e| at("[journal]")(&e))
+        journal.options().validate().map_err(|e| at("[journal]")(&e))?;
+        mqtt.as_ref().map_or(Ok(()), MqttOptions::validate).map_err(|e| at("[mqtt]")(&e))
     }
 }
 
@@ -244,6 +257,45 @@ mod tests {
         }
     }
 
+    /// What is commented out there, as it is off by default.
+    #[test]
+    fn the_sample_states_every_default_of_mqtt() {
+        let (_, section) = SAMPLE.split_once("# [mqtt]\n").expect("a section");
+        let keys: String = section
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let config = Config::parse(Path::new("sample"), &format!("[mqtt]\n{keys}")).unwrap();
+        let stated: toml::Table = keys.parse().unwrap();
+        // Those without a default are stated as examples.
+        let examples = ["port", "user", "password_file", "ca_file"];
+        let own = ["client_cert_file", "client_key_file"];
+        assert!(examples.iter().chain(&own).all(|key| stated.contains_key(*key)), "{keys}");
+        let mqtt = MqttOptions {
+            port: None,
+            user: None,
+            password_file: None,
+            ca_file: None,
+            client_cert_file: None,
+            client_key_file: None,
+            ..config.mqtt.unwrap()
+        };
+        assert_eq!(mqtt, MqttOptions::default());
+        assert_eq!(stated.len(), 14, "every key of MqttOptions, commented: {keys}");
+    }
+
+    #[test]
+    fn mqtt_is_off_unless_it_is_there() {
+        let config = |text| Config::parse(Path::new("kiosk.toml"), text).unwrap();
+        assert_eq!(config("").mqtt, None);
+        let mqtt = config("[mqtt]").mqtt.unwrap();
+        assert_eq!((mqtt.host.as_str(), mqtt.port()), ("localhost", 1883));
+        assert!(!mqtt.commands && !mqtt.home_assistant);
+        assert_eq!(config("[mqtt]\nca_file = 'ca.pem'").mqtt.unwrap().port(), 8883);
+    }
+
     #[test]
     fn nothing_set_is_the_default() {
         assert_eq!(Config::parse(Path::new("empty"), "").unwrap(), Config::default());
@@ -270,6 +322,12 @@ mod tests {
             ("[expression]\nunsure_below = 1.5", ["[expression]", "unsure_below = 1.5"]),
             ("[detector]\nmin_face_px = 1", ["[detector]", "min_face_px"]),
             ("[journal]\nsync_period_s = -1.0", ["[journal]", "sync_period_s"]),
+            ("[mqtt]\nhost = ''", ["[mqtt]", "host"]),
+            ("[mqtt]\nport = 0", ["[mqtt]", "port = 0: must be 1 to 65535"]),
+            ("[mqtt]\nin_flight = 0", ["[mqtt]", "in_flight = 0: must be 1 to 1000"]),
+            ("[mqtt]\nclient_cert_file = 'a'", ["client_key_file", "both or none"]),
+            ("[mqtt]\npassword_file = 'a'", ["[mqtt]", "password_file needs user"]),
+            ("[mqtt]\npasword_file = 'a'", ["line 2", "did you mean `password_file`"]),
         ] {
             let error = error(text);
             for part in parts {

@@ -18,6 +18,7 @@ use mien::expression::{Expression, UNSURE};
 use mien::face::detector::Detector;
 use mien::face::tracker::Tracker;
 use mien::image::Grey;
+use mien::kiosk::controls::Controls;
 use mien::kiosk::mailbox::Mailbox;
 use mien::kiosk::reader::FaceReader;
 use mien::kiosk::{self, KioskError, Options, Source, Summary};
@@ -99,6 +100,16 @@ fn run(source: Source, device: &str, stop: &AtomicBool) -> Outcome {
 }
 
 fn run_unsure_below(unsure_below: f32, source: Source, device: &str, stop: &AtomicBool) -> Outcome {
+    run_controlled(unsure_below, source, device, stop, &Arc::default())
+}
+
+fn run_controlled(
+    unsure_below: f32,
+    source: Source,
+    device: &str,
+    stop: &AtomicBool,
+    controls: &Arc<Controls>,
+) -> Outcome {
     let config = Config::default();
     let options = Options {
         device: device.into(),
@@ -107,6 +118,7 @@ fn run_unsure_below(unsure_below: f32, source: Source, device: &str, stop: &Atom
         room_period_s: 1.0,
         still: config.still,
         on_event: |_| (),
+        controls: Arc::clone(controls),
     };
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(directory.path(), config.journal.options()).unwrap();
@@ -416,4 +428,71 @@ fn still_frames_are_not_searched_but_for_one_every_so_often() {
     let outcome = run(Source::EveryFrame(Box::new(camera)), "hall", &AtomicBool::new(false));
     // Five seconds at ten frames each; one in two seconds is searched.
     assert_eq!(outcome.summary.unwrap().still, 47);
+}
+
+/// A paused kiosk says that it is, sees nobody, and goes on when it is told to.
+#[test]
+fn a_paused_kiosk_looks_at_nothing() {
+    let (stop, controls) = (Arc::new(AtomicBool::new(false)), Arc::new(Controls::default()));
+    controls.pause(true);
+    let (theirs, commander) = (Arc::clone(&controls), Arc::clone(&stop));
+    // The mailbox takes frames all along.
+    let mut sequence = 0;
+    let camera = Scripted(move || {
+        std::thread::sleep(Duration::from_millis(5));
+        sequence += 1;
+        match sequence {
+            40 => {
+                assert_eq!(theirs.health().frames, 0);
+                assert!(theirs.health().paused);
+                theirs.pause(false);
+            }
+            80 => commander.store(true, Ordering::Relaxed),
+            _ => {}
+        }
+        Ok(Some(blank(sequence)))
+    });
+    let source = Source::Newest(Mailbox::live(camera, || Err(lost())));
+    let outcome = run_controlled(0.5, source, "hall", &stop, &controls);
+    assert_eq!(outcome.statuses(), ["started", "paused", "resumed", "stopped"]);
+    let frames = outcome.summary.unwrap().frames;
+    assert!((1..=41).contains(&frames), "{frames}");
+}
+
+#[test]
+fn a_pause_darkens_the_leds_and_lets_everybody_leave() {
+    let clip = Replay::open(&models().join("demo.mjpeg"), script().frames_per_second).unwrap();
+    let (stop, controls) = (AtomicBool::new(false), Arc::new(Controls::default()));
+    let theirs = Arc::clone(&controls);
+    let mut clip = clip;
+    let camera = Scripted(move || {
+        let frame = clip.next_frame()?;
+        if frame.as_ref().is_some_and(|frame| frame.sequence == 20) {
+            theirs.pause(true);
+        }
+        Ok(frame)
+    });
+    let outcome = std::thread::scope(|scope| {
+        let commander = scope.spawn(|| {
+            while !controls.health().paused {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            controls.test_leds();
+            std::thread::sleep(Duration::from_millis(300));
+            stop.store(true, Ordering::Relaxed);
+        });
+        let source = Source::EveryFrame(Box::new(camera));
+        let outcome = run_controlled(0.0, source, "hall", &stop, &controls);
+        commander.join().unwrap();
+        outcome
+    });
+    assert_eq!(outcome.statuses(), ["started", "paused", "stopped"]);
+    assert_eq!(outcome.summary.unwrap().frames, 21);
+    let faces = Followed::all(&outcome.records);
+    assert!(!faces.is_empty() && faces.iter().all(|face| face.to_s.is_finite()));
+    let paused = outcome.records.iter().position(|(_, payload)| payload["state"] == "paused");
+    let (_, room) = &outcome.records[paused.unwrap() - 1];
+    assert_eq!((&room["faces"], &room["mood"]), (&0.into(), &"none".into()));
+    // The test lit all, and its end or the watch's darkened them.
+    assert!(outcome.pins.iter().all(|pin| pin.was_high() && !pin.is_high()));
 }

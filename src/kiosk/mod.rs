@@ -2,19 +2,23 @@
 //!
 //! - [`reader`] finds and reads a frame's faces; [`still`] spares it frames that show no change.
 //! - [`mailbox`] captures in a thread, so that the newest frame wins when the CPU is late.
-//! - [`teller`] picks the changes worth telling; [`trouble`] tells failures without flooding.
+//! - [`controls`] is how other threads pause, test and ask it.
+//! - [`teller`] picks the changes worth telling, [`mood`] is what the room shows on the whole; [`trouble`] tells failures without flooding.
 //! - [`stages`] keeps the time that each stage took.
 //!
 //! Time is the frames' own ([`Frame::time`]), so a replay gives the same events on any machine.
 
+pub mod controls;
 pub mod mailbox;
+mod mood;
 pub mod reader;
 mod reporter;
 pub mod stages;
 pub mod still;
 mod teller;
-mod trouble;
+pub(crate) mod trouble;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -27,6 +31,7 @@ use crate::report::event::{Event, StatusEvent};
 use crate::report::journal::Journal;
 use crate::report::leds::Leds;
 
+use controls::Controls;
 use mailbox::{Arrival, Mailbox};
 use reader::FaceReader;
 use reporter::Reporter;
@@ -79,6 +84,8 @@ pub struct Options {
     pub still: StillOptions,
     /// Called with what the faces do, as it is journaled.
     pub on_event: fn(&Event),
+    /// By which other threads pause and ask it.
+    pub controls: Arc<Controls>,
 }
 
 /// What a run did.
@@ -136,7 +143,9 @@ pub fn run(
         now: Duration::ZERO,
         last_frame: Duration::ZERO,
         camera_lost: false,
-        reporter: Reporter::new(&options.device, leds, journal),
+        reporter: Reporter::new(&options.device, leds, journal, &options.controls),
+        controls: &options.controls,
+        paused: false,
         on_event: options.on_event,
         stages: Stages::default(),
         summary: Summary::default(),
@@ -171,6 +180,8 @@ struct Kiosk<'a> {
     last_frame: Duration,
     camera_lost: bool,
     reporter: Reporter<'a>,
+    controls: &'a Controls,
+    paused: bool,
     on_event: fn(&Event),
     stages: Stages,
     summary: Summary,
@@ -181,11 +192,23 @@ impl Kiosk<'_> {
     /// Handles what the source brings; why it ended.
     fn watch(&mut self, mut source: Source, stop: &AtomicBool) -> Result<&'static str, KioskError> {
         while !stop.load(Ordering::Relaxed) {
+            if self.controls.is_restarting() {
+                return Ok("new configuration");
+            }
+            self.obey();
             self.reporter.sync_if_due();
+            if self.paused && matches!(source, Source::EveryFrame(_)) {
+                // A recording waits.
+                std::thread::sleep(PATIENCE);
+                continue;
+            }
             match source.next() {
                 Arrival::Frame { frame, late } => {
                     self.summary.late += late;
-                    self.frame(&frame)?;
+                    self.camera_works();
+                    if !self.paused {
+                        self.frame(&frame)?;
+                    }
                 }
                 Arrival::Broken { count, latest } => self.broken.note(count, &latest),
                 Arrival::Lost(error) => self.lost(&error),
@@ -195,6 +218,9 @@ impl Kiosk<'_> {
                     }
                 }
                 Arrival::End(None) => {
+                    if self.paused {
+                        return Ok("end of source");
+                    }
                     // Who was found in the last frame only is told too: it may be the only one.
                     self.report(Tracker::hold);
                     return Ok("end of source");
@@ -205,14 +231,45 @@ impl Kiosk<'_> {
         Ok("signal")
     }
 
+    /// Does what other threads ask.
+    fn obey(&mut self) {
+        if self.controls.take_led_test() {
+            self.reporter.test_leds();
+        }
+        self.reporter.end_led_test();
+        if self.controls.take_stage_times() {
+            let stages = self.stages.times().to_vec();
+            self.controls.update(|health| health.stages = stages);
+        }
+        let paused = self.controls.is_paused();
+        if std::mem::replace(&mut self.paused, paused) != paused {
+            self.controls.update(|health| health.paused = paused);
+            if paused {
+                self.everyone_left();
+                self.reporter.show(&[]);
+            } else {
+                // What was seen before says nothing of what is there now.
+                self.still.forget();
+            }
+            let status = if paused { StatusEvent::Paused } else { StatusEvent::Resumed };
+            self.reporter.append(&Event::Status(status));
+            log::info!("{}", if paused { "paused" } else { "watching again" });
+        }
+    }
+
+    fn everyone_left(&mut self) {
+        for event in self.teller.everyone_left(self.now) {
+            (self.on_event)(&event);
+            self.reporter.append(&event);
+        }
+    }
+
     fn frame(&mut self, frame: &Frame) -> Result<(), ModelError> {
         self.summary.frames += 1;
         self.stages.add(Stage::Decode, frame.decode_time);
         self.now = self.now.max(frame.time);
-        if std::mem::take(&mut self.camera_lost) {
-            log::info!("the camera gives frames again");
-            self.reporter.append(&Event::Status(StatusEvent::CameraBack));
-        }
+        let frames = self.summary.frames;
+        self.controls.update(|health| health.frames = frames);
         self.last_frame = self.now;
         if self.still.is_still(self.now, &frame.image) {
             self.summary.still += 1;
@@ -225,9 +282,18 @@ impl Kiosk<'_> {
         Ok(())
     }
 
+    fn camera_works(&mut self) {
+        if std::mem::take(&mut self.camera_lost) {
+            log::info!("the camera gives frames again");
+            self.controls.update(|health| health.camera_lost = false);
+            self.reporter.append(&Event::Status(StatusEvent::CameraBack));
+        }
+    }
+
     fn lost(&mut self, error: &CameraError) {
         log::warn!("{error}; opening it again");
         if !std::mem::replace(&mut self.camera_lost, true) {
+            self.controls.update(|health| health.camera_lost = true);
             let why = error.to_string();
             self.reporter.append(&Event::Status(StatusEvent::CameraLost { why }));
         }
@@ -235,7 +301,7 @@ impl Kiosk<'_> {
 
     /// No frame: after [`STALE`], as if frames without faces came.
     fn silence(&mut self, elapsed: Duration) {
-        if elapsed.saturating_sub(self.last_frame) > STALE {
+        if !self.paused && elapsed.saturating_sub(self.last_frame) > STALE {
             self.now = self.now.max(elapsed);
             self.still.forget();
             self.report(|tracker, now| tracker.update(now, &[]));
@@ -259,10 +325,7 @@ impl Kiosk<'_> {
 
     /// All faces leave, the LEDs go off, the journal is synced.
     fn finish(&mut self, why: &'static str) {
-        for event in self.teller.tell(self.now, &[]) {
-            (self.on_event)(&event);
-            self.reporter.append(&event);
-        }
+        self.everyone_left();
         let frames = self.summary.frames;
         self.reporter.append(&Event::Status(StatusEvent::Stopped { why, frames }));
         self.reporter.close();

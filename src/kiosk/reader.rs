@@ -12,12 +12,19 @@ use super::stages::{Stage, Stages};
 pub struct FaceReader {
     detector: Detector,
     classifier: Classifier,
+    tells_gender: bool,
 }
 
 impl FaceReader {
     /// Joins the two.
     pub fn new(detector: Detector, classifier: Classifier) -> Self {
-        Self { detector, classifier }
+        Self { detector, classifier, tells_gender: true }
+    }
+
+    /// The same, but gender is never told, whatever the network knows.
+    #[must_use]
+    pub fn without_gender(self) -> Self {
+        Self { tells_gender: false, ..self }
     }
 
     /// Each face's box in pixels of `frame` and its shares, surest detection first; what each
@@ -35,7 +42,10 @@ impl FaceReader {
         let crops: Vec<Grey> = stages.time(Stage::Crop, || {
             found.iter().map(|face| crop::crop(frame, face.rect, side)).collect()
         });
-        let scores = stages.time(Stage::Classify, || self.classifier.classify(&crops))?;
+        let mut scores = stages.time(Stage::Classify, || self.classifier.classify(&crops))?;
+        if !self.tells_gender {
+            scores.iter_mut().for_each(|scores| scores.gender = None);
+        }
         Ok(found.into_iter().map(|face| face.rect).zip(scores).collect())
     }
 

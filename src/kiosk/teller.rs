@@ -3,9 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::classifier::Scores;
 use crate::expression::Expression;
 use crate::face::tracker::Track;
 use crate::report::event::{Event, FaceChange, FaceEvent, RoomEvent};
+
+use super::mood::Mood;
+
+/// A share of the room that moved by this is worth telling.
+const SHARE_STEP: f32 = 0.05;
 
 /// Remembers what was told last, and tells what differs.
 #[derive(Debug)]
@@ -13,21 +19,30 @@ pub struct Teller {
     room_period: Duration,
     /// Faces as last seen, by track. The expression is the one last told.
     known: BTreeMap<u64, Track>,
+    mood: Mood,
     /// As told last.
-    room: RoomEvent,
+    room: Option<RoomEvent>,
 }
 
 impl Teller {
-    /// A teller that starts with an empty room and sums it up at most every `room_period`.
+    /// A teller that starts with an empty room and sums it up at most every `room_period`, which
+    /// is also the half-life of its mood.
     pub fn new(room_period: Duration) -> Self {
-        let room =
-            RoomEvent { counts: [0; Expression::ALL.len()], unsure: 0, time: Duration::ZERO };
-        Self { room_period, known: BTreeMap::new(), room }
+        Self { room_period, known: BTreeMap::new(), mood: Mood::new(room_period), room: None }
+    }
+
+    /// What it changes that nobody is seen any more; the room is summed up whatever the period.
+    pub fn everyone_left(&mut self, time: Duration) -> Vec<Event> {
+        let period = std::mem::take(&mut self.room_period);
+        let events = self.tell(time, &[]);
+        self.room_period = period;
+        events
     }
 
     /// What the tracks of the frame at `time` change: faces that appeared, show another
     /// expression, or left, by number; then the room, if its period is over and it differs from
-    /// what was told last.
+    /// what was told last. The first summary is told in any case: a broker may still keep one of
+    /// before.
     pub fn tell(&mut self, time: Duration, tracks: &[Track]) -> Vec<Event> {
         let mut events = Vec::new();
         for track in tracks {
@@ -54,13 +69,27 @@ impl Teller {
                 None => unsure += 1,
             }
         }
-        let period_over = time.saturating_sub(self.room.time) >= self.room_period;
-        if !period_over || (counts, unsure) == (self.room.counts, self.room.unsure) {
+        let shares = self.mood.update(time, tracks);
+        let mood = shares.map(|shares| shares.top_expression().0);
+        let told_at = self.room.as_ref().map_or(Duration::ZERO, |room| room.time);
+        let period_over = time.saturating_sub(told_at) >= self.room_period;
+        let now = RoomEvent { counts, unsure, mood, shares, time };
+        if !period_over || self.room.as_ref().is_some_and(|told| !differs(told, &now)) {
             return None;
         }
-        self.room = RoomEvent { counts, unsure, time };
-        Some(Event::Room(self.room.clone()))
+        self.room = Some(now.clone());
+        Some(Event::Room(now))
     }
+}
+
+fn differs(a: &RoomEvent, b: &RoomEvent) -> bool {
+    let moved = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() >= SHARE_STEP);
+    let scores_moved = |a: &Scores, b: &Scores| {
+        let genders = a.gender.zip(b.gender);
+        moved(&a.expression, &b.expression) || genders.is_some_and(|(a, b)| moved(&a, &b))
+    };
+    (a.counts, a.unsure, a.mood) != (b.counts, b.unsure, b.mood)
+        || a.shares.zip(b.shares).is_some_and(|(a, b)| scores_moved(&a, &b))
 }
 
 #[cfg(test)]
@@ -136,6 +165,39 @@ mod tests {
         assert_eq!(rooms(10, &happy), ["mien/hall/room 1"]);
         assert!(rooms(30, &happy).is_empty(), "nothing changed");
         assert_eq!(rooms(31, &[]), ["mien/hall/room 0"]);
+    }
+
+    #[test]
+    fn the_mood_is_the_mean_of_the_faces_and_slow() {
+        let mut teller = Teller::new(seconds(1));
+        let mut room = |time, tracks: &[Track]| {
+            let events = teller.tell(seconds(time), tracks);
+            events.last().filter(|event| matches!(event, Event::Room(_))).map(Event::payload)
+        };
+        let empty = room(1, &[]).expect("the first is told in any case");
+        assert_eq!((&empty["mood"], &empty["shares"]), (&"none".into(), &().into()));
+        let both = room(2, &[track(1, Expression::Happy), track(2, Expression::Sad)]).unwrap();
+        assert_eq!(both["shares"]["expression"]["happy"], 0.5);
+        assert_eq!(both["shares"]["expression"]["sad"], 0.5);
+        assert_eq!(both["shares"]["gender"]["male"], 0.75);
+        // A half-life later: half of before, half of now.
+        let sad = room(3, &[track(1, Expression::Sad), track(2, Expression::Sad)]).unwrap();
+        assert_eq!(sad["shares"]["expression"]["sad"], 0.75);
+        assert_eq!(sad["mood"], "sad");
+        // Nothing but the mood moves, and is told until it has settled.
+        let settling = (4..20)
+            .filter_map(|time| room(time, &[track(1, Expression::Sad), track(2, Expression::Sad)]));
+        assert!((1..5).contains(&settling.count()));
+    }
+
+    #[test]
+    fn an_empty_room_is_told_at_once_when_the_watch_ends() {
+        let mut teller = Teller::new(seconds(1000));
+        teller.tell(seconds(1000), &[track(1, Expression::Happy)]);
+        let events = told(&teller.everyone_left(seconds(1001)));
+        assert_eq!(events, [r#"mien/hall/face/1 "left" "happy""#, "mien/hall/room 0"]);
+        assert!(teller.everyone_left(seconds(1002)).is_empty());
+        assert_eq!(teller.tell(seconds(1003), &[track(2, Expression::Happy)]).len(), 1);
     }
 
     #[test]

@@ -9,6 +9,10 @@ use crate::classifier::Scores;
 use crate::expression::{Expression, Gender, answer_name};
 use crate::face::tracker::Track;
 use crate::image::Rect;
+use crate::report::journal::Delivery;
+
+/// The mood of an empty room.
+pub const NO_MOOD: &str = "none";
 
 /// A change of state, as journaled.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +55,10 @@ pub struct RoomEvent {
     pub counts: [u32; Expression::ALL.len()],
     /// Faces that show none clearly.
     pub unsure: u32,
+    /// The greatest of the shares; none in an empty room.
+    pub mood: Option<Expression>,
+    /// The faces' mean shares, smoothed over time; none in an empty room.
+    pub shares: Option<Scores>,
     /// The frame's time since the source started.
     pub time: Duration,
 }
@@ -65,6 +73,10 @@ pub enum StatusEvent {
     CameraLost { why: String },
     /// Its camera gives frames again.
     CameraBack,
+    /// It looks at no frame.
+    Paused,
+    /// It looks at frames again.
+    Resumed,
     /// It stops.
     Stopped { why: &'static str, frames: u64 },
 }
@@ -84,6 +96,11 @@ impl Event {
         }
     }
 
+    /// How to publish it: a broker keeps the room for whoever subscribes later.
+    pub fn delivery(&self) -> Delivery {
+        Delivery { retain: matches!(self, Event::Room(_)), ..Delivery::default() }
+    }
+
     /// Its payload; shares are rounded to 3 decimals, the box to 1/10 pixel.
     pub fn payload(&self) -> Value {
         match self {
@@ -95,10 +112,12 @@ impl Event {
                 "box": box_json(&track.rect),
                 "time_s": seconds(*time),
             }),
-            Event::Room(RoomEvent { counts, unsure, time }) => json!({
+            Event::Room(RoomEvent { counts, unsure, mood, shares, time }) => json!({
                 "faces": counts.iter().sum::<u32>() + unsure,
                 "expressions": by_name(Expression::ALL.map(Expression::name), counts),
                 "unsure": unsure,
+                "mood": mood.map_or(NO_MOOD, Expression::name),
+                "shares": shares.map(|shares| scores_json(&shares, 1e3)),
                 "time_s": seconds(*time),
             }),
             Event::Status(status) => json!(status),

@@ -65,11 +65,14 @@ impl Led {
 struct Lit {
     expression: Option<Expression>,
     face_seen: bool,
+    /// Whatever the others say.
+    all: bool,
 }
 
 impl Lit {
     fn includes(self, led: Led) -> bool {
         match led {
+            _ if self.all => true,
             Led::Showing(expression) => self.expression == Some(expression),
             Led::FaceSeen => self.face_seen,
         }
@@ -163,8 +166,13 @@ impl Leds {
         expression: Option<Expression>,
         face_seen: bool,
     ) -> Result<(), LedError> {
-        let lit = Lit { expression, face_seen };
+        let lit = Lit { expression, face_seen, all: false };
         if self.shown == Some(lit) { Ok(()) } else { self.set(lit) }
+    }
+
+    /// Lights all, until something else is shown.
+    pub fn test(&mut self) -> Result<(), LedError> {
+        self.set(Lit { all: true, ..Lit::default() })
     }
 
     /// Darkens all, whatever they showed.

@@ -1,7 +1,8 @@
 //! Telling what was seen: [`event`] says what is worth telling, [`leds`] shows it, [`journal`]
-//! keeps it, [`picture`] draws it.
+//! keeps it, [`mqtt`] sends it on, [`picture`] draws it.
 
 pub mod event;
 pub mod journal;
 pub mod leds;
+pub mod mqtt;
 pub mod picture;

@@ -58,6 +58,9 @@ pub enum Command {
     /// Read a journal
     #[command(subcommand)]
     Journal(JournalCommand),
+    /// Deal with an MQTT broker
+    #[command(subcommand)]
+    Mqtt(MqttCommand),
     /// Print a commented sample configuration; it states every default
     Config,
     /// Print a shell's completion script
@@ -132,5 +135,16 @@ pub enum JournalCommand {
         /// Journal directory
         #[arg(long, value_name = "DIR", default_value = DEMO_LOG)]
         dir: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum MqttCommand {
+    /// Remove this kiosk's device from Home Assistant; a running kiosk with `home_assistant = true`
+    /// brings it back when it connects anew
+    RemoveDiscovery {
+        /// The kiosk's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
     },
 }

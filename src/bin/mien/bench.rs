@@ -39,6 +39,7 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
         room_period_s: config.room_period_s,
         still: StillOptions { max_change: 0.0, ..config.still },
         on_event: |_| (),
+        controls: Default::default(),
     };
     let directory = TemporaryDirectory::new()?;
     let (mut journal, _) = Journal::open(&directory.0, config.journal.options())?;

@@ -3,6 +3,11 @@
 mod args;
 mod bench;
 mod bundled;
+#[cfg(feature = "mqtt")]
+mod forward;
+#[cfg(not(feature = "mqtt"))]
+#[path = "forward_absent.rs"]
+mod forward;
 mod journal;
 #[cfg(feature = "v4l")]
 mod live;
@@ -24,7 +29,7 @@ use mien::config::{self, ConfigError};
 
 use message::message;
 
-use args::{Cli, Command, JournalCommand};
+use args::{Cli, Command, JournalCommand, MqttCommand};
 
 /// Exit code for wrong usage, as clap's own.
 const USAGE: u8 = 2;
@@ -50,6 +55,9 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Predict(args)) => return predict::predict(args, model),
         Some(Command::Bench(args)) => bench::bench(args, model)?,
         Some(Command::Journal(JournalCommand::Cat { dir })) => journal::cat(dir)?,
+        Some(Command::Mqtt(MqttCommand::RemoveDiscovery { config })) => {
+            forward::remove_discovery(config)?;
+        }
         Some(Command::Config) => io::stdout().write_all(config::SAMPLE.as_bytes())?,
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -2,12 +2,16 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Context;
 use mien::camera::replay::Replay;
 use mien::config::Config;
 use mien::expression::{Expression, UNSURE};
 use mien::face::tracker::Tracker;
+use mien::kiosk::controls::Controls;
 use mien::kiosk::mailbox::Mailbox;
 use mien::kiosk::stages::StageTime;
 use mien::kiosk::{self, Options, Source, Summary};
@@ -16,22 +20,69 @@ use mien::report::journal::{Journal, Recovery};
 use mien::report::leds::Leds;
 
 use crate::args::RunArgs;
-use crate::{bundled, live, parts};
+use crate::{bundled, forward, live, parts};
 
 /// Watches the bundled clip.
 pub fn demo(model: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::default();
     writeln!(io::stdout(), "Watching the bundled clip; `mien --help` tells what else there is.")?;
     let clip = Source::EveryFrame(Box::new(bundled::clip(bundled::CLIP_FPS)));
-    watch(&config, bundled::CLIP_NAME, clip, model)
+    let stop = parts::stop_flag()?;
+    watch(&config, bundled::CLIP_NAME, clip, model, &Reload::default(), &stop)
 }
 
-/// Watches what `args` name.
-pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
-    let mut config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-    if let Some(directory) = &args.log {
-        config.journal.directory = directory.clone();
+/// How a running kiosk gets another configuration.
+#[derive(Clone, Default)]
+pub struct Reload {
+    path: Option<PathBuf>,
+    /// From the command line.
+    journal: Option<PathBuf>,
+    /// The configuration to go on with.
+    pub next: Arc<Mutex<Option<Config>>>,
+}
+
+impl Reload {
+    /// Reads and checks the configuration.
+    pub fn read(&self) -> anyhow::Result<Config> {
+        let path = self.path.as_ref().context("this kiosk was started without --config")?;
+        let mut config = Config::read(path)?;
+        self.overrule(&mut config);
+        Ok(config)
     }
+
+    /// The command line goes before the file.
+    fn overrule(&self, config: &mut Config) {
+        if let Some(directory) = &self.journal {
+            config.journal.directory = directory.clone();
+        }
+    }
+
+    fn take(&self) -> Option<Config> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Watches what `args` name; anew from the start if it is told to read its configuration anew.
+pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
+    let reload =
+        Reload { path: args.config.clone(), journal: args.log.clone(), ..Reload::default() };
+    let mut config = match reload.path {
+        Some(_) => reload.read()?,
+        None => Config::default(),
+    };
+    reload.overrule(&mut config);
+    let stop = parts::stop_flag()?;
+    loop {
+        let source = open(args, &config)?;
+        watch(&config, &args.source.to_string_lossy(), source, model, &reload, &stop)?;
+        match reload.take() {
+            Some(next) => config = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+fn open(args: &RunArgs, config: &Config) -> anyhow::Result<Source> {
     let source = if is_device(&args.source) {
         Source::Newest(live::open(&args.source, &config.camera)?)
     } else {
@@ -41,7 +92,7 @@ pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
             false => Source::EveryFrame(Box::new(replay)),
         }
     };
-    watch(&config, &args.source.to_string_lossy(), source, model)
+    Ok(source)
 }
 
 /// Whether `path` is a camera, also when it is unplugged.
@@ -55,13 +106,19 @@ fn watch(
     source_name: &str,
     source: Source,
     model: Option<&Path>,
+    reload: &Reload,
+    stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let stop = parts::stop_flag()?;
-    let reader = parts::face_reader(model, &config.detector)?;
+    let mut reader = parts::face_reader(model, &config.detector)?;
+    if !config.expression.gender {
+        reader.faces = reader.faces.without_gender();
+    }
     let (mut journal, recovery) =
         Journal::open(&config.journal.directory, config.journal.options())?;
     tell_recovery(&recovery);
     let mut leds = Leds::open(&config.leds)?;
+    let controls = Arc::new(Controls::default());
+    let forwarder = forward::start(config, recovery.next_sequence, &controls, reload)?;
     let options = Options {
         device: config.device.clone(),
         source: source_name.to_owned(),
@@ -69,12 +126,15 @@ fn watch(
         room_period_s: config.room_period_s,
         still: config.still.clone(),
         on_event: print_event,
+        controls,
     };
     let unsure_below = config.expression.unsure_below.unwrap_or(reader.unsure_below);
     let tracker = Tracker::new(config.tracker.clone(), unsure_below);
     log::info!("watching {source_name}; unsure below a share of {unsure_below}");
     let summary =
-        kiosk::run(source, reader.faces, tracker, &mut leds, &mut journal, &options, &stop)?;
+        kiosk::run(source, reader.faces, tracker, &mut leds, &mut journal, &options, stop)?;
+    // While it waits for the broker, the journal and what was printed are already whole.
+    drop(forwarder);
     io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
     if summary.frames == 0 && summary.broken > 0 {
         anyhow::bail!("none of the pictures in {source_name} could be read");

@@ -160,7 +160,7 @@ fn no_leds_take_everything() {
 #[test]
 fn the_drawing_is_one_line_of_at_most_80_columns_redrawn_in_place() {
     let mut out = Vec::new();
-    let lit = Lit { expression: Some(Expression::Happy), face_seen: true };
+    let lit = Lit { expression: Some(Expression::Happy), face_seen: true, all: false };
     Terminal::new(&mut out).set(lit).unwrap();
     let drawn = String::from_utf8(out).unwrap();
     let line = drawn.strip_prefix('\r').unwrap().strip_suffix("\x1b[K\r\n").unwrap();

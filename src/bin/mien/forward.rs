@@ -1,0 +1,54 @@
+//! MQTT (feature `mqtt`).
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use anyhow::Context;
+use mien::config::Config;
+use mien::kiosk::controls::Controls;
+use mien::report::mqtt::commands::Command;
+use mien::report::mqtt::{self, Forwarder, Setup};
+
+use crate::watch::Reload;
+
+/// Starts to send the journal on, if the configuration says so; it ends when dropped.
+pub fn start(
+    config: &Config,
+    journal_end: u64,
+    controls: &Arc<Controls>,
+    reload: &Reload,
+) -> anyhow::Result<Option<Forwarder>> {
+    let Some(options) = config.mqtt.clone() else { return Ok(None) };
+    let (controls_to_obey, reload) = (Arc::clone(controls), reload.clone());
+    let setup = Setup {
+        device: config.device.clone(),
+        options,
+        journal_dir: config.journal.directory.clone(),
+        journal_end,
+        gender: config.expression.gender,
+        controls: Arc::clone(controls),
+        obey: Box::new(move |command| obey(command, &controls_to_obey, &reload)),
+    };
+    Ok(Some(Forwarder::start(setup)?))
+}
+
+fn obey(command: Command, controls: &Controls, reload: &Reload) -> Result<(), String> {
+    match command {
+        Command::Pause(paused) => controls.pause(paused),
+        Command::LedTest => controls.test_leds(),
+        Command::ConfigReload => {
+            // What was checked is what will run.
+            let config = reload.read().map_err(|error| format!("{error:#}"))?;
+            *reload.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
+            controls.restart();
+        }
+    }
+    Ok(())
+}
+
+/// Removes the device of `config` from Home Assistant.
+pub fn remove_discovery(config: &Path) -> anyhow::Result<()> {
+    let Config { device, mqtt, .. } = Config::read(config)?;
+    let options = mqtt.context("the configuration has no section [mqtt], so there is no broker")?;
+    Ok(mqtt::remove_discovery(&device, &options)?)
+}
