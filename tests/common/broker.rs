@@ -58,7 +58,7 @@ impl Mosquitto {
         // What is queued for a subscriber survives a restart.
         let config = format!(
             "listener {port} 127.0.0.1\nuser root\npersistence true\n\
-             persistence_location {}/\nlog_dest file {}\nmax_queued_messages 0\n{lines}\n",
+             persistence_location {}/\nlog_dest file {}\nmax_queued_messages 1000000\n{lines}\n",
             dir.display(),
             dir.join("broker.log").display(),
         );

@@ -34,6 +34,9 @@ use super::{OFFLINE, ONLINE, home_assistant};
 const POSITION: &str = "mqtt.position";
 /// How often the journal is looked at for new records.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
+/// Most records sent from one look to the next: a backlog at 10,000 a second leaves the CPU to live
+/// frames.
+const RECORDS_PER_LOOK: u32 = 1000;
 /// At the end, the broker may take so long for what it has not acknowledged yet.
 const FINISH_PATIENCE: Duration = Duration::from_secs(3);
 /// And so long for the goodbye.
@@ -112,6 +115,8 @@ struct Worker {
     follower: Follower,
     /// The journal had no more records when it was last asked.
     all_read: bool,
+    /// Records sent since the last look.
+    sent_since_look: u32,
     /// The last record whose missing predecessors were told.
     gap_told: Option<u64>,
     window: Window,
@@ -147,6 +152,7 @@ impl Worker {
             broker,
             follower: Follower::new(&journal_dir, position.next()),
             all_read: false,
+            sent_since_look: 0,
             gap_told: None,
             window: Window::new(options.in_flight.into()),
             acked: Arc::new(AtomicU64::new(position.next().unwrap_or(0))),
@@ -243,7 +249,7 @@ impl Worker {
 
     /// Sends records while the journal has any and the broker may take more.
     fn send_records(&mut self, session: &mut Session) -> Result<(), MqttError> {
-        while !self.all_read && self.window.has_room() {
+        while !self.all_read && self.sent_since_look < RECORDS_PER_LOOK && self.window.has_room() {
             let missed = self.follower.missed();
             let Some(record) = self.journal_trouble.note(self.follower.next()).flatten() else {
                 self.all_read = true;
@@ -260,6 +266,7 @@ impl Worker {
                 );
                 self.gap_told = Some(record.sequence);
             }
+            self.sent_since_look += 1;
             self.window.sent(record.sequence);
             match self.writer.message(&record) {
                 Some(message) => session.publish(message, Sent::Record(record.sequence))?,
@@ -338,6 +345,7 @@ impl Worker {
             return Err(MqttError::Silent { address, what: "it acknowledges nothing" });
         }
         self.all_read = false;
+        self.sent_since_look = 0;
         if self.position.is_due() {
             self.save_position();
         }
