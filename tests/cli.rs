@@ -142,6 +142,44 @@ fn an_unknown_key_in_the_config_is_named() {
 }
 
 #[test]
+#[cfg(not(feature = "mqtt"))]
+fn mqtt_needs_a_build_with_it() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    fs::write(place.path("kiosk.toml"), "[mqtt]\n").unwrap();
+    let output = place.mien(&["run", "--source", "clip", "--config", "kiosk.toml"]);
+    assert_fails(&output, 1, &["without MQTT", "--features mqtt", "remove `[mqtt]`"]);
+}
+
+#[test]
+#[cfg(feature = "mqtt")]
+fn mqtt_files_that_are_not_there_are_named() {
+    let place = Place::new();
+    place.frames("clip", 1);
+    fs::write(place.path("kiosk.toml"), "[mqtt]\nca_file = 'none.pem'\n").unwrap();
+    let output = place.mien(&["run", "--source", "clip", "--config", "kiosk.toml"]);
+    assert_fails(&output, 1, &["none.pem", "ca_file", "[mqtt]"]);
+    let output = place.mien(&["mqtt", "remove-discovery", "--config", "kiosk.toml"]);
+    assert_fails(&output, 1, &["none.pem"]);
+}
+
+#[test]
+fn gender_is_told_nowhere_if_it_is_switched_off() {
+    let place = Place::new();
+    fs::write(place.path("one.jpg"), demo_picture()).unwrap();
+    fs::write(place.path("kiosk.toml"), "room_period_s = 1\n[expression]\ngender = false\n")
+        .unwrap();
+    for (config, told) in [(&[][..], true), (&["--config", "kiosk.toml"], false)] {
+        let log = if told { "told" } else { "untold" };
+        let output = place.mien(&[&["run", "--source", "one.jpg", "--log", log], config].concat());
+        assert_ok(&output);
+        let printed = stdout(&output).contains("male");
+        let journaled = place.journal(log).iter().any(|record| record.to_string().contains("male"));
+        assert_eq!((printed, journaled), (told, told));
+    }
+}
+
+#[test]
 fn a_config_that_does_not_hold_is_named() {
     let place = Place::new();
     place.frames("clip", 1);

@@ -118,7 +118,8 @@ fn watch(
     tell_recovery(&recovery);
     let mut leds = Leds::open(&config.leds)?;
     let controls = Arc::new(Controls::default());
-    let forwarder = forward::start(config, recovery.next_sequence, &controls, reload)?;
+    // Ends last: while it waits for the broker, the journal and what was printed are already whole.
+    let _forwarder = forward::start(config, recovery.next_sequence, &controls, reload)?;
     let options = Options {
         device: config.device.clone(),
         source: source_name.to_owned(),
@@ -133,8 +134,6 @@ fn watch(
     log::info!("watching {source_name}; unsure below a share of {unsure_below}");
     let summary =
         kiosk::run(source, reader.faces, tracker, &mut leds, &mut journal, &options, stop)?;
-    // While it waits for the broker, the journal and what was printed are already whole.
-    drop(forwarder);
     io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
     if summary.frames == 0 && summary.broken > 0 {
         anyhow::bail!("none of the pictures in {source_name} could be read");

@@ -37,7 +37,7 @@ impl Writer {
         };
         let fits = !topic.is_empty() && !topic.contains(['+', '#', '\0']);
         let payload = self.payload(record);
-        fits.then(|| Message { topic, payload, retain: record.delivery.retain })
+        fits.then_some(Message { topic, payload, retain: record.delivery.retain })
     }
 
     fn payload(&self, record: &Record) -> String {
