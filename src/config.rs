@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::camera::view::ViewOptions;
 use crate::face::detector::DetectorOptions;
 use crate::face::tracker::TrackerOptions;
+use crate::kiosk::night::NightOptions;
 use crate::kiosk::still::StillOptions;
 use crate::report::journal::JournalOptions;
 use crate::report::leds::LedOptions;
@@ -32,6 +34,10 @@ pub struct Config {
     pub room_period_s: f32,
     /// How a source is read.
     pub camera: CameraOptions,
+    /// How its pictures are seen.
+    pub view: ViewOptions,
+    /// When it is too dark.
+    pub night: NightOptions,
     /// Which frames are spared.
     pub still: StillOptions,
     /// How faces are found.
@@ -52,6 +58,8 @@ impl Default for Config {
             device: "kiosk".into(),
             room_period_s: 10.0,
             camera: CameraOptions::default(),
+            view: ViewOptions::default(),
+            night: NightOptions::default(),
             still: StillOptions::default(),
             detector: DetectorOptions::default(),
             expression: ExpressionOptions::default(),
@@ -160,7 +168,7 @@ impl Config {
     /// Checks every value's range; the section at fault and what is wrong there.
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let at = |section| move |error: &dyn ToString| (section, error.to_string());
-        let Self { device, room_period_s, camera, still, detector, .. } = self;
+        let Self { device, room_period_s, camera, view, night, still, detector, .. } = self;
         let Self { expression, tracker, leds, journal, .. } = self;
         let device_fits = !device.is_empty()
             && device.len() <= MAX_DEVICE_NAME
@@ -175,6 +183,8 @@ impl Config {
         let top = at("the top level");
         in_range("room_period_s", *room_period_s, 1.0..=86_400.0).map_err(|e| top(&e))?;
         camera.validate().map_err(|e| at("[camera]")(&e))?;
+        view.validate().map_err(|e| at("[view]")(&e))?;
+        night.validate().map_err(|e| at("[night]")(&e))?;
         still.validate().map_err(|e| at("[still]")(&e))?;
         detector.validate().map_err(|e| at("[detector]")(&e))?;
         expression.validate().map_err(|e| at("[expression]")(&e))?;
@@ -190,6 +200,13 @@ impl CameraOptions {
         in_range("width", self.width, 40..=8192)?;
         in_range("height", self.height, 40..=8192)?;
         in_range("fps", self.fps, 0.1..=240.0)
+    }
+}
+
+impl NightOptions {
+    fn validate(&self) -> Result<(), String> {
+        in_range("dark_below", self.dark_below, 0.0..=255.0)?;
+        in_range("after_s", self.after_s, 0.0..=3600.0)
     }
 }
 

@@ -106,6 +106,7 @@ fn run_unsure_below(unsure_below: f32, source: Source, device: &str, stop: &Atom
         model: "test".into(),
         room_period_s: 1.0,
         still: config.still,
+        night: config.night,
         on_event: |_| (),
     };
     let directory = tempfile::tempdir().unwrap();
@@ -416,4 +417,21 @@ fn still_frames_are_not_searched_but_for_one_every_so_often() {
     let outcome = run(Source::EveryFrame(Box::new(camera)), "hall", &AtomicBool::new(false));
     // Five seconds at ten frames each; one in two seconds is searched.
     assert_eq!(outcome.summary.unwrap().still, 47);
+}
+
+#[test]
+fn at_night_faces_leave_and_nothing_is_searched() {
+    let mut sequence = 0;
+    // At ten frames a second, two seconds of day, twenty dark, two of day.
+    let camera = Scripted(move || {
+        sequence += 1;
+        let level = if (20..220).contains(&sequence) { 3 } else { 90 };
+        let mut frame = blank(sequence);
+        frame.image.fill(level);
+        Ok((sequence <= 240).then_some(frame))
+    });
+    let outcome = run(Source::EveryFrame(Box::new(camera)), "hall", &AtomicBool::new(false));
+    assert_eq!(outcome.statuses(), ["started", "night", "day", "stopped"]);
+    // The first ten seconds might be a hand before the camera.
+    assert_eq!(outcome.summary.unwrap().dark, 100);
 }

@@ -1,9 +1,11 @@
 //! Where frames come from: [`Camera`], and its implementations.
 
+pub mod devices;
 mod mjpeg;
 pub mod replay;
 #[cfg(feature = "v4l")]
 pub mod v4l;
+pub mod view;
 
 use std::path::PathBuf;
 use std::time::Duration;

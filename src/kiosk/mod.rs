@@ -1,6 +1,7 @@
 //! The main loop: a source's frames → faces → tracks → LEDs and journal.
 //!
-//! - [`reader`] finds and reads a frame's faces; [`still`] spares it frames that show no change.
+//! - [`reader`] finds and reads a frame's faces; [`still`] spares it frames that show no change,
+//!   [`night`] those that show nothing.
 //! - [`mailbox`] captures in a thread, so that the newest frame wins when the CPU is late.
 //! - [`teller`] picks the changes worth telling; [`trouble`] tells failures without flooding.
 //! - [`stages`] keeps the time that each stage took.
@@ -8,6 +9,7 @@
 //! Time is the frames' own ([`Frame::time`]), so a replay gives the same events on any machine.
 
 pub mod mailbox;
+pub mod night;
 pub mod reader;
 mod reporter;
 pub mod stages;
@@ -23,11 +25,13 @@ use serde::Serialize;
 use crate::camera::{Camera, CameraError, Frame};
 use crate::engine::ModelError;
 use crate::face::tracker::{Track, Tracker};
+use crate::image::Grey;
 use crate::report::event::{Event, StatusEvent};
 use crate::report::journal::Journal;
 use crate::report::leds::Leds;
 
 use mailbox::{Arrival, Mailbox};
+use night::{Night, NightOptions};
 use reader::FaceReader;
 use reporter::Reporter;
 use stages::{Stage, StageTime, Stages};
@@ -77,6 +81,8 @@ pub struct Options {
     pub room_period_s: f32,
     /// When a frame counts as still.
     pub still: StillOptions,
+    /// When it is night.
+    pub night: NightOptions,
     /// Called with what the faces do, as it is journaled.
     pub on_event: fn(&Event),
 }
@@ -88,6 +94,8 @@ pub struct Summary {
     pub frames: u64,
     /// Frames not looked at because they showed no change.
     pub still: u64,
+    /// Frames not looked at because it was night.
+    pub dark: u64,
     /// Frames that could not be decoded.
     pub broken: u64,
     /// Frames dropped because a newer one was there.
@@ -132,6 +140,8 @@ pub fn run(
         reader,
         tracker,
         still: StillFilter::new(options.still.clone()),
+        night: Night::new(options.night.clone()),
+        is_night: false,
         teller: Teller::new(Duration::from_secs_f32(options.room_period_s)),
         now: Duration::ZERO,
         last_frame: Duration::ZERO,
@@ -164,6 +174,8 @@ struct Kiosk<'a> {
     reader: FaceReader,
     tracker: Tracker,
     still: StillFilter,
+    night: Night,
+    is_night: bool,
     teller: Teller,
     /// The source's time; never goes back.
     now: Duration,
@@ -214,7 +226,10 @@ impl Kiosk<'_> {
             self.reporter.append(&Event::Status(StatusEvent::CameraBack));
         }
         self.last_frame = self.now;
-        if self.still.is_still(self.now, &frame.image) {
+        if self.darkness(&frame.image) {
+            self.summary.dark += 1;
+            self.report(|tracker, now| tracker.update(now, &[]));
+        } else if self.still.is_still(self.now, &frame.image) {
             self.summary.still += 1;
             self.report(Tracker::hold);
         } else {
@@ -223,6 +238,17 @@ impl Kiosk<'_> {
             self.report(|tracker, now| tracker.update(now, &found));
         }
         Ok(())
+    }
+
+    /// Whether it is night; tells when that changes.
+    fn darkness(&mut self, image: &Grey) -> bool {
+        let is_night = self.night.is_night(self.now, image);
+        if std::mem::replace(&mut self.is_night, is_night) != is_night {
+            self.still.forget();
+            let event = if is_night { StatusEvent::Night } else { StatusEvent::Day };
+            self.reporter.append(&Event::Status(event));
+        }
+        is_night
     }
 
     fn lost(&mut self, error: &CameraError) {

@@ -65,6 +65,10 @@ pub enum StatusEvent {
     CameraLost { why: String },
     /// Its camera gives frames again.
     CameraBack,
+    /// It is too dark to look for faces.
+    Night,
+    /// It is bright enough again.
+    Day,
     /// It stops.
     Stopped { why: &'static str, frames: u64 },
 }

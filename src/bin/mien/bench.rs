@@ -38,6 +38,7 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
         model: reader.model,
         room_period_s: config.room_period_s,
         still: StillOptions { max_change: 0.0, ..config.still },
+        night: config.night,
         on_event: |_| (),
     };
     let directory = TemporaryDirectory::new()?;

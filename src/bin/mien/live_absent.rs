@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::bail;
-use mien::config::CameraOptions;
+use mien::config::Config;
 use mien::kiosk::mailbox::Mailbox;
 
 /// Says how to get a build that can open `device`.
-pub fn open(device: &Path, _: &CameraOptions) -> anyhow::Result<Mailbox> {
+pub fn open(device: &Path, _: &Config) -> anyhow::Result<Mailbox> {
     bail!(
         "{} is a camera, and this `mien` was built without cameras; build it with \
          `cargo build --release --features v4l` (needs libclang)",

@@ -4,7 +4,9 @@ use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use mien::camera::devices;
 use mien::camera::replay::Replay;
+use mien::camera::view::View;
 use mien::config::Config;
 use mien::expression::{Expression, UNSURE};
 use mien::face::tracker::Tracker;
@@ -33,9 +35,10 @@ pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
         config.journal.directory = directory.clone();
     }
     let source = if is_device(&args.source) {
-        Source::Newest(live::open(&args.source, &config.camera)?)
+        Source::Newest(live::open(&args.source, &config)?)
     } else {
         let replay = Replay::open(&args.source, config.camera.fps)?;
+        let replay = View::new(replay, config.view.clone());
         match args.realtime {
             true => Source::Newest(Mailbox::paced(replay)),
             false => Source::EveryFrame(Box::new(replay)),
@@ -47,7 +50,8 @@ pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
 /// Whether `path` is a camera, also when it is unplugged.
 fn is_device(path: &Path) -> bool {
     let exists = path.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
-    exists || path.to_string_lossy().starts_with("/dev/video")
+    let text = path.to_string_lossy();
+    exists || ["/dev/video", "/dev/v4l/", devices::USB].iter().any(|start| text.starts_with(start))
 }
 
 fn watch(
@@ -68,6 +72,7 @@ fn watch(
         model: reader.model,
         room_period_s: config.room_period_s,
         still: config.still.clone(),
+        night: config.night.clone(),
         on_event: print_event,
     };
     let unsure_below = config.expression.unsure_below.unwrap_or(reader.unsure_below);
@@ -123,10 +128,12 @@ fn tell_recovery(recovery: &Recovery) {
 }
 
 fn text(summary: &Summary, directory: &Path) -> String {
-    let Summary { frames, still, broken, late, faces, tracks, records, elapsed_s, .. } = summary;
+    let Summary { frames, still, dark, broken, late, faces, tracks, records, elapsed_s, .. } =
+        summary;
     let rate = *frames as f64 / elapsed_s.max(f64::EPSILON);
     format!(
-        "\n{}\n{frames} frames read in {elapsed_s:.1} s ({rate:.0} a second), {still} of them still; \
+        "\n{}\n{frames} frames read in {elapsed_s:.1} s ({rate:.0} a second), {still} of them still, \
+         {dark} dark; \
          {broken} broken, {late} dropped late\n\
          {faces} readings of faces, {tracks} faces followed\n\
          {records} records written to {}; read them by `mien journal cat --dir {}`\n",
