@@ -87,7 +87,9 @@ impl Products for Pairs {
                 v = in(vreg) v, w = in(vreg) w, x = in(vreg) x, y = in(vreg) y,
                 input = in(vreg) input,
                 i = const 2 * AT, j = const 2 * AT + 1,
-                options(pure, nomem, nostack, preserves_flags)
+                // Not `nomem`: loads of weights that come later would be moved ahead of it, and
+                // sums out of registers for them.
+                options(nostack, preserves_flags)
             );
         }
     }
