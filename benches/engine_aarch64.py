@@ -5,8 +5,8 @@
 
 Needs what cross/env.sh names, gcc and PyPI; fetches Debian's Python for arm64 and LiteRT's wheel into
 ~/.cache/mien-bench. All three run under QEMU's user emulation with the plugin insn_classes.c, one thread
-each, on the shipped network and on `reference` (random weights). A face's count is what one more run
-adds, so that start and answers drop out; the codes of engine and LiteRT must be the same.
+each, on the shipped network and on `reference` (random weights). A face's count is what runs add to a
+program that has run, so that start and answers drop out; the codes of engine and LiteRT must be the same.
 
 From the counts by class it estimates cycles: what the busiest of the CPU's pipelines needs if nothing
 ever waits, by Arm's software optimization guides for the Cortex-A72 (UAN 0016A) and the Cortex-A76
@@ -23,7 +23,8 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = pathlib.Path.home() / ".cache/mien-bench"
-# In the loader's place for the emulated programs: their C library, LiteRT's Python, their CPU's name.
+# What the emulated programs find in place of this machine's: a C library, LiteRT's Python and, in a folder
+# for each CPU, its name.
 SYSROOT = CACHE / "arm64-python-3.11-ai-edge-litert-2.3.0-numpy-2.4.6"
 WHEELS = ["ai-edge-litert==2.3.0", "numpy==2.4.6"]
 DEBS = ["libc6", "libexpat1", "libffi8", "libgcc-s1", "libpython3.11-minimal", "libpython3.11-stdlib",
@@ -44,7 +45,7 @@ def make_sysroot():
         return
     new, apt = CACHE / "new", CACHE / "apt"
     run("rm", "-rf", new, apt)
-    for directory in [new / "proc", apt / "state/lists/partial", apt / "cache/archives/partial"]:
+    for directory in [new, apt / "state/lists/partial", apt / "cache/archives/partial"]:
         directory.mkdir(parents=True)
     # Lists of its own: the machine's apt need not know of arm64.
     get = ["apt-get", "-qq", "-o", "APT::Architecture=arm64", "-o", "APT::Architectures=arm64",
@@ -58,17 +59,21 @@ def make_sysroot():
         "--no-compile", "--only-binary=:all:", "--platform=manylinux_2_27_aarch64",
         "--python-version=3.11", f"--target={new}/wheels", *WHEELS)
     run("rm", "-r", apt)
+    for cpu, part in CPUS.items():
+        # XNNPACK asks this file which CPU it is on, and crashes on that of a PC.
+        (new / cpu / "proc").mkdir(parents=True)
+        (new / cpu / "proc/cpuinfo").write_text(
+            f"processor : 0\nCPU implementer : 0x41\nCPU architecture: 8\nCPU part : {part:#x}\n")
+        for shared in ["lib", "usr"]:
+            (new / cpu / shared).symlink_to(f"../{shared}")
     new.rename(SYSROOT)
 
 
 def emulate(cpu, command, plugin=None, **options):
-    # XNNPACK asks this file which CPU it is on, and crashes on that of a PC.
-    processor = f"processor : 0\nCPU implementer : 0x41\nCPU architecture: 8\nCPU part : {CPUS[cpu]:#x}\n"
-    (SYSROOT / "proc/cpuinfo").write_text(processor)
     libraries = f"{SYSROOT}/lib/aarch64-linux-gnu:{SYSROOT}/usr/lib/aarch64-linux-gnu"
     guest = [f"LD_LIBRARY_PATH={libraries}", f"PYTHONPATH={SYSROOT}/wheels", "OPENBLAS_NUM_THREADS=1",
              "PYTHONDONTWRITEBYTECODE=1"]
-    return run("qemu-aarch64", "-cpu", cpu, "-L", SYSROOT, *(["-plugin", plugin] if plugin else []),
+    return run("qemu-aarch64", "-cpu", cpu, "-L", SYSROOT / cpu, *(["-plugin", plugin] if plugin else []),
                *(word for setting in guest for word in ["-E", setting]), *command, **options)
 
 
@@ -89,8 +94,8 @@ def check_codes(cpu, network, scratch):
 
 def count(cpu, command, engine, jobs, scratch):
     """Instructions a face by class, for each (pictures, runs) of `jobs`."""
-    # The first run of each warms; what a line takes besides runs is the second's and the third's.
-    runs_of = [(pictures, runs) for pictures, more in jobs for runs in [1, 1, 1 + more]]
+    # The first line of each warms, the second says what a line takes besides its runs.
+    runs_of = [(pictures, runs) for pictures, more in jobs for runs in [1, 0, more]]
     lines = "".join(f"{engine} {pictures} {runs}\n" for pictures, runs in runs_of)
     counts = scratch / "counts"
     answers = emulate(cpu, command, f"{scratch}/insn_classes.so,out={counts}", input=lines, text=True,
@@ -99,9 +104,9 @@ def count(cpu, command, engine, jobs, scratch):
     assert answers.count("done\n") == len(runs_of) and len(rows) == answers.count("\n")
     rows = [[0] * len(names)] * (len(runs_of) + 1 - len(rows)) + [list(map(int, row)) for row in rows]
     spent = [[b - a for a, b in zip(before, after)] for before, after in zip(rows, rows[1:])]
-    faces = [pictures * more for pictures, more in jobs]
-    return [{name: (many - one) / of for name, one, many in zip(names, spent[3 * i + 1], spent[3 * i + 2])}
-            for i, of in enumerate(faces)]
+    of_runs = [[a - b for a, b in zip(spent[3 * i + 2], spent[3 * i + 1])] for i in range(len(jobs))]
+    return [{name: count / (pictures * more) for name, count in zip(names, counts)}
+            for counts, (pictures, more) in zip(of_runs, jobs)]
 
 
 def pipelines_of_a72(n):
@@ -143,9 +148,9 @@ def estimate(cpu, n):
 
 def compare(cpu, name, network, scratch, by_class):
     check_codes(cpu, network, scratch)
-    ours = count(cpu, [PROGRAM, "run", network], "engine", [(1, 10), (30, 1)], scratch)
+    ours = count(cpu, [PROGRAM, "run", network], "engine", [(1, 5), (30, 1)], scratch)
     theirs = count(cpu, python(ROOT / "benches/litert_aarch64.py", network), "litert",
-                   [(1, 10), (30, 1)], scratch)
+                   [(1, 5), (30, 1)], scratch)
     (tracts,) = count(cpu, [PROGRAM, "run", network], "tract", [(1, 1)], scratch)
     for faces, a, b in zip([1, 30], ours, theirs):
         of_a, of_b, of_tract = (sum(n.values()) for n in (a, b, tracts))
