@@ -399,3 +399,28 @@ fn a_source_without_a_readable_picture_fails() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("none of the pictures in cut.jpg"));
 }
+
+#[test]
+fn check_names_each_part_and_fails_if_one_does() {
+    let place = Place::new();
+    let output = place.mien(&["check", "--source", "/dev/no-such-camera"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    let line = |part: &str, verdict: &str| {
+        let found = text.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some(part) && words.next() == Some(verdict)
+        });
+        assert!(found, "no line `{part} {verdict}` in:\n{text}");
+    };
+    line("model", "ok");
+    line("camera", "FAILED");
+    line("pins", "note");
+    line("journal", "ok");
+    assert!(text.contains("/dev/no-such-camera"), "{text}");
+
+    // Two LEDs on one line are refused by their names before anything is opened.
+    fs::write(place.path("pins.toml"), "[leds.lines]\nhappy = 5\nsad = 5\n").unwrap();
+    let output = place.mien(&["check", "--config", "pins.toml"]);
+    assert_fails(&output, 2, &["happy", "sad", "line 5"]);
+}

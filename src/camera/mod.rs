@@ -2,6 +2,7 @@
 
 pub mod devices;
 mod mjpeg;
+pub mod quality;
 pub mod replay;
 #[cfg(feature = "v4l")]
 pub mod v4l;

@@ -12,6 +12,7 @@
 //! - It calls the kernel directly, so that preloaded translators such as `libcamerify` never see
 //!   its calls: a Raspberry Pi's own camera needs `v4l2loopback`.
 
+pub mod offers;
 mod pixels;
 
 use std::io;
@@ -46,6 +47,7 @@ const EACCES: i32 = 13;
 const EBUSY: i32 = 16;
 const ENODEV: i32 = 19;
 
+const CANT_TAKE: &str = "its driver gave an answer that crate v4l can't take";
 /// What to do about a sensor that gives no ready pictures.
 const CSI_HINT: &str = "a Raspberry Pi's own (CSI) camera gives only raw sensor data here: feed \
     its pictures to a v4l2loopback device and open that (see deploy/README.md), or use a USB webcam";
@@ -72,7 +74,7 @@ impl V4lCamera {
     pub fn open(path: &Path, width: u32, height: u32, fps: f32) -> Result<Self, CameraError> {
         let wanted = Wanted { width, height, fps };
         panic::catch_unwind(AssertUnwindSafe(|| Self::try_open(path, wanted)))
-            .unwrap_or_else(|_| Err("its driver gave an answer that crate v4l can't take".into()))
+            .unwrap_or_else(|_| Err(CANT_TAKE.into()))
             .map_err(|why| CameraError::Open { source_name: path.to_owned(), why })
     }
 
@@ -98,6 +100,11 @@ impl V4lCamera {
         camera.counter = FrameCounter { driver: first.sequence, next: 0 };
         camera.started = Instant::now();
         Ok(camera)
+    }
+
+    /// The format that its pictures come in.
+    pub fn format(&self) -> PixelFormat {
+        self.layout.format
     }
 
     /// Waits for a frame, and decodes it.

@@ -86,6 +86,11 @@ impl<C> View<C> {
     pub fn new(camera: C, options: ViewOptions) -> Self {
         Self { camera, options }
     }
+
+    /// The camera itself.
+    pub fn inner(&self) -> &C {
+        &self.camera
+    }
 }
 
 impl<C: Camera> Camera for View<C> {

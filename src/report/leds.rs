@@ -80,6 +80,11 @@ impl Lit {
 trait Panel: Send {
     /// Sets every LED. The error names those that have failed since they last worked.
     fn set(&mut self, lit: Lit) -> Result<(), LedError>;
+
+    /// Whether it is no more than a drawing.
+    fn is_drawing(&self) -> bool {
+        false
+    }
 }
 
 /// Why LEDs could not be had, or did not obey.
@@ -153,6 +158,11 @@ impl Leds {
             log::error!("{error}");
         }
         leds
+    }
+
+    /// Whether they are only drawn in the terminal, or not even that.
+    pub fn are_drawn(&self) -> bool {
+        self.panel.as_ref().is_none_or(|panel| panel.is_drawing())
     }
 
     /// Lights the expression's LED, or none, and the "face seen" LED or not.

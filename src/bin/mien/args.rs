@@ -13,13 +13,14 @@ Examples:
   mien                                      watch the bundled clip
   mien run --source /dev/video0 --config /etc/mien/config.toml
   mien run --source clip.mjpeg --realtime   play a recording at a camera's pace
+  mien check --config /etc/mien/config.toml
   mien predict party.jpg --annotate out.png
   mien predict --face --json fer2013/*.png
   mien journal cat --dir mien-log | jq .
 
 Exit codes:
   0  done
-  1  failed while running: a source, picture, model or directory that can't be used
+  1  failed while running: a source, picture, model or directory that can't be used, a check that fails
   2  wrong usage: an unknown option, or a configuration that does not hold
 
 Logging: RUST_LOG (error, warn, info, debug) or -v, -vv.";
@@ -53,6 +54,8 @@ pub enum Command {
     Run(RunArgs),
     /// Say what each face in pictures shows, in per cent
     Predict(PredictArgs),
+    /// Check cameras, pins, model and journal, and say what to do about what fails
+    Check(CheckArgs),
     /// Measure what each stage of a frame takes
     Bench(BenchArgs),
     /// Read a journal
@@ -71,7 +74,8 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct RunArgs {
-    /// An MJPEG stream file, a folder of pictures, a picture, or a V4L2 device such as /dev/video0
+    /// An MJPEG stream file, a folder of pictures, a picture, or a V4L2 device: /dev/video0, a link in
+    /// /dev/v4l/by-id, or usb:VENDOR:PRODUCT as `lsusb` prints it
     #[arg(long, value_name = "PATH")]
     pub source: PathBuf,
     /// Configuration; `mien config` prints a sample [default: the sample's values]
@@ -110,6 +114,16 @@ pub struct PredictArgs {
 fn share(text: &str) -> Result<f32, String> {
     let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| format!("{text:?} is not a number from 0 to 1"))
+}
+
+#[derive(Args)]
+pub struct CheckArgs {
+    /// The camera to look through: /dev/video0, a link in /dev/v4l/by-id, usb:VENDOR:PRODUCT [default: all]
+    #[arg(long, value_name = "DEVICE")]
+    pub source: Option<PathBuf>,
+    /// The kiosk's configuration; stop the service first, or its camera and pins are in use
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod bundled;
+mod check;
 mod journal;
 #[cfg(feature = "v4l")]
 mod live;
@@ -48,6 +49,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         None => watch::demo(model)?,
         Some(Command::Run(args)) => watch::run(args, model)?,
         Some(Command::Predict(args)) => return predict::predict(args, model),
+        Some(Command::Check(args)) => return check::check(args, model),
         Some(Command::Bench(args)) => bench::bench(args, model)?,
         Some(Command::Journal(JournalCommand::Cat { dir })) => journal::cat(dir)?,
         Some(Command::Config) => io::stdout().write_all(config::SAMPLE.as_bytes())?,
