@@ -89,12 +89,20 @@ impl Default for CameraOptions {
 }
 
 /// What is said of a face.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExpressionOptions {
     /// Least smoothed share (0…1) of an expression to be shown; below, the face shows "unsure".
     /// Unset, the model's own threshold counts.
     pub unsure_below: Option<f32>,
+    /// Whether apparent gender is told. If not, the network's answer is dropped at once.
+    pub gender: bool,
+}
+
+impl Default for ExpressionOptions {
+    fn default() -> Self {
+        Self { unsure_below: None, gender: true }
+    }
 }
 
 /// Where and how the journal is kept.
@@ -109,22 +117,38 @@ pub struct JournalConfig {
     pub max_segment_bytes: u64,
     /// See [`JournalOptions::max_total_bytes`].
     pub max_total_bytes: u64,
+    /// See [`JournalOptions::max_age_days`].
+    pub max_age_days: f64,
+    /// See [`crate::kiosk::Options::only_rooms_of_at_least`].
+    pub only_rooms_of_at_least: Option<u32>,
 }
 
 impl JournalConfig {
     /// What [`crate::report::journal::Journal::open`] wants besides the directory.
     pub fn options(&self) -> JournalOptions {
-        let Self { sync_period_s, max_segment_bytes, max_total_bytes, .. } = *self;
-        JournalOptions { sync_period_s, max_segment_bytes, max_total_bytes }
+        let Self { sync_period_s, max_segment_bytes, max_total_bytes, max_age_days, .. } = *self;
+        JournalOptions { sync_period_s, max_segment_bytes, max_total_bytes, max_age_days }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        self.options().validate().map_err(|error| error.to_string())?;
+        let least_faces = self.only_rooms_of_at_least;
+        least_faces.map_or(Ok(()), |k| in_range("only_rooms_of_at_least", k, 1..=1000))
     }
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        let JournalOptions { sync_period_s, max_segment_bytes, max_total_bytes } =
+        let JournalOptions { sync_period_s, max_segment_bytes, max_total_bytes, max_age_days } =
             JournalOptions::default();
-        let directory = "mien-log".into();
-        Self { directory, sync_period_s, max_segment_bytes, max_total_bytes }
+        Self {
+            directory: "mien-log".into(),
+            sync_period_s,
+            max_segment_bytes,
+            max_total_bytes,
+            max_age_days,
+            only_rooms_of_at_least: None,
+        }
     }
 }
 
@@ -190,7 +214,7 @@ impl Config {
         expression.validate().map_err(|e| at("[expression]")(&e))?;
         tracker.validate().map_err(|e| at("[tracker]")(&e))?;
         leds.validate().map_err(|e| at("[leds]")(&e))?;
-        journal.options().validate().map_err(|e| at("[journal]")(&e))
+        journal.validate().map_err(|e| at("[journal]")(&e))
     }
 }
 
@@ -287,6 +311,8 @@ mod tests {
             ("[expression]\nunsure_below = 1.5", ["[expression]", "unsure_below = 1.5"]),
             ("[detector]\nmin_face_px = 1", ["[detector]", "min_face_px"]),
             ("[journal]\nsync_period_s = -1.0", ["[journal]", "sync_period_s"]),
+            ("[journal]\nmax_age_days = 0.5", ["[journal]", "max_age_days = 0.5: must be 0"]),
+            ("[journal]\nonly_rooms_of_at_least = 0", ["[journal]", "must be 1 to 1000"]),
         ] {
             let error = error(text);
             for part in parts {

@@ -99,6 +99,18 @@ fn run(source: Source, device: &str, stop: &AtomicBool) -> Outcome {
 }
 
 fn run_unsure_below(unsure_below: f32, source: Source, device: &str, stop: &AtomicBool) -> Outcome {
+    let reader = reader(model());
+    run_with(reader, unsure_below, None, source, device, stop)
+}
+
+fn run_with(
+    reader: FaceReader,
+    unsure_below: f32,
+    only_rooms_of_at_least: Option<u32>,
+    source: Source,
+    device: &str,
+    stop: &AtomicBool,
+) -> Outcome {
     let config = Config::default();
     let options = Options {
         device: device.into(),
@@ -107,6 +119,7 @@ fn run_unsure_below(unsure_below: f32, source: Source, device: &str, stop: &Atom
         room_period_s: 1.0,
         still: config.still,
         night: config.night,
+        only_rooms_of_at_least,
         on_event: |_| (),
     };
     let directory = tempfile::tempdir().unwrap();
@@ -115,7 +128,6 @@ fn run_unsure_below(unsure_below: f32, source: Source, device: &str, stop: &Atom
     let lines = (0..).zip(&pins).zip(Led::ALL).map(|((line, pin), led)| (led, line, pin.clone()));
     let mut leds = Leds::on_pins(lines.collect(), false);
     let tracker = Tracker::new(config.tracker, unsure_below);
-    let reader = reader(model());
     let summary = kiosk::run(source, reader, tracker, &mut leds, &mut journal, &options, stop);
     let records = journal::read(directory.path())
         .map(Result::unwrap)
@@ -320,6 +332,42 @@ fn a_kiosk_that_is_never_sure_enough_lights_no_expression() {
     let rooms = outcome.records.iter().filter(|(topic, _)| topic == "mien/hall/room");
     assert!(rooms.clone().count() > 0);
     assert!(rooms.clone().all(|(_, room)| room["unsure"] == room["faces"]));
+}
+
+fn clip() -> Source {
+    let clip = Replay::open(&models().join("demo.mjpeg"), script().frames_per_second).unwrap();
+    Source::EveryFrame(Box::new(clip))
+}
+
+#[test]
+fn gender_switched_off_is_nowhere() {
+    let told = demo().records.iter().filter(|(_, payload)| payload.get("gender").is_some());
+    assert!(told.count() > 0, "switched on it is told");
+    let reader = reader(model()).without_gender();
+    let outcome = run_with(reader, 0.0, None, clip(), "hall", &AtomicBool::new(false));
+    assert!(!Followed::all(&outcome.records).is_empty());
+    for (topic, payload) in &outcome.records {
+        let text = payload.to_string();
+        assert!(!text.contains("male") && !text.contains("gender"), "{topic} {text}");
+    }
+}
+
+#[test]
+fn only_rooms_of_enough_faces_are_told_if_so_wished() {
+    let rooms = |records: &[(String, Value)]| -> Vec<u64> {
+        let rooms = records.iter().filter(|(topic, _)| topic == "mien/hall/room");
+        rooms.map(|(_, room)| room["faces"].as_u64().unwrap()).collect()
+    };
+    let (all, stop) = (rooms(&demo().records), AtomicBool::new(false));
+    let enough: Vec<u64> = all.iter().copied().filter(|faces| *faces >= 2).collect();
+    assert!(!enough.is_empty() && enough.len() < all.len(), "the clip has both: {all:?}");
+    let unsure_below = model().calibration().unsure_below;
+    let outcome = run_with(reader(model()), unsure_below, Some(2), clip(), "hall", &stop);
+    assert_eq!(rooms(&outcome.records), enough);
+    let others = outcome.records.iter().filter(|(topic, _)| topic != "mien/hall/room");
+    assert!(
+        others.clone().count() == 2 && others.clone().all(|(topic, _)| topic == "mien/hall/status")
+    );
 }
 
 #[test]

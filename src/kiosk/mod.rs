@@ -83,7 +83,10 @@ pub struct Options {
     pub still: StillOptions,
     /// When it is night.
     pub night: NightOptions,
-    /// Called with what the faces do, as it is journaled.
+    /// Nothing of single faces is told, and the room only while it has at least so many; none: all
+    /// is told.
+    pub only_rooms_of_at_least: Option<u32>,
+    /// Called with what the faces do, if it is journaled.
     pub on_event: fn(&Event),
 }
 
@@ -148,6 +151,7 @@ pub fn run(
         camera_lost: false,
         reporter: Reporter::new(&options.device, leds, journal),
         on_event: options.on_event,
+        only_rooms_of_at_least: options.only_rooms_of_at_least,
         stages: Stages::default(),
         summary: Summary::default(),
         broken: BrokenFrames::default(),
@@ -184,6 +188,7 @@ struct Kiosk<'a> {
     camera_lost: bool,
     reporter: Reporter<'a>,
     on_event: fn(&Event),
+    only_rooms_of_at_least: Option<u32>,
     stages: Stages,
     summary: Summary,
     broken: BrokenFrames,
@@ -193,7 +198,7 @@ impl Kiosk<'_> {
     /// Handles what the source brings; why it ended.
     fn watch(&mut self, mut source: Source, stop: &AtomicBool) -> Result<&'static str, KioskError> {
         while !stop.load(Ordering::Relaxed) {
-            self.reporter.sync_if_due();
+            self.reporter.keep_up();
             match source.next() {
                 Arrival::Frame { frame, late } => {
                     self.summary.late += late;
@@ -272,8 +277,9 @@ impl Kiosk<'_> {
     fn report(&mut self, follow: impl FnOnce(&mut Tracker, Duration) -> &[Track]) {
         let start = Instant::now();
         let tracks = follow(&mut self.tracker, self.now);
-        let events = self.teller.tell(self.now, tracks);
+        let mut events = self.teller.tell(self.now, tracks);
         self.summary.tracks += events.iter().filter(|event| event.is_appearance()).count() as u64;
+        events.retain(|event| may_tell(event, self.only_rooms_of_at_least));
         // Before the LEDs, whose drawing keeps to the terminal's last line.
         events.iter().for_each(self.on_event);
         self.reporter.show(tracks);
@@ -285,12 +291,23 @@ impl Kiosk<'_> {
 
     /// All faces leave, the LEDs go off, the journal is synced.
     fn finish(&mut self, why: &'static str) {
-        for event in self.teller.tell(self.now, &[]) {
+        let mut events = self.teller.tell(self.now, &[]);
+        events.retain(|event| may_tell(event, self.only_rooms_of_at_least));
+        for event in events {
             (self.on_event)(&event);
             self.reporter.append(&event);
         }
         let frames = self.summary.frames;
         self.reporter.append(&Event::Status(StatusEvent::Stopped { why, frames }));
         self.reporter.close();
+    }
+}
+
+/// Whether the event says nothing of fewer faces than `least`.
+fn may_tell(event: &Event, least: Option<u32>) -> bool {
+    match (event, least) {
+        (_, None) | (Event::Status(_), _) => true,
+        (Event::Face(_), Some(_)) => false,
+        (Event::Room(room), Some(least)) => room.faces() >= least,
     }
 }

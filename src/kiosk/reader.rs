@@ -20,6 +20,11 @@ impl FaceReader {
         Self { detector, classifier }
     }
 
+    /// The same, but telling no gender.
+    pub fn without_gender(self) -> Self {
+        Self { classifier: self.classifier.without_gender(), ..self }
+    }
+
     /// Each face's box in pixels of `frame` and its shares, surest detection first; what each
     /// stage took goes to `stages`.
     pub fn read(

@@ -5,3 +5,5 @@ pub mod event;
 pub mod journal;
 pub mod leds;
 pub mod picture;
+#[cfg(test)]
+mod wear;

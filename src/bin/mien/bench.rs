@@ -39,6 +39,7 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
         room_period_s: config.room_period_s,
         still: StillOptions { max_change: 0.0, ..config.still },
         night: config.night,
+        only_rooms_of_at_least: None,
         on_event: |_| (),
     };
     let directory = TemporaryDirectory::new()?;

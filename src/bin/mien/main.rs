@@ -14,6 +14,7 @@ mod live;
 mod message;
 mod parts;
 mod predict;
+mod topic;
 mod watch;
 
 use std::io::{self, Write};
@@ -25,7 +26,7 @@ use mien::config::{self, ConfigError};
 
 use message::message;
 
-use args::{Cli, Command, JournalCommand};
+use args::{Cli, Command};
 
 /// Exit code for wrong usage, as clap's own.
 const USAGE: u8 = 2;
@@ -51,7 +52,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Predict(args)) => return predict::predict(args, model),
         Some(Command::Check(args)) => return check::check(args, model),
         Some(Command::Bench(args)) => bench::bench(args, model)?,
-        Some(Command::Journal(JournalCommand::Cat { dir })) => journal::cat(dir)?,
+        Some(Command::Journal(command)) => journal::run(command)?,
         Some(Command::Config) => io::stdout().write_all(config::SAMPLE.as_bytes())?,
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -61,7 +61,10 @@ fn watch(
     model: Option<&Path>,
 ) -> anyhow::Result<()> {
     let stop = parts::stop_flag()?;
-    let reader = parts::face_reader(model, &config.detector)?;
+    let mut reader = parts::face_reader(model, &config.detector)?;
+    if !config.expression.gender {
+        reader.faces = reader.faces.without_gender();
+    }
     let (mut journal, recovery) =
         Journal::open(&config.journal.directory, config.journal.options())?;
     tell_recovery(&recovery);
@@ -73,6 +76,7 @@ fn watch(
         room_period_s: config.room_period_s,
         still: config.still.clone(),
         night: config.night.clone(),
+        only_rooms_of_at_least: config.journal.only_rooms_of_at_least,
         on_event: print_event,
     };
     let unsure_below = config.expression.unsure_below.unwrap_or(reader.unsure_below);
@@ -115,15 +119,23 @@ fn print_event(event: &Event) {
 }
 
 fn tell_recovery(recovery: &Recovery) {
-    let Recovery { dropped_bytes, damaged_bytes, next_sequence, .. } = recovery;
+    let Recovery { dropped_bytes, damaged_bytes, next_sequence, quarantined, .. } = recovery;
     if *dropped_bytes > 0 {
         log::warn!(
             "the journal ended in an unfinished record of {dropped_bytes} bytes, which was \
              dropped; going on with record {next_sequence}"
         );
     }
-    if *damaged_bytes > 0 {
-        log::warn!("{damaged_bytes} damaged bytes in the journal are passed over");
+    match quarantined {
+        Some(aside) => log::warn!(
+            "the journal's last segment had {damaged_bytes} damaged bytes; it was put aside as {}, \
+             and a clean one with its sound records goes on",
+            aside.display()
+        ),
+        None if *damaged_bytes > 0 => {
+            log::warn!("{damaged_bytes} damaged bytes in the journal are passed over");
+        }
+        None => {}
     }
 }
 

@@ -85,6 +85,22 @@ fn each_expression_lights_its_own_led() {
 }
 
 #[test]
+fn all_are_lit_and_then_show_what_they_should() {
+    let board = Board::default();
+    let mut leds = board.leds(false);
+    leds.show(Some(Expression::Fear), true).unwrap();
+    leds.all(true).unwrap();
+    assert_eq!(board.levels(), [Some(true); 8]);
+    leds.show(Some(Expression::Happy), true).unwrap();
+    assert_eq!(board.levels(), [Some(true); 8]);
+    leds.all(false).unwrap();
+    assert_eq!(board.levels(), only(&[3, 7], true));
+    leds.all(true).unwrap();
+    leds.off().unwrap();
+    assert_eq!(board.levels(), only(&[], true));
+}
+
+#[test]
 fn leds_are_dark_after_a_drop_and_after_a_panic() {
     let board = Board::default();
     let mut leds = board.leds(true);
@@ -160,7 +176,7 @@ fn no_leds_take_everything() {
 #[test]
 fn the_drawing_is_one_line_of_at_most_80_columns_redrawn_in_place() {
     let mut out = Vec::new();
-    let lit = Lit { expression: Some(Expression::Happy), face_seen: true };
+    let lit = Lit { expression: Some(Expression::Happy), face_seen: true, all: false };
     Terminal::new(&mut out).set(lit).unwrap();
     let drawn = String::from_utf8(out).unwrap();
     let line = drawn.strip_prefix('\r').unwrap().strip_suffix("\x1b[K\r\n").unwrap();
