@@ -1,6 +1,6 @@
 //! Where frames come from: [`Camera`], and its implementations.
 
-mod mjpeg;
+pub mod mjpeg;
 pub mod replay;
 #[cfg(feature = "v4l")]
 pub mod v4l;
