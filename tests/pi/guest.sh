@@ -177,17 +177,21 @@ guest_start() {
     *) guest_fail "no machine $machine" ;;
     esac
     mkfifo "$guest_folder/input"
+    : >"$guest_console"
     exec {guest_input}<>"$guest_folder/input"
     qemu-system-aarch64 "${options[@]}" <&"$guest_input" >"$guest_console" 2>&1 &
     guest_qemu=$!
 }
 
+# What the console printed, less what is no text.
+guest_lines() { tr -cd '\n\t -~' <"$guest_console"; }
+
 # Waits up to $2 seconds for a line that matches the basic regular expression $1.
 guest_expect() {
     local deadline=$((SECONDS + $2))
-    until tr -d '\r' <"$guest_console" | grep "$1" >/dev/null; do
+    until guest_lines | grep "$1" >/dev/null; do
         if [ $SECONDS -ge $deadline ] || ! kill -0 "$guest_qemu" 2>/dev/null; then
-            tr -d '\r' <"$guest_console"
+            guest_lines
             guest_fail "the guest did not say '$1' within $2 s"
         fi
         sleep 0.1
@@ -196,12 +200,12 @@ guest_expect() {
 
 guest_wait() {
     guest_expect '^guest: status ' "$1"
-    tr -d '\r' <"$guest_console"
+    guest_lines
     # It powers off in a moment; what it has to say is said.
     kill "$guest_qemu" 2>/dev/null || true
     wait "$guest_qemu" 2>/dev/null || true
     guest_qemu=
-    return "$(tr -d '\r' <"$guest_console" | sed -n 's/^guest: status //p')"
+    return "$(guest_lines | sed -n 's/^guest: status //p')"
 }
 
 guest_tell() { echo "$1" >&"$guest_input"; }

@@ -14,21 +14,20 @@ cargo build --locked --release --bin mien
 host_mien=${CARGO_TARGET_DIR:-target}/release/mien
 
 clips=${MIEN_SHARED:-../shared}/data/clips
+[ -d "$clips" ] || guest_fail "no recordings in $clips; set MIEN_SHARED"
 test=$guest_folder/loopback
 # Name, frames, one in so many.
 mkdir -p "$test"
 while read -r clip count one_in; do
     pi_tools split "$clips/$clip.mjpeg" "$test/clips/$clip" "$count" "$one_in"
 done <<'CLIPS'
-one_face_640 10 8
-classroom_848 5 16
+one_face_640 6 13
+classroom_848 4 20
 CLIPS
 
 # Every face of every frame is a new one, told at once by that frame's scores alone, so that
 # neither times nor the frames before have a part in what is journaled.
 cat >"$test/config.toml" <<'CONFIG'
-[detector]
-max_pixels = 76800
 [still]
 max_change = 0.0
 [tracker]
@@ -67,7 +66,7 @@ for clip in "$test"/clips/*; do
     "$host_mien" journal cat --dir "$test/log-$name" | faces >"$test/$name.host"
     [ -s "$test/$name.host" ] || guest_fail "this machine sees no face in $name"
     for format in MJPG YUYV; do
-        tr -d '\r' <"$guest_console" | sed -n "s/^$format $name //p" | faces >"$test/$name.$format"
+        guest_lines | sed -n "s/^$format $name //p" | faces >"$test/$name.$format"
         diff "$test/$name.host" "$test/$name.$format" ||
             guest_fail "$name as $format: this machine (<) and the guest (>) differ"
         echo "$name as $format: $(grep -c '"appeared"' "$test/$name.$format") faces, every byte the same"

@@ -63,7 +63,9 @@ fn save(image: &Grey, folder: &Path, name: &str) -> anyhow::Result<()> {
 /// Writes `count` of a clip's pictures, every `one_in`-th, as they are.
 pub fn split(clip: &Path, folder: &Path, count: usize, one_in: usize) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
-    let mut stream = MjpegStream::new(File::open(clip)?);
+    let mut stream = MjpegStream::new(
+        File::open(clip).with_context(|| format!("can't open {}", clip.display()))?,
+    );
     let mut written = 0;
     let mut seen = 0;
     while written < count
