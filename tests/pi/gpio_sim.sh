@@ -14,8 +14,6 @@ pi_tools scenes models/demo.mjpeg "$test/scenes"
 cat >"$test/run.sh" <<'GUEST'
 leds="angry:5 disgust:6 fear:13 happy:19 sad:26 surprise:16 neutral:20 face_seen:21"
 
-fail() { echo "FAILED: $*"; cat mien.log; exit 1; }
-
 # A chip with the label that a Raspberry Pi 4's has.
 modprobe gpio-sim
 chip=/sys/kernel/config/gpio-sim/pi
@@ -40,13 +38,9 @@ look() {
 }
 
 # Waits until exactly these LEDs are lit.
+are_lit() { look && [ "$lit" = "${1:+ $1}" ]; }
 await() {
-    tries=0
-    while look && [ "$lit" != "${1:+ $1}" ]; do
-        tries=$((tries + 1))
-        [ $tries -lt 600 ] || fail "'$lit' are lit, not '$1'"
-        sleep 0.05
-    done
+    within 30 are_lit "$1" || { cat mien.log; fail "'$lit' are lit, not '$1'"; }
     echo "lit: ${1:-none}"
 }
 

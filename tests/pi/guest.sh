@@ -9,7 +9,8 @@
 #   guest_tell LINE             gives its script a line to read
 #   guest_monitor COMMAND       asks qemu's monitor
 #
-# In the guest, FOLDER is /test and the working directory. Its console is kept in $guest_console.
+# In the guest, FOLDER is /test and the working directory; its script has the functions `fail WHY` and
+# `within SECONDS COMMAND`. Its console is kept in $guest_console.
 #
 # Needs (apt): qemu-system-arm qemu-user cpio kmod make socat xz-utils gcc-aarch64-linux-gnu
 # libc6-dev-arm64-cross libclang1-14
@@ -112,11 +113,24 @@ modprobe configfs && mount -t configfs configfs /sys/kernel/config
 ! grep -q raspberrypi /proc/device-tree/compatible || modprobe bcm2835_wdt
 cd /test
 echo "guest: ready after $(cut -d ' ' -f 1 /proc/uptime) s"
-sh -eu run.sh
+sh -eu -c '. /lib/test.sh; . ./run.sh'
 echo "guest: status $?"
 poweroff -f
 INIT
     chmod +x "$root/init"
+    cat >"$root/lib/test.sh" <<'TEST'
+fail() { echo "FAILED: $*"; exit 1; }
+
+# Tries a command until it succeeds, for so many seconds.
+within() {
+    deadline=$(($(date +%s) + $1))
+    shift
+    until "$@"; do
+        [ "$(date +%s)" -lt $deadline ] || return 1
+        sleep 0.1
+    done
+}
+TEST
 }
 
 # Packs the folder $1 as an initramfs, uncompressed: the emulated processor is slow to inflate it.

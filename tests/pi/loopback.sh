@@ -56,10 +56,16 @@ done
 GUEST
 
 # What a journal tells of faces, less when.
-faces() { grep -o '"topic":"mien/kiosk/face/.*' | sed 's/,"time_s":[0-9.]*//'; }
+faces() { sed -n 's/,"time_s":[0-9.]*//; s/.*\("topic":"mien\/kiosk\/face\/.*\)/\1/p'; }
 
 guest_start virt "$test"
 guest_wait 300
+! guest_lines | grep '"state":"camera_lost"' || guest_fail "the camera was lost"
+guest_lines | sed -n 's/.*; \([0-9]*\) broken, .*/\1/p' >"$test/broken"
+[ "$(wc -l <"$test/broken")" = 4 ] || guest_fail "mien did not end well"
+while read -r broken; do
+    [ "$broken" -ge 2 ] || guest_fail "$broken of 2 broken frames were skipped"
+done <"$test/broken"
 for clip in "$test"/clips/*; do
     name=$(basename "$clip")
     "$host_mien" run --source "$clip" --config "$test/config.toml" --log "$test/log-$name" >/dev/null

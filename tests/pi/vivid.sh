@@ -12,8 +12,6 @@ guest_build_firmware
 test=$guest_folder/vivid
 mkdir "$test"
 cat >"$test/run.sh" <<'GUEST'
-fail() { echo "FAILED: $*"; cat mien.log; exit 1; }
-
 camera=/dev/video0
 control() { pi_tools control $camera "$@"; }
 
@@ -23,50 +21,36 @@ modprobe vivid n_devs=1 node_types=1 num_inputs=1 input_types=0
 echo "== the test pattern"
 pi_tools bars $camera
 control dropped 50
-pi_tools bars $camera
+pi_tools bars $camera >bars || fail "with buffers dropped"
 control dropped 0
+cat bars
+grep -v ' 3 of 3 ' bars >/dev/null || fail "no buffer was dropped"
 
 echo "== injected errors"
 mien -v run --source $camera --log log >mien.out 2>>mien.log &
 mien=$!
 
-# The journal's states of the camera, once it has so many of them.
-await_states() {
-    tries=0
-    until states=$(mien journal cat --dir log 2>/dev/null | grep -o 'camera_[a-z]*' | paste -s -d ' ') &&
-        [ "$(echo $states | wc -w)" -ge "$1" ]; do
-        tries=$((tries + 1))
-        [ $tries -lt 300 ] || fail "the journal has only '$states'"
-        kill -0 $mien || fail "mien ended"
-        sleep 0.1
-    done
-}
+# What the journal has of the camera: lost, back, lost, …
+states() { mien journal cat --dir log 2>/dev/null | grep -o 'camera_[a-z]*' | paste -s -d ' '; }
 expected=
-# What is said of an error, and that the camera is lost by it and comes back.
+is_expected() { [ "$(states)" = "$expected" ]; }
+says() { grep -q "$1" mien.log; }
+
+# What is said of an error by which the camera is lost, to come back.
 lost_and_back() {
     expected="$expected${expected:+ }camera_lost camera_back"
-    await_states "$(echo $expected | wc -w)"
-    [ "$states" = "$expected" ] || fail "the journal has '$states'"
-    grep -q "$1" mien.log || fail "nothing is said of '$1'"
+    within 30 is_expected || { cat mien.log; fail "the journal has '$(states)', not '$expected'"; }
+    says "$1" || { cat mien.log; fail "nothing is said of '$1'"; }
     echo "survived: $1"
     : >mien.log
 }
 
-tries=0
-until grep -q watching mien.log; do
-    tries=$((tries + 1))
-    [ $tries -lt 300 ] || fail "it does not start"
-    sleep 0.1
-done
+within 30 says watching || fail "it does not start: $(cat mien.log)"
 control osd-text 2
 
 control corrupt
-tries=0
-until grep -q 'is broken: the driver marks it as corrupt; skipped' mien.log; do
-    tries=$((tries + 1))
-    [ $tries -lt 100 ] || fail "nothing is said of a corrupt buffer"
-    sleep 0.1
-done
+within 10 says 'is broken: the driver marks it as corrupt; skipped' ||
+    fail "nothing is said of a corrupt buffer"
 echo "survived: a corrupt buffer"
 
 control disconnect

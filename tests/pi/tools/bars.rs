@@ -29,6 +29,7 @@ pub fn compare(device: &Path) -> anyhow::Result<()> {
     for format in PixelFormat::ALL {
         // vivid has no compressed formats.
         if format == PixelFormat::Mjpeg {
+            refused(device, format)?;
             continue;
         }
         for (width, height) in SIZES {
@@ -39,10 +40,18 @@ pub fn compare(device: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn refused(device: &Path, format: PixelFormat) -> anyhow::Result<()> {
+    let Err(error) = V4lCamera::open_as(device, format, 640, 480, FPS) else {
+        bail!("{} was opened in {}", device.display(), format.fourcc());
+    };
+    ensure!(error.to_string().contains("it does not offer MJPG"), "{error}");
+    Ok(())
+}
+
 fn frames(device: &Path, format: PixelFormat, width: u32, height: u32) -> anyhow::Result<()> {
     let bars = if format == PixelFormat::Grey { FULL } else { LIMITED };
     let mut camera = V4lCamera::open_as(device, format, width, height, FPS)?;
-    let mut last = None;
+    let mut last: Option<u64> = None;
     for _ in 0..FRAMES {
         let frame = camera.next_frame()?.context("it ended")?;
         ensure!(last < Some(frame.sequence), "frame {} came twice", frame.sequence);
@@ -54,7 +63,8 @@ fn frames(device: &Path, format: PixelFormat, width: u32, height: u32) -> anyhow
         );
         same(&frame.image, bars).with_context(|| format!("frame {}", frame.sequence))?;
     }
-    println!("{} {width}x{height}: {FRAMES} frames, every pixel as drawn", format.fourcc());
+    let given = last.map_or(0, |last| last + 1);
+    println!("{} {width}x{height}: {FRAMES} of {given} frames, as drawn", format.fourcc());
     Ok(())
 }
 

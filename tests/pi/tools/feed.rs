@@ -18,6 +18,8 @@ use v4l::{Device, Format};
 /// A program none of whose threads wants the CPU this often in a row is idle.
 const IDLE_CHECKS: u32 = 15;
 const CHECK_PERIOD: Duration = Duration::from_millis(20);
+/// A camera that gives nothing for 2 s counts as lost.
+const EMPTY_PERIOD: Duration = Duration::from_millis(800);
 /// The longest that a program may take to start, or to have done with a frame.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -38,37 +40,38 @@ pub fn feed(
     let wanted = Format::new(first.width, first.height, format.fourcc());
     let got = Output::set_format(&output, &wanted)?;
     ensure!(got.fourcc == format.fourcc(), "{} takes only {}", device.display(), got.fourcc);
-    let mut write = |bytes: &[u8]| -> anyhow::Result<()> {
-        let written = output.write(bytes).context("the device refuses a frame")?;
-        ensure!(written == bytes.len(), "it took {written} of {} bytes", bytes.len());
-        Ok(())
-    };
 
     // While the program starts, it sees a wall.
     let wall = wall(first, format)?;
-    write(&wall)?;
+    write(&mut output, &wall)?;
     let mut child = Command::new(&program[0]).args(&program[1..]).stderr(Stdio::piped()).spawn()?;
     let watching = watching(&mut child);
     let start = Instant::now();
     while !watching.load(Ordering::Relaxed) {
         ensure!(start.elapsed() < PATIENCE, "{} does not start", program[0]);
         ensure!(child.try_wait()?.is_none(), "{} ended", program[0]);
-        write(&wall)?;
+        write(&mut output, &wall)?;
         thread::sleep(10 * CHECK_PERIOD);
     }
-    await_idle(&child)?;
+    await_idle(&child, &mut output)?;
     // What a bad cable gives: nothing, and half a frame.
     for bytes in [&[][..], &wall[..wall.len() / 2]] {
-        write(bytes)?;
-        await_idle(&child)?;
+        write(&mut output, bytes)?;
+        await_idle(&child, &mut output)?;
     }
     for frame in &frames {
-        write(&frame.bytes)?;
-        await_idle(&child)?;
+        write(&mut output, &frame.bytes)?;
+        await_idle(&child, &mut output)?;
     }
     ensure!(Command::new("kill").arg(child.id().to_string()).status()?.success(), "can't end it");
     let code = child.wait()?.code().context("it was killed")?;
     Ok(ExitCode::from(u8::try_from(code)?))
+}
+
+fn write(output: &mut Device, bytes: &[u8]) -> anyhow::Result<()> {
+    let written = output.write(bytes).context("the device refuses a frame")?;
+    ensure!(written == bytes.len(), "it took {written} of {} bytes", bytes.len());
+    Ok(())
 }
 
 /// A folder's files, by name.
@@ -133,14 +136,20 @@ fn watching(child: &mut Child) -> Arc<AtomicBool> {
     watching
 }
 
-/// Waits until all threads of a program sleep, and stay so.
-fn await_idle(child: &Child) -> anyhow::Result<()> {
+/// Waits until all threads of a program sleep, and stay so. Meanwhile it gets empty frames, so that
+/// it does not take the camera for lost.
+fn await_idle(child: &Child, output: &mut Device) -> anyhow::Result<()> {
     let start = Instant::now();
+    let mut last_frame = start;
     let mut idle = 0;
     while idle < IDLE_CHECKS {
         ensure!(start.elapsed() < PATIENCE, "the program does not come to rest");
         thread::sleep(CHECK_PERIOD);
         idle = if sleeps(child.id())? { idle + 1 } else { 0 };
+        if last_frame.elapsed() >= EMPTY_PERIOD {
+            write(output, &[])?;
+            last_frame = Instant::now();
+        }
     }
     Ok(())
 }
