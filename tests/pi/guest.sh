@@ -18,6 +18,7 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . cross/env.sh
 
+PATH=$PATH:/usr/sbin:/sbin
 guest_cache=$HOME/.cache/mien-ci/pi
 guest_folder=$(mktemp -d)
 guest_console=$guest_folder/console
