@@ -1,7 +1,7 @@
 //! Where frames come from: [`Camera`], and its implementations.
 
 pub mod devices;
-mod mjpeg;
+pub mod mjpeg;
 pub mod quality;
 pub mod replay;
 #[cfg(feature = "v4l")]
