@@ -57,9 +57,11 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Classifies by this model, several faces on as many threads as there are cores.
+    /// Classifies by this model, several faces on as many threads as there are cores, but for one that
+    /// captures.
     pub fn new(mut model: Model) -> Self {
-        model.set_threads(thread::available_parallelism().map_or(1, NonZero::get));
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        model.set_threads((cores - 1).max(1));
         Self { model, tells_gender: true }
     }
 
