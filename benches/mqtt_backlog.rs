@@ -128,6 +128,8 @@ fn watch(dir: &Path, stop: &AtomicBool) -> anyhow::Result<Vec<StageTime>> {
     let (mut journal, _) = Journal::open(&dir.join("live"), JournalOptions::default())?;
     let mut leds = Leds::open(&LedOptions { backend: Backend::None, ..config.leds })?;
     let options = Options {
+        night: Default::default(),
+        only_rooms_of_at_least: None,
         device: "bench".into(),
         source: CLIP.into(),
         model: MODEL.into(),

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::camera::view::ViewOptions;
 use crate::face::detector::DetectorOptions;
 use crate::face::tracker::TrackerOptions;
+use crate::kiosk::night::NightOptions;
 use crate::kiosk::still::StillOptions;
 use crate::report::journal::JournalOptions;
 use crate::report::leds::LedOptions;
@@ -33,6 +35,10 @@ pub struct Config {
     pub room_period_s: f32,
     /// How a source is read.
     pub camera: CameraOptions,
+    /// How its pictures are seen.
+    pub view: ViewOptions,
+    /// When it is too dark.
+    pub night: NightOptions,
     /// Which frames are spared.
     pub still: StillOptions,
     /// How faces are found.
@@ -55,6 +61,8 @@ impl Default for Config {
             device: "kiosk".into(),
             room_period_s: 10.0,
             camera: CameraOptions::default(),
+            view: ViewOptions::default(),
+            night: NightOptions::default(),
             still: StillOptions::default(),
             detector: DetectorOptions::default(),
             expression: ExpressionOptions::default(),
@@ -91,7 +99,7 @@ pub struct ExpressionOptions {
     /// Least smoothed share (0…1) of an expression to be shown; below, the face shows "unsure".
     /// Unset, the model's own threshold counts.
     pub unsure_below: Option<f32>,
-    /// Whether apparent gender is told, anywhere.
+    /// Whether apparent gender is told. If not, the network's answer is dropped at once.
     pub gender: bool,
 }
 
@@ -113,22 +121,38 @@ pub struct JournalConfig {
     pub max_segment_bytes: u64,
     /// See [`JournalOptions::max_total_bytes`].
     pub max_total_bytes: u64,
+    /// See [`JournalOptions::max_age_days`].
+    pub max_age_days: f64,
+    /// See [`crate::kiosk::Options::only_rooms_of_at_least`].
+    pub only_rooms_of_at_least: Option<u32>,
 }
 
 impl JournalConfig {
     /// What [`crate::report::journal::Journal::open`] wants besides the directory.
     pub fn options(&self) -> JournalOptions {
-        let Self { sync_period_s, max_segment_bytes, max_total_bytes, .. } = *self;
-        JournalOptions { sync_period_s, max_segment_bytes, max_total_bytes }
+        let Self { sync_period_s, max_segment_bytes, max_total_bytes, max_age_days, .. } = *self;
+        JournalOptions { sync_period_s, max_segment_bytes, max_total_bytes, max_age_days }
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        self.options().validate().map_err(|error| error.to_string())?;
+        let least_faces = self.only_rooms_of_at_least;
+        least_faces.map_or(Ok(()), |k| in_range("only_rooms_of_at_least", k, 1..=1000))
     }
 }
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        let JournalOptions { sync_period_s, max_segment_bytes, max_total_bytes } =
+        let JournalOptions { sync_period_s, max_segment_bytes, max_total_bytes, max_age_days } =
             JournalOptions::default();
-        let directory = "mien-log".into();
-        Self { directory, sync_period_s, max_segment_bytes, max_total_bytes }
+        Self {
+            directory: "mien-log".into(),
+            sync_period_s,
+            max_segment_bytes,
+            max_total_bytes,
+            max_age_days,
+            only_rooms_of_at_least: None,
+        }
     }
 }
 
@@ -172,7 +196,7 @@ impl Config {
     /// Checks every value's range; the section at fault and what is wrong there.
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let at = |section| move |error: &dyn ToString| (section, error.to_string());
-        let Self { device, room_period_s, camera, still, detector, .. } = self;
+        let Self { device, room_period_s, camera, view, night, still, detector, .. } = self;
         let Self { expression, tracker, leds, journal, mqtt, .. } = self;
         let device_fits = !device.is_empty()
             && device.len() <= MAX_DEVICE_NAME
@@ -187,12 +211,14 @@ impl Config {
         let top = at("the top level");
         in_range("room_period_s", *room_period_s, 1.0..=86_400.0).map_err(|e| top(&e))?;
         camera.validate().map_err(|e| at("[camera]")(&e))?;
+        view.validate().map_err(|e| at("[view]")(&e))?;
+        night.validate().map_err(|e| at("[night]")(&e))?;
         still.validate().map_err(|e| at("[still]")(&e))?;
         detector.validate().map_err(|e| at("[detector]")(&e))?;
         expression.validate().map_err(|e| at("[expression]")(&e))?;
         tracker.validate().map_err(|e| at("[tracker]")(&e))?;
         leds.validate().map_err(|e| at("[leds]")(&e))?;
-        journal.options().validate().map_err(|e| at("[journal]")(&e))?;
+        journal.validate().map_err(|e| at("[journal]")(&e))?;
         mqtt.as_ref().map_or(Ok(()), MqttOptions::validate).map_err(|e| at("[mqtt]")(&e))
     }
 }
@@ -203,6 +229,13 @@ impl CameraOptions {
         in_range("width", self.width, 40..=8192)?;
         in_range("height", self.height, 40..=8192)?;
         in_range("fps", self.fps, 0.1..=240.0)
+    }
+}
+
+impl NightOptions {
+    fn validate(&self) -> Result<(), String> {
+        in_range("dark_below", self.dark_below, 0.0..=255.0)?;
+        in_range("after_s", self.after_s, 0.0..=3600.0)
     }
 }
 
@@ -322,6 +355,8 @@ mod tests {
             ("[expression]\nunsure_below = 1.5", ["[expression]", "unsure_below = 1.5"]),
             ("[detector]\nmin_face_px = 1", ["[detector]", "min_face_px"]),
             ("[journal]\nsync_period_s = -1.0", ["[journal]", "sync_period_s"]),
+            ("[journal]\nmax_age_days = 0.5", ["[journal]", "max_age_days = 0.5: must be 0"]),
+            ("[journal]\nonly_rooms_of_at_least = 0", ["[journal]", "must be 1 to 1000"]),
             ("[mqtt]\nhost = ''", ["[mqtt]", "host"]),
             ("[mqtt]\nport = 0", ["[mqtt]", "port = 0: must be 1 to 65535"]),
             ("[mqtt]\nin_flight = 0", ["[mqtt]", "in_flight = 0: must be 1 to 1000"]),

@@ -19,6 +19,10 @@
 //! - *track*: one face followed through frames; a number, never an identity.
 //! - *record*: one entry of the journal: sequence, time, topic, payload.
 
+// What tests of the library and of its programs share says `mien`.
+#[cfg(test)]
+extern crate self as mien;
+
 pub mod camera;
 pub mod classifier;
 pub mod config;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use image::{GrayImage, ImageFormat, Luma};
+use mien::report::journal::{Journal, JournalOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -407,7 +408,109 @@ fn faces_in_recordings_are_found_and_logged() {
     let journal = place.journal("mien-log");
     let appeared = journal.iter().find(|record| record["payload"]["state"] == "appeared");
     let face = &appeared.expect("a face")["payload"];
-    assert!(face["shares"]["expression"]["happy"].is_number() && face["box"][2].is_number());
+    assert!(face["share"].is_number() && face["box"][2].is_number());
+}
+
+/// A journal of 20 records in two rooms, and its writer, which is at work.
+fn journal_at_work(place: &Place) -> Journal {
+    let options = JournalOptions::default();
+    let (mut journal, _) = Journal::open(&place.path("mien-log"), options).unwrap();
+    for n in 0..20 {
+        let room = ["hall", "lobby"][n % 2];
+        journal.append(&format!("mien/{room}/room"), &serde_json::json!({ "n": n })).unwrap();
+    }
+    journal
+}
+
+fn numbers(records: &[Value]) -> Vec<u64> {
+    records.iter().map(|record| record["payload"]["n"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_journal_is_read_by_time_and_topic_while_its_writer_is_at_work() {
+    let place = Place::new();
+    let mut journal = journal_at_work(&place);
+    let read = |args: &[&str]| {
+        let output = place.mien(&[&["journal"], args].concat());
+        assert_ok(&output);
+        numbers(&json_lines(&output))
+    };
+    assert_eq!(read(&["cat"]), Vec::from_iter(0..20));
+    assert_eq!(read(&["cat", "--since", "2h", "--until", "0s"]), Vec::from_iter(0..20));
+    assert!(read(&["cat", "--since", "2038-01-01T00:00:00+01:00"]).is_empty());
+    assert!(read(&["cat", "--until", "1d"]).is_empty());
+    assert_eq!(read(&["cat", "--topic", "mien/lobby/#"]).len(), 10);
+    assert_eq!(read(&["tail", "-n", "3"]), [17, 18, 19]);
+    assert_eq!(read(&["tail", "-n", "2", "--topic", "mien/hall/+"]), [16, 18]);
+
+    let mut follow = place.command(&["journal", "tail", "-f", "-n", "1"]);
+    let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        line["payload"]["n"].as_u64().unwrap()
+    };
+    assert_eq!(next(), 19);
+    journal.append("mien/hall/room", &serde_json::json!({ "n": 20 })).unwrap();
+    assert_eq!(next(), 20);
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+
+    for (args, part) in [
+        (&["--topic", "mien/#/room"], "# at the end"),
+        (&["--since", "yesterday"], "2026-05-01T08:00:00Z"),
+    ] {
+        let output = place.mien(&[&["journal", "cat"], &args[..]].concat());
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(part), "{args:?}");
+    }
+}
+
+#[test]
+fn a_journal_is_exported_and_counted() {
+    let place = Place::new();
+    let _journal = journal_at_work(&place);
+    let output = place.mien(&["journal", "export", "--format", "csv"]);
+    assert_ok(&output);
+    let mut rows = csv::Reader::from_reader(&output.stdout[..]);
+    assert_eq!(rows.headers().unwrap().iter().next_back(), Some("payload"));
+    let rows: Vec<csv::StringRecord> = rows.records().map(Result::unwrap).collect();
+    assert_eq!((rows.len(), &rows[7][0], &rows[7][4]), (20, "7", "mien/lobby/room"));
+    assert_eq!(&rows[7][7], r#"{"n":7}"#);
+
+    let output = place.mien(&["journal", "stats"]);
+    assert_ok(&output);
+    for part in ["records        20 (20 room)", "missing        0", "in 1 segments, 0 damaged"] {
+        assert!(stdout(&output).contains(part), "{part} not in {}", stdout(&output));
+    }
+}
+
+#[test]
+fn a_damaged_journal_is_checked_repaired_and_sound_again() {
+    let place = Place::new();
+    let journal = journal_at_work(&place);
+    assert_ok(&place.mien(&["journal", "check"]));
+    let segment = place.path("mien-log/000000000000000000.journal");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+
+    let checked = place.mien(&["journal", "check"]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(stdout(&checked).contains("19 sound records"), "{}", stdout(&checked));
+    assert!(stdout(&checked).contains("1 sequences missing"), "{}", stdout(&checked));
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("mien journal repair"));
+    let refused = place.mien(&["journal", "repair"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another process"));
+
+    drop(journal);
+    let repaired = place.mien(&["journal", "repair"]);
+    assert_ok(&repaired);
+    assert!(stdout(&repaired).contains("mien-log/quarantine/"), "{}", stdout(&repaired));
+    assert_ok(&place.mien(&["journal", "check"]));
+    assert_eq!(place.journal("mien-log").len(), 19);
 }
 
 /// The first picture of the bundled clip, which shows two faces.
@@ -436,4 +539,29 @@ fn a_source_without_a_readable_picture_fails() {
     let output = place.mien(&["run", "--source", "cut.jpg"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("none of the pictures in cut.jpg"));
+}
+
+#[test]
+fn check_names_each_part_and_fails_if_one_does() {
+    let place = Place::new();
+    let output = place.mien(&["check", "--source", "/dev/no-such-camera"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    let line = |part: &str, verdict: &str| {
+        let found = text.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some(part) && words.next() == Some(verdict)
+        });
+        assert!(found, "no line `{part} {verdict}` in:\n{text}");
+    };
+    line("model", "ok");
+    line("camera", "FAILED");
+    line("pins", "note");
+    line("journal", "ok");
+    assert!(text.contains("/dev/no-such-camera"), "{text}");
+
+    // Two LEDs on one line are refused by their names before anything is opened.
+    fs::write(place.path("pins.toml"), "[leds.lines]\nhappy = 5\nsad = 5\n").unwrap();
+    let output = place.mien(&["check", "--config", "pins.toml"]);
+    assert_fails(&output, 2, &["happy", "sad", "line 5"]);
 }

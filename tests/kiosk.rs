@@ -110,6 +110,18 @@ fn run_controlled(
     stop: &AtomicBool,
     controls: &Arc<Controls>,
 ) -> Outcome {
+    run_with(reader(model()), unsure_below, None, source, device, stop, controls)
+}
+
+fn run_with(
+    reader: FaceReader,
+    unsure_below: f32,
+    only_rooms_of_at_least: Option<u32>,
+    source: Source,
+    device: &str,
+    stop: &AtomicBool,
+    controls: &Arc<Controls>,
+) -> Outcome {
     let config = Config::default();
     let options = Options {
         device: device.into(),
@@ -117,6 +129,8 @@ fn run_controlled(
         model: "test".into(),
         room_period_s: 1.0,
         still: config.still,
+        night: config.night,
+        only_rooms_of_at_least,
         on_event: |_| (),
         controls: Arc::clone(controls),
     };
@@ -126,7 +140,6 @@ fn run_controlled(
     let lines = (0..).zip(&pins).zip(Led::ALL).map(|((line, pin), led)| (led, line, pin.clone()));
     let mut leds = Leds::on_pins(lines.collect(), false);
     let tracker = Tracker::new(config.tracker, unsure_below);
-    let reader = reader(model());
     let summary = kiosk::run(source, reader, tracker, &mut leds, &mut journal, &options, stop);
     let records = journal::read(directory.path())
         .map(Result::unwrap)
@@ -333,6 +346,44 @@ fn a_kiosk_that_is_never_sure_enough_lights_no_expression() {
     assert!(rooms.clone().all(|(_, room)| room["unsure"] == room["faces"]));
 }
 
+fn clip() -> Source {
+    let clip = Replay::open(&models().join("demo.mjpeg"), script().frames_per_second).unwrap();
+    Source::EveryFrame(Box::new(clip))
+}
+
+#[test]
+fn gender_switched_off_is_nowhere() {
+    let told = demo().records.iter().filter(|(_, payload)| payload.get("gender").is_some());
+    assert!(told.count() > 0, "switched on it is told");
+    let reader = reader(model()).without_gender();
+    let outcome =
+        run_with(reader, 0.0, None, clip(), "hall", &AtomicBool::new(false), &Arc::default());
+    assert!(!Followed::all(&outcome.records).is_empty());
+    for (topic, payload) in &outcome.records {
+        let text = payload.to_string();
+        assert!(!text.contains("male") && !text.contains("gender"), "{topic} {text}");
+    }
+}
+
+#[test]
+fn only_rooms_of_enough_faces_are_told_if_so_wished() {
+    let rooms = |records: &[(String, Value)]| -> Vec<u64> {
+        let rooms = records.iter().filter(|(topic, _)| topic == "mien/hall/room");
+        rooms.map(|(_, room)| room["faces"].as_u64().unwrap()).collect()
+    };
+    let (all, stop) = (rooms(&demo().records), AtomicBool::new(false));
+    let enough: Vec<u64> = all.iter().copied().filter(|faces| *faces >= 2).collect();
+    assert!(!enough.is_empty() && enough.len() < all.len(), "the clip has both: {all:?}");
+    let unsure_below = model().calibration().unsure_below;
+    let outcome =
+        run_with(reader(model()), unsure_below, Some(2), clip(), "hall", &stop, &Arc::default());
+    assert_eq!(rooms(&outcome.records), enough);
+    let others = outcome.records.iter().filter(|(topic, _)| topic != "mien/hall/room");
+    assert!(
+        others.clone().count() == 2 && others.clone().all(|(topic, _)| topic == "mien/hall/status")
+    );
+}
+
 #[test]
 fn the_clip_is_summed_up() {
     let outcome = demo();
@@ -495,4 +546,21 @@ fn a_pause_darkens_the_leds_and_lets_everybody_leave() {
     assert_eq!((&room["faces"], &room["mood"]), (&0.into(), &"none".into()));
     // The test lit all, and its end or the watch's darkened them.
     assert!(outcome.pins.iter().all(|pin| pin.was_high() && !pin.is_high()));
+}
+
+#[test]
+fn at_night_faces_leave_and_nothing_is_searched() {
+    let mut sequence = 0;
+    // At ten frames a second, two seconds of day, twenty dark, two of day.
+    let camera = Scripted(move || {
+        sequence += 1;
+        let level = if (20..220).contains(&sequence) { 3 } else { 90 };
+        let mut frame = blank(sequence);
+        frame.image.fill(level);
+        Ok((sequence <= 240).then_some(frame))
+    });
+    let outcome = run(Source::EveryFrame(Box::new(camera)), "hall", &AtomicBool::new(false));
+    assert_eq!(outcome.statuses(), ["started", "night", "day", "stopped"]);
+    // The first ten seconds might be a hand before the camera.
+    assert_eq!(outcome.summary.unwrap().dark, 100);
 }

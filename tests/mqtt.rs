@@ -206,6 +206,8 @@ fn a_killed_kiosk_loses_no_event() {
         "state",
         "expression",
         "gender",
+        "share",
+        "gender_share",
         "shares",
         "box",
         "time_s",

@@ -1,16 +1,21 @@
-//! Runs models for `benches/engine_vs_peers.py`, which times it.
+//! Runs models for `benches/engine_vs_peers.py`, which times it, and `benches/engine_aarch64.py`, which
+//! counts its instructions.
 //!
-//!     engine reference|mobilenet FILE.tflite     writes a network of random weights, quantized
-//!     engine run FILE.tflite FLOAT.tflite        then takes lines `WHAT PICTURES RUNS` from stdin,
+//!     engine reference|mobilenet FILE.tflite     writes a network of random weights, quantized; only
+//!                                                with the feature `lab`
+//!     engine run FILE.tflite [FLOAT.tflite]      then takes lines `WHAT PICTURES RUNS` from stdin,
 //!                                                and answers each with the last run's logits
+//!     engine codes FILE.tflite                   input codes from stdin, output codes to stdout, as
+//!                                                bytes
 //!
 //! WHAT is `engine`, `tract`, `float` (tract on FLOAT.tflite, PICTURES being 1) or `peak`, a run of which
 //! is a million products.
 
+#[cfg(feature = "lab")]
 mod networks;
 mod peak;
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,18 +28,34 @@ use tract_tflite::internal::{
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        #[cfg(feature = "lab")]
         ["reference", file] => networks::write(networks::reference()?, Path::new(file)),
+        #[cfg(feature = "lab")]
         ["mobilenet", file] => networks::write(networks::mobilenet()?, Path::new(file)),
-        ["run", file, float] => run(Path::new(file), Path::new(float)),
-        _ => bail!(
-            "usage: engine reference|mobilenet FILE.tflite, engine run FILE.tflite FLOAT.tflite"
-        ),
+        ["run", file] => run(Path::new(file), None),
+        ["run", file, float] => run(Path::new(file), Some(Path::new(float))),
+        ["codes", file] => codes(Path::new(file)),
+        _ => bail!("usage: engine reference|mobilenet|run|codes FILE.tflite [FLOAT.tflite]"),
     }
 }
 
-fn run(file: &Path, float: &Path) -> anyhow::Result<()> {
+/// Codes of faces, as the shipped network reads them.
+fn faces() -> impl Iterator<Item = i8> + Clone {
+    include_bytes!("../../tests/data/golden_inputs.i8").iter().map(|&code| code.cast_signed())
+}
+
+fn codes(file: &Path) -> anyhow::Result<()> {
+    let mut input = Vec::new();
+    io::stdin().lock().read_to_end(&mut input)?;
+    let input: Vec<i8> = input.into_iter().map(u8::cast_signed).collect();
+    let output = Model::read(file)?.run_raw(&input)?;
+    let output: Vec<u8> = output.into_iter().map(i8::cast_unsigned).collect();
+    Ok(io::stdout().lock().write_all(&output)?)
+}
+
+fn run(file: &Path, float: Option<&Path>) -> anyhow::Result<()> {
     let model = Model::read(file)?;
-    let float = tract_float(float)?;
+    let float = float.map(tract_float).transpose()?;
     let mut stdout = io::stdout();
     writeln!(stdout, "{}; {} bytes to run in", model.engine(), model.workspace_bytes())?;
     writeln!(stdout, "{}", peak::name())?;
@@ -44,7 +65,7 @@ fn run(file: &Path, float: &Path) -> anyhow::Result<()> {
             bail!("not `WHAT PICTURES RUNS`: {line:?}")
         };
         let (pictures, runs): (usize, usize) = (pictures.parse()?, runs.parse()?);
-        let input: Vec<i8> = networks::faces().cycle().take(model.input_len() * pictures).collect();
+        let input: Vec<i8> = faces().cycle().take(model.input_len() * pictures).collect();
         let dequantized = |codes: Vec<i8>| -> Vec<f32> {
             codes.into_iter().map(|code| model.output().dequantize(code)).collect()
         };
@@ -55,7 +76,7 @@ fn run(file: &Path, float: &Path) -> anyhow::Result<()> {
                 "tract" => dequantized(model.run_raw_by_tract(&input)?),
                 "float" => {
                     let values = input.iter().map(|&code| model.input().dequantize(code)).collect();
-                    run_float(&float, values)?
+                    run_float(float.as_ref().context("no float file")?, values)?
                 }
                 "peak" => {
                     peak::multiply(1_000_000);

@@ -17,14 +17,10 @@ use rand_pcg::Pcg64;
 /// What the codes of a standardized face count in.
 const CODES_A_DEVIATION: f32 = 32.0;
 
-/// Codes of faces, as the shipped network reads them.
-pub fn faces() -> impl Iterator<Item = i8> + Clone {
-    include_bytes!("../../tests/data/golden_inputs.i8").iter().map(|&code| code.cast_signed())
-}
-
 /// Writes a network, quantized on faces.
 pub fn write(graph: FloatGraph, file: &Path) -> anyhow::Result<()> {
-    let pictures: Vec<f32> = faces().map(|code| f32::from(code) / CODES_A_DEVIATION).collect();
+    let pictures: Vec<f32> =
+        crate::faces().map(|code| f32::from(code) / CODES_A_DEVIATION).collect();
     let bounds = Normalization::Standardized.bounds();
     let quantized = quantize(graph, bounds, Settings::default(), &pictures, BTreeMap::new());
     std::fs::write(file, tflite::write(&quantized.network))?;

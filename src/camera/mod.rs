@@ -1,9 +1,12 @@
 //! Where frames come from: [`Camera`], and its implementations.
 
-mod mjpeg;
+pub mod devices;
+pub mod mjpeg;
+pub mod quality;
 pub mod replay;
 #[cfg(feature = "v4l")]
 pub mod v4l;
+pub mod view;
 
 use std::path::PathBuf;
 use std::time::Duration;

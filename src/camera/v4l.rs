@@ -12,6 +12,7 @@
 //! - It calls the kernel directly, so that preloaded translators such as `libcamerify` never see
 //!   its calls: a Raspberry Pi's own camera needs `v4l2loopback`.
 
+pub mod offers;
 mod pixels;
 
 use std::io;
@@ -30,7 +31,8 @@ use v4l::video::capture::Parameters;
 use v4l::{Device, Format};
 
 use super::{Camera, CameraError, Frame};
-use pixels::{Layout, PixelFormat, is_raw_bayer};
+pub use pixels::PixelFormat;
+use pixels::{Layout, is_raw_bayer};
 
 /// Buffers shared with the driver: one being read, one being filled, two for a late reader.
 const BUFFERS: u32 = 4;
@@ -46,6 +48,7 @@ const EACCES: i32 = 13;
 const EBUSY: i32 = 16;
 const ENODEV: i32 = 19;
 
+const CANT_TAKE: &str = "its driver gave an answer that crate v4l can't take";
 /// What to do about a sensor that gives no ready pictures.
 const CSI_HINT: &str = "a Raspberry Pi's own (CSI) camera gives only raw sensor data here: feed \
     its pictures to a v4l2loopback device and open that (see deploy/README.md), or use a USB webcam";
@@ -70,9 +73,27 @@ impl V4lCamera {
     /// [`CameraError::Open`], with a way out: no such device, no permission, in use, no camera,
     /// raw sensor data only, no format that this program reads, or no frame within 5 s.
     pub fn open(path: &Path, width: u32, height: u32, fps: f32) -> Result<Self, CameraError> {
-        let wanted = Wanted { width, height, fps };
+        Self::open_wanted(path, Wanted { width, height, fps, format: None })
+    }
+
+    /// Like [`open`](Self::open), in this pixel format only.
+    ///
+    /// # Errors
+    ///
+    /// [`CameraError::Open`], as there, or because the device does not offer the format.
+    pub fn open_as(
+        path: &Path,
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        fps: f32,
+    ) -> Result<Self, CameraError> {
+        Self::open_wanted(path, Wanted { width, height, fps, format: Some(format) })
+    }
+
+    fn open_wanted(path: &Path, wanted: Wanted) -> Result<Self, CameraError> {
         panic::catch_unwind(AssertUnwindSafe(|| Self::try_open(path, wanted)))
-            .unwrap_or_else(|_| Err("its driver gave an answer that crate v4l can't take".into()))
+            .unwrap_or_else(|_| Err(CANT_TAKE.into()))
             .map_err(|why| CameraError::Open { source_name: path.to_owned(), why })
     }
 
@@ -98,6 +119,11 @@ impl V4lCamera {
         camera.counter = FrameCounter { driver: first.sequence, next: 0 };
         camera.started = Instant::now();
         Ok(camera)
+    }
+
+    /// The format that its pictures come in.
+    pub fn format(&self) -> PixelFormat {
+        self.layout.format
     }
 
     /// Waits for a frame, and decodes it.
@@ -220,6 +246,8 @@ struct Wanted {
     width: u32,
     height: u32,
     fps: f32,
+    /// `None` leaves the choice to this module.
+    format: Option<PixelFormat>,
 }
 
 /// Sets format and rate; the layout is what the driver then said.
@@ -255,7 +283,8 @@ fn offers(device: &Device, wanted: Wanted) -> Result<Vec<Offer>, String> {
     }
     let readable = PixelFormat::ALL
         .into_iter()
-        .filter(|wanted| formats.iter().any(|offered| offered.fourcc == wanted.fourcc()));
+        .filter(|format| formats.iter().any(|offered| offered.fourcc == format.fourcc()))
+        .filter(|&format| wanted.format.is_none_or(|only| only == format));
     let offers: Vec<_> = readable
         .map(|format| Offer {
             format,
@@ -266,7 +295,9 @@ fn offers(device: &Device, wanted: Wanted) -> Result<Vec<Offer>, String> {
         let all_raw = formats.iter().all(|offered| is_raw_bayer(offered.fourcc));
         let names: Vec<_> = formats.iter().map(|offered| offered.fourcc.to_string()).collect();
         let names = names.join(", ");
-        return Err(if all_raw {
+        return Err(if let Some(format) = wanted.format {
+            format!("it does not offer {}, only {names}", format.fourcc())
+        } else if all_raw {
             format!("it offers only raw sensor data ({names}); {CSI_HINT}")
         } else {
             format!("it offers only {names}; this program reads GREY, NV12, YUYV, UYVY and MJPG")

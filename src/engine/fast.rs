@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
@@ -10,7 +10,6 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use super::kernels;
 use super::plan::{Plan, Workspace};
 use super::read;
-use super::tract::Tract;
 
 /// A plan and the memory that it runs in.
 pub struct Fast {
@@ -35,24 +34,19 @@ struct Team {
 const ROWS_PAY: Duration = Duration::from_micros(500);
 
 impl Fast {
-    /// Plans an inspected file, of `input_len` and `output_len` codes a picture, and runs a test
-    /// picture; else says why it is left to tract.
-    pub fn checked(
-        bytes: &[u8],
-        input_len: usize,
-        output_len: usize,
-        tract: &Tract,
-    ) -> Result<Self, String> {
+    /// Plans an inspected file, and runs the test picture of `input_len` codes, for which tract gives
+    /// `expected`; else says why it is left to tract.
+    pub fn checked(bytes: &[u8], input_len: usize, expected: &[i8]) -> Result<Self, String> {
         // Whatever is wrong with a file, tract can still have a go at it.
         let fast = catch_unwind(AssertUnwindSafe(|| {
-            let fast = Self::planned(bytes, input_len, output_len)?;
-            let picture = test_picture(input_len);
-            let (ours, theirs) = (fast.run(&picture), tract.run(&picture)?);
-            match ours == theirs {
+            let fast = Self::planned(bytes, input_len, expected.len())?;
+            let codes = fast.run(&test_picture(input_len));
+            match codes == expected {
                 true => Ok(fast),
                 false => Err(format!(
-                    "{} of {output_len} codes of a test picture are not tract's",
-                    ours.iter().zip(&theirs).filter(|(a, b)| a != b).count()
+                    "{} of {} codes of a test picture are not tract's",
+                    codes.iter().zip(expected).filter(|(a, b)| a != b).count(),
+                    expected.len()
                 )),
             }
         }));
@@ -77,8 +71,8 @@ impl Fast {
         if threads > 1 {
             let pool = ThreadPoolBuilder::new().num_threads(threads - 1);
             let pool = pool.thread_name(|i| format!("engine-{i}")).build()?;
-            let rows = Mutex::new(self.plan.workspace(threads - 1));
-            self.team = Some(Team { pool, rows: self.rows_pay().then_some(rows) });
+            let rows = self.rows_pay().then(|| Mutex::new(self.plan.workspace(threads - 1)));
+            self.team = Some(Team { pool, rows });
         }
         Ok(())
     }
@@ -99,31 +93,34 @@ impl Fast {
         let mut output = vec![0; pictures * self.output_len];
         match &self.team {
             None => self.run_alone(input, &mut output),
-            Some(Team { pool, rows: Some(rows) }) if by_rows(pictures, pool) => {
-                pool.install(|| {
-                    let mut workspace = rows.lock().unwrap_or_else(PoisonError::into_inner);
-                    self.plan.run(&mut workspace, input, &mut output);
-                });
-            }
-            Some(Team { pool, .. }) => self.run_by_pictures(pool, input, &mut output),
+            Some(team) => match team.rows_for(pictures) {
+                Some(mut workspace) => {
+                    let workspace = &mut *workspace;
+                    team.pool.install(|| self.plan.run(workspace, input, &mut output));
+                }
+                None => self.run_by_pictures(&team.pool, input, &mut output),
+            },
         }
         output
     }
 
     fn run_by_pictures(&self, pool: &ThreadPool, input: &[i8], output: &mut [i8]) {
-        let threads = pool.current_num_threads() + 1;
-        let each = (input.len() / self.input_len).div_ceil(threads).max(1);
-        let inputs = input.chunks(each * self.input_len);
-        let mut parts = inputs.zip(output.chunks_mut(each * self.output_len));
-        let own = parts.next();
-        // A thread that panics makes this one panic.
-        pool.in_place_scope(|scope| {
-            for (input, output) in parts {
-                scope.spawn(|_| self.run_alone(input, output));
-            }
-            if let Some((input, output)) = own {
+        let pictures = input.chunks(self.input_len).zip(output.chunks_mut(self.output_len));
+        let helpers = pictures.len().saturating_sub(1).min(pool.current_num_threads());
+        // Each thread takes the next one when it is done with one, so that none waits long for another.
+        let pictures = Mutex::new(pictures);
+        let next = || pictures.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            while let Some((input, output)) = next() {
                 self.run_alone(input, output);
             }
+        };
+        // A thread that panics makes this one panic.
+        pool.in_place_scope(|scope| {
+            for _ in 0..helpers {
+                scope.spawn(|_| work());
+            }
+            work();
         });
     }
 
@@ -135,15 +132,23 @@ impl Fast {
     }
 }
 
-/// Whether few pictures are done sooner by rows, which the caller's thread has no part in, than by
-/// whole pictures, of which some threads may get none.
-fn by_rows(pictures: usize, pool: &ThreadPool) -> bool {
-    let threads = pool.current_num_threads();
-    threads > 1 && pictures < pictures.div_ceil(threads + 1) * threads
+impl Team {
+    /// The memory for rows, if so few pictures are done sooner by rows, which the caller's thread has
+    /// no part in, than by whole pictures, of which some threads may get none; and if no other caller
+    /// has it.
+    fn rows_for(&self, pictures: usize) -> Option<MutexGuard<'_, Workspace>> {
+        let threads = self.pool.current_num_threads();
+        let sooner = threads > 1 && pictures < pictures.div_ceil(threads + 1) * threads;
+        match self.rows.as_ref().filter(|_| sooner)?.try_lock() {
+            Ok(workspace) => Some(workspace),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
 }
 
 /// Noise in all codes, the same at each start: what vectors, tails and edges a plan has, it meets.
-fn test_picture(len: usize) -> Vec<i8> {
+pub fn test_picture(len: usize) -> Vec<i8> {
     let mut state = 0x9E37_79B9_u32;
     let next = || {
         // Marsaglia's xorshift, 32 bits.

@@ -6,6 +6,8 @@
 //! for the CPU. What the plan does not know, or computes otherwise than tract at the start's check,
 //! tract runs. [`interpret`] says plainly what all of them compute.
 
+#![deny(unsafe_code)]
+
 mod calibration;
 pub mod codes;
 mod error;
@@ -22,6 +24,7 @@ mod tract;
 pub mod window;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 pub use calibration::Calibration;
@@ -76,7 +79,9 @@ impl Model {
         let calibration = Calibration::from_metadata(entry).map_err(unusable)?;
         let failed = |why: String| ModelError::Engine { name: name.into(), why };
         let tract = Tract::load(bytes, [1, side, side, channels]).map_err(failed)?;
-        let fast = Fast::checked(bytes, side * side * channels, logits, &tract);
+        let input_len = side * side * channels;
+        let expected = tract.run(&fast::test_picture(input_len)).map_err(failed)?;
+        let fast = Fast::checked(bytes, input_len, &expected);
         let fast = fast.inspect_err(|why| {
             log::warn!("model {name}: {why}; tract runs it, many times slower");
         });
@@ -171,7 +176,16 @@ impl Model {
     pub fn run_raw(&self, input: &[i8]) -> Result<Vec<i8>, ModelError> {
         self.check_len(input)?;
         match &self.fast {
-            Some(fast) => Ok(fast.run(input)),
+            Some(fast) => match catch_unwind(AssertUnwindSafe(|| fast.run(input))) {
+                Ok(output) => Ok(output),
+                Err(_) => {
+                    log::error!(
+                        "model {}: the engine panicked; tract runs this picture",
+                        self.name
+                    );
+                    self.run_raw_by_tract(input)
+                }
+            },
             None => self.run_raw_by_tract(input),
         }
     }

@@ -151,9 +151,13 @@ impl Activation {
         }
     }
 
-    /// The least and the greatest code that it lets through.
+    /// The least and the greatest code that it lets through. As in LiteRT, the zero point is added
+    /// before rounding.
     pub fn limits(self, code: Quantization) -> [i32; 2] {
-        let of = |value: f32| i32::from(code.quantize(value));
+        let of = |value: f32| {
+            let limit = value / code.scale + f32::from(code.zero_point);
+            i32::from(limit.round_ties_even() as i8)
+        };
         match self {
             Self::None => [i32::from(i8::MIN), i32::from(i8::MAX)],
             Self::Relu => [of(0.0), i32::from(i8::MAX)],
@@ -186,6 +190,15 @@ mod tests {
         ] {
             let output = window(kernel, stride, padding).output([side; 2]);
             assert_eq!(output, expected.map(|n| [n; 2]), "{side} {kernel} {stride} {padding:?}");
+        }
+    }
+
+    #[test]
+    fn six_is_rounded_as_litert_does() {
+        // 6 / scale is a half: LiteRT's codes, run on such files.
+        for (scale, zero_point, six) in [(2.4, -7, -4), (4.0, -7, -6), (12.0, -7, -6)] {
+            let limits = Activation::Relu6.limits(Quantization { scale, zero_point });
+            assert_eq!(limits, [-7, six], "{scale}");
         }
     }
 

@@ -24,6 +24,9 @@ use crate::image::Rect;
 /// frames, short against a turn of the head.
 const SPEED_HALF_LIFE_S: f32 = 0.1;
 
+/// Numbers start again from 1 each day.
+const DAY_S: u64 = 86_400;
+
 /// A face that is not found is expected to go on moving for this long, and then to stay.
 const COAST_S: f32 = 0.3;
 
@@ -108,7 +111,8 @@ impl TrackerOptions {
 /// One face followed through frames.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Track {
-    /// Counts the faces shown since the tracker began, from 1; never reused.
+    /// Counts the faces shown, from 1 again each day of the frames' time: nobody's number of today
+    /// says when it was given before. Unique among those shown.
     pub id: u64,
     /// Where it was last found, in frame pixels.
     pub rect: Rect,
@@ -136,6 +140,8 @@ pub struct Tracker {
     next_id: u64,
     /// Of the last update or hold.
     time: Duration,
+    /// The day of the numbers.
+    day: u64,
 }
 
 /// A track and what is needed to carry it on.
@@ -165,7 +171,7 @@ impl Tracker {
     /// smoothed share than `unsure_below` (0…1) shows none.
     pub fn new(options: TrackerOptions, unsure_below: f32) -> Self {
         let (faces, shown) = (Vec::new(), Vec::new());
-        Self { options, unsure_below, faces, shown, next_id: 1, time: Duration::ZERO }
+        Self { options, unsure_below, faces, shown, next_id: 1, time: Duration::ZERO, day: 0 }
     }
 
     /// Takes in the faces found in the frame of `time` and gives the tracks to show, oldest first.
@@ -225,12 +231,21 @@ impl Tracker {
 
     /// Forgets faces long unseen, numbers those seen often enough, and lists what to show.
     fn settle(&mut self) -> &[Track] {
+        let day = self.time.as_secs() / DAY_S;
+        if std::mem::replace(&mut self.day, day) != day {
+            self.next_id = 1;
+        }
+        // Of yesterday's faces some may still be there, or leave now.
+        let taken: Vec<u64> = self.faces.iter().map(|face| face.track.id).collect();
         let (time, options) = (self.time, &self.options);
         self.faces
             .retain(|face| seconds_between(face.track.last_seen, time) <= options.forget_after_s);
         for face in &mut self.faces {
             let track = &mut face.track;
             if track.id == 0 && track.age_frames >= u64::from(options.sightings_to_appear) {
+                while taken.contains(&self.next_id) {
+                    self.next_id += 1;
+                }
                 track.id = self.next_id;
                 self.next_id += 1;
             }

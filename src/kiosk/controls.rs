@@ -12,6 +12,7 @@ pub struct Controls {
     led_test: AtomicBool,
     restart: AtomicBool,
     stage_times: AtomicBool,
+    delivered: Mutex<Option<u64>>,
     health: Mutex<Health>,
 }
 
@@ -22,7 +23,7 @@ pub struct Health {
     pub paused: bool,
     /// Its camera gives no frames and is being opened again.
     pub camera_lost: bool,
-    /// Its journal took the last record and sync.
+    /// Its journal's disk refuses, and records wait in memory.
     pub journal_failing: bool,
     /// Frames read since it started.
     pub frames: u64,
@@ -77,6 +78,15 @@ impl Controls {
 
     pub(super) fn take_stage_times(&self) -> bool {
         self.stage_times.swap(false, Ordering::Relaxed)
+    }
+
+    /// Says that a consumer follows the journal, and has got all records below this sequence.
+    pub fn deliver(&self, below: u64) {
+        *self.delivered.lock().unwrap_or_else(PoisonError::into_inner) = Some(below);
+    }
+
+    pub(super) fn delivered(&self) -> Option<u64> {
+        *self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How the kiosk is now.

@@ -1,6 +1,7 @@
 //! The main loop: a source's frames → faces → tracks → LEDs and journal.
 //!
-//! - [`reader`] finds and reads a frame's faces; [`still`] spares it frames that show no change.
+//! - [`reader`] finds and reads a frame's faces; [`still`] spares it frames that show no change,
+//!   [`night`] those that show nothing.
 //! - [`mailbox`] captures in a thread, so that the newest frame wins when the CPU is late.
 //! - [`controls`] is how other threads pause, test and ask it.
 //! - [`teller`] picks the changes worth telling, [`mood`] is what the room shows on the whole; [`trouble`] tells failures without flooding.
@@ -11,6 +12,7 @@
 pub mod controls;
 pub mod mailbox;
 mod mood;
+pub mod night;
 pub mod reader;
 mod reporter;
 pub mod stages;
@@ -27,12 +29,14 @@ use serde::Serialize;
 use crate::camera::{Camera, CameraError, Frame};
 use crate::engine::ModelError;
 use crate::face::tracker::{Track, Tracker};
+use crate::image::Grey;
 use crate::report::event::{Event, StatusEvent};
 use crate::report::journal::Journal;
 use crate::report::leds::Leds;
 
 use controls::Controls;
 use mailbox::{Arrival, Mailbox};
+use night::{Night, NightOptions};
 use reader::FaceReader;
 use reporter::Reporter;
 use stages::{Stage, StageTime, Stages};
@@ -82,7 +86,12 @@ pub struct Options {
     pub room_period_s: f32,
     /// When a frame counts as still.
     pub still: StillOptions,
-    /// Called with what the faces do, as it is journaled.
+    /// When it is night.
+    pub night: NightOptions,
+    /// Nothing of single faces is told, and the room only while it has at least so many; none: all
+    /// is told.
+    pub only_rooms_of_at_least: Option<u32>,
+    /// Called with what the faces do, if it is journaled.
     pub on_event: fn(&Event),
     /// By which other threads pause and ask it.
     pub controls: Arc<Controls>,
@@ -95,6 +104,8 @@ pub struct Summary {
     pub frames: u64,
     /// Frames not looked at because they showed no change.
     pub still: u64,
+    /// Frames not looked at because it was night.
+    pub dark: u64,
     /// Frames that could not be decoded.
     pub broken: u64,
     /// Frames dropped because a newer one was there.
@@ -139,6 +150,8 @@ pub fn run(
         reader,
         tracker,
         still: StillFilter::new(options.still.clone()),
+        night: Night::new(options.night.clone()),
+        is_night: false,
         teller: Teller::new(Duration::from_secs_f32(options.room_period_s)),
         now: Duration::ZERO,
         last_frame: Duration::ZERO,
@@ -147,6 +160,7 @@ pub fn run(
         controls: &options.controls,
         paused: false,
         on_event: options.on_event,
+        only_rooms_of_at_least: options.only_rooms_of_at_least,
         stages: Stages::default(),
         summary: Summary::default(),
         broken: BrokenFrames::default(),
@@ -173,6 +187,8 @@ struct Kiosk<'a> {
     reader: FaceReader,
     tracker: Tracker,
     still: StillFilter,
+    night: Night,
+    is_night: bool,
     teller: Teller,
     /// The source's time; never goes back.
     now: Duration,
@@ -183,6 +199,7 @@ struct Kiosk<'a> {
     controls: &'a Controls,
     paused: bool,
     on_event: fn(&Event),
+    only_rooms_of_at_least: Option<u32>,
     stages: Stages,
     summary: Summary,
     broken: BrokenFrames,
@@ -196,7 +213,7 @@ impl Kiosk<'_> {
                 return Ok("new configuration");
             }
             self.obey();
-            self.reporter.sync_if_due();
+            self.reporter.keep_up();
             if self.paused && matches!(source, Source::EveryFrame(_)) {
                 // A recording waits.
                 std::thread::sleep(PATIENCE);
@@ -236,7 +253,6 @@ impl Kiosk<'_> {
         if self.controls.take_led_test() {
             self.reporter.test_leds();
         }
-        self.reporter.end_led_test();
         if self.controls.take_stage_times() {
             let stages = self.stages.times().to_vec();
             self.controls.update(|health| health.stages = stages);
@@ -258,7 +274,9 @@ impl Kiosk<'_> {
     }
 
     fn everyone_left(&mut self) {
-        for event in self.teller.everyone_left(self.now) {
+        let mut events = self.teller.everyone_left(self.now);
+        events.retain(|event| may_tell(event, self.only_rooms_of_at_least));
+        for event in events {
             (self.on_event)(&event);
             self.reporter.append(&event);
         }
@@ -271,7 +289,10 @@ impl Kiosk<'_> {
         let frames = self.summary.frames;
         self.controls.update(|health| health.frames = frames);
         self.last_frame = self.now;
-        if self.still.is_still(self.now, &frame.image) {
+        if self.darkness(&frame.image) {
+            self.summary.dark += 1;
+            self.report(|tracker, now| tracker.update(now, &[]));
+        } else if self.still.is_still(self.now, &frame.image) {
             self.summary.still += 1;
             self.report(Tracker::hold);
         } else {
@@ -288,6 +309,17 @@ impl Kiosk<'_> {
             self.controls.update(|health| health.camera_lost = false);
             self.reporter.append(&Event::Status(StatusEvent::CameraBack));
         }
+    }
+
+    /// Whether it is night; tells when that changes.
+    fn darkness(&mut self, image: &Grey) -> bool {
+        let is_night = self.night.is_night(self.now, image);
+        if std::mem::replace(&mut self.is_night, is_night) != is_night {
+            self.still.forget();
+            let event = if is_night { StatusEvent::Night } else { StatusEvent::Day };
+            self.reporter.append(&Event::Status(event));
+        }
+        is_night
     }
 
     fn lost(&mut self, error: &CameraError) {
@@ -312,8 +344,9 @@ impl Kiosk<'_> {
     fn report(&mut self, follow: impl FnOnce(&mut Tracker, Duration) -> &[Track]) {
         let start = Instant::now();
         let tracks = follow(&mut self.tracker, self.now);
-        let events = self.teller.tell(self.now, tracks);
+        let mut events = self.teller.tell(self.now, tracks);
         self.summary.tracks += events.iter().filter(|event| event.is_appearance()).count() as u64;
+        events.retain(|event| may_tell(event, self.only_rooms_of_at_least));
         // Before the LEDs, whose drawing keeps to the terminal's last line.
         events.iter().for_each(self.on_event);
         self.reporter.show(tracks);
@@ -329,5 +362,14 @@ impl Kiosk<'_> {
         let frames = self.summary.frames;
         self.reporter.append(&Event::Status(StatusEvent::Stopped { why, frames }));
         self.reporter.close();
+    }
+}
+
+/// Whether the event says nothing of fewer faces than `least`.
+fn may_tell(event: &Event, least: Option<u32>) -> bool {
+    match (event, least) {
+        (_, None) | (Event::Status(_), _) => true,
+        (Event::Face(_), Some(_)) => false,
+        (Event::Room(room), Some(least)) => room.faces() >= least,
     }
 }

@@ -12,19 +12,17 @@ use super::stages::{Stage, Stages};
 pub struct FaceReader {
     detector: Detector,
     classifier: Classifier,
-    tells_gender: bool,
 }
 
 impl FaceReader {
     /// Joins the two.
     pub fn new(detector: Detector, classifier: Classifier) -> Self {
-        Self { detector, classifier, tells_gender: true }
+        Self { detector, classifier }
     }
 
-    /// The same, but gender is never told, whatever the network knows.
-    #[must_use]
+    /// The same, but telling no gender.
     pub fn without_gender(self) -> Self {
-        Self { tells_gender: false, ..self }
+        Self { classifier: self.classifier.without_gender(), ..self }
     }
 
     /// Each face's box in pixels of `frame` and its shares, surest detection first; what each
@@ -42,10 +40,7 @@ impl FaceReader {
         let crops: Vec<Grey> = stages.time(Stage::Crop, || {
             found.iter().map(|face| crop::crop(frame, face.rect, side)).collect()
         });
-        let mut scores = stages.time(Stage::Classify, || self.classifier.classify(&crops))?;
-        if !self.tells_gender {
-            scores.iter_mut().for_each(|scores| scores.gender = None);
-        }
+        let scores = stages.time(Stage::Classify, || self.classifier.classify(&crops))?;
         Ok(found.into_iter().map(|face| face.rect).zip(scores).collect())
     }
 

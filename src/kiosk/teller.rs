@@ -224,10 +224,8 @@ mod tests {
         assert_eq!(
             Event::Face(face).payload().to_string(),
             concat!(
-                r#"{"state":"appeared","expression":"happy","gender":"male","shares":{"expression":"#,
-                r#"{"angry":0.0,"disgust":0.0,"fear":0.0,"happy":1.0,"sad":0.0,"surprise":0.0,"#,
-                r#""neutral":0.0},"gender":{"female":0.25,"male":0.75}},"box":[0.3,1.0,2.0,3.0],"#,
-                r#""time_s":1.234}"#
+                r#"{"state":"appeared","expression":"happy","share":1.0,"gender":"male","#,
+                r#""gender_share":0.75,"box":[0,1,2,3],"time_s":1.23}"#
             )
         );
     }

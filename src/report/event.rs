@@ -63,6 +63,13 @@ pub struct RoomEvent {
     pub time: Duration,
 }
 
+impl RoomEvent {
+    /// All faces.
+    pub fn faces(&self) -> u32 {
+        self.counts.iter().sum::<u32>() + self.unsure
+    }
+}
+
 /// The kiosk's own state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -77,6 +84,14 @@ pub enum StatusEvent {
     Paused,
     /// It looks at frames again.
     Resumed,
+    /// It is too dark to look for faces.
+    Night,
+    /// It is bright enough again.
+    Day,
+    /// The journal's disk takes records again after so long; `dropped` were lost meanwhile.
+    JournalBack { refused_s: u64, dropped: u64 },
+    /// So many records were deleted before they were delivered, for want of room.
+    UndeliveredDeleted { records: u64 },
     /// It stops.
     Stopped { why: &'static str, frames: u64 },
 }
@@ -101,27 +116,42 @@ impl Event {
         Delivery { retain: matches!(self, Event::Room(_)), ..Delivery::default() }
     }
 
-    /// Its payload; shares are rounded to 3 decimals, the box to 1/10 pixel.
+    /// Its payload, short for the card's sake: shares are rounded to 2 decimals, the box to pixels,
+    /// times to 10 ms.
     pub fn payload(&self) -> Value {
         match self {
-            Event::Face(FaceEvent { change, track, time }) => json!({
-                "state": change,
-                "expression": answer_name(track.expression),
-                "gender": track.gender,
-                "shares": scores_json(&track.scores, 1e3),
-                "box": box_json(&track.rect),
-                "time_s": seconds(*time),
-            }),
-            Event::Room(RoomEvent { counts, unsure, mood, shares, time }) => json!({
-                "faces": counts.iter().sum::<u32>() + unsure,
-                "expressions": by_name(Expression::ALL.map(Expression::name), counts),
-                "unsure": unsure,
-                "mood": mood.map_or(NO_MOOD, Expression::name),
-                "shares": shares.map(|shares| scores_json(&shares, 1e3)),
-                "time_s": seconds(*time),
+            Event::Face(face) => face.payload(),
+            Event::Room(room) => json!({
+                "faces": room.faces(),
+                "expressions": by_name(Expression::ALL.map(Expression::name), &room.counts),
+                "unsure": room.unsure,
+                "mood": room.mood.map_or(NO_MOOD, Expression::name),
+                "shares": room.shares.map(|shares| scores_json(&shares, 100.0)),
+                "time_s": seconds(room.time),
             }),
             Event::Status(status) => json!(status),
         }
+    }
+}
+
+impl FaceEvent {
+    /// The share is that of the expression named; unsure, that of the strongest.
+    fn payload(&self) -> Value {
+        let Self { change, track, time } = self;
+        let Track { rect, scores, expression, gender, .. } = track;
+        let shown = expression.unwrap_or(scores.top_expression().0);
+        let mut payload = json!({
+            "state": change,
+            "expression": answer_name(*expression),
+            "share": rounded(scores.expression[shown as usize], 100.0),
+        });
+        if let Some((gender, shares)) = gender.zip(scores.gender) {
+            payload["gender"] = json!(gender);
+            payload["gender_share"] = json!(rounded(shares[gender as usize], 100.0));
+        }
+        payload["box"] = json!([rect.x, rect.y, rect.w, rect.h].map(|v| v.round() as i64));
+        payload["time_s"] = json!(seconds(*time));
+        payload
     }
 }
 
@@ -155,5 +185,5 @@ fn rounded(value: f32, parts: f64) -> f64 {
 }
 
 fn seconds(time: Duration) -> f64 {
-    time.as_millis() as f64 / 1000.0
+    (time.as_secs_f64() * 100.0).round() / 100.0
 }

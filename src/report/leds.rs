@@ -65,17 +65,17 @@ impl Led {
 struct Lit {
     expression: Option<Expression>,
     face_seen: bool,
-    /// Whatever the others say.
+    /// All, whatever is shown.
     all: bool,
 }
 
 impl Lit {
     fn includes(self, led: Led) -> bool {
-        match led {
-            _ if self.all => true,
-            Led::Showing(expression) => self.expression == Some(expression),
-            Led::FaceSeen => self.face_seen,
-        }
+        self.all
+            || match led {
+                Led::Showing(expression) => self.expression == Some(expression),
+                Led::FaceSeen => self.face_seen,
+            }
     }
 }
 
@@ -83,6 +83,11 @@ impl Lit {
 trait Panel: Send {
     /// Sets every LED. The error names those that have failed since they last worked.
     fn set(&mut self, lit: Lit) -> Result<(), LedError>;
+
+    /// Whether it is no more than a drawing.
+    fn is_drawing(&self) -> bool {
+        false
+    }
 }
 
 /// Why LEDs could not be had, or did not obey.
@@ -124,6 +129,7 @@ pub enum LedError {
 /// The LEDs. They are dark at first, and again when this is dropped, also by a panic.
 pub struct Leds {
     panel: Option<Box<dyn Panel>>,
+    wanted: Lit,
     /// What was last set; `None` after a failure, so that the next call tries again.
     shown: Option<Lit>,
 }
@@ -151,11 +157,16 @@ impl Leds {
     }
 
     fn dark(panel: Option<Box<dyn Panel>>) -> Self {
-        let mut leds = Self { panel, shown: None };
+        let mut leds = Self { panel, wanted: Lit::default(), shown: None };
         if let Err(error) = leds.off() {
             log::error!("{error}");
         }
         leds
+    }
+
+    /// Whether they are only drawn in the terminal, or not even that.
+    pub fn are_drawn(&self) -> bool {
+        self.panel.as_ref().is_none_or(|panel| panel.is_drawing())
     }
 
     /// Lights the expression's LED, or none, and the "face seen" LED or not.
@@ -166,18 +177,24 @@ impl Leds {
         expression: Option<Expression>,
         face_seen: bool,
     ) -> Result<(), LedError> {
-        let lit = Lit { expression, face_seen, all: false };
-        if self.shown == Some(lit) { Ok(()) } else { self.set(lit) }
+        self.wanted = Lit { expression, face_seen, ..self.wanted };
+        self.update()
     }
 
-    /// Lights all, until something else is shown.
-    pub fn test(&mut self) -> Result<(), LedError> {
-        self.set(Lit { all: true, ..Lit::default() })
+    /// Lights all, or goes back to what is to be shown: flashing all says that something is wrong.
+    pub fn all(&mut self, lit: bool) -> Result<(), LedError> {
+        self.wanted.all = lit;
+        self.update()
     }
 
     /// Darkens all, whatever they showed.
     pub fn off(&mut self) -> Result<(), LedError> {
-        self.set(Lit::default())
+        self.wanted = Lit::default();
+        self.set(self.wanted)
+    }
+
+    fn update(&mut self) -> Result<(), LedError> {
+        if self.shown == Some(self.wanted) { Ok(()) } else { self.set(self.wanted) }
     }
 
     fn set(&mut self, lit: Lit) -> Result<(), LedError> {

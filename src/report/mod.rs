@@ -6,3 +6,5 @@ pub mod journal;
 pub mod leds;
 pub mod mqtt;
 pub mod picture;
+#[cfg(test)]
+mod wear;

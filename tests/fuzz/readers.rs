@@ -2,23 +2,26 @@
 //! are. Used by the fuzz targets here and by `tests/readers.rs`.
 
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::float::{FloatGraph, lower};
 use mien::lab::import::{keras, onnx, tflite};
 use mien::lab::tflite as int8;
+use mien::report::journal;
 
 /// A reader: its fuzz target's name, the ends of its seeds' names, and whether it takes some bytes.
 pub type Reader = (&'static str, &'static [&'static str], fn(&[u8]) -> bool);
 
 /// All of them.
 #[allow(dead_code, reason = "a fuzz target uses one")]
-pub const READERS: [Reader; 5] = [
+pub const READERS: [Reader; 6] = [
     ("onnx", &["onnx"], read_onnx),
     ("tflite_float", &["tflite"], read_tflite_float),
     ("keras", &["h5", "keras"], read_keras),
     ("tflite_int8", &["tflite"], read_tflite_int8),
     ("checkpoint", &["safetensors"], read_checkpoint),
+    ("journal", &["journal"], read_journal),
 ];
 
 pub fn read_onnx(bytes: &[u8]) -> bool {
@@ -41,6 +44,14 @@ pub fn read_tflite_int8(bytes: &[u8]) -> bool {
 pub fn read_checkpoint(bytes: &[u8]) -> bool {
     Checkpoint::from_bytes(Path::new("fuzzed"), bytes)
         .is_ok_and(|checkpoint| FloatGraph::of_checkpoint(&checkpoint).is_ok())
+}
+
+/// A segment, and what corrects its records' times. Fuzzed, checksums are not looked at.
+pub fn read_journal(bytes: &[u8]) -> bool {
+    let records: Vec<_> = journal::read_segment(bytes, 0).collect();
+    let runs = journal::Runs::of(records.iter().cloned());
+    let late = |record| runs.corrected(record).is_none_or(|time| time > UNIX_EPOCH);
+    !records.is_empty() && records.iter().all(late)
 }
 
 /// Files to start from: those of the import tests that the reader is for, and those kept here for it

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use jiff::{Span, SpanRelativeTo, Timestamp};
+
+use crate::topic::TopicFilter;
 
 /// Where the bare demo keeps its journal; also the configuration's default.
 const DEMO_LOG: &str = "mien-log";
@@ -13,13 +16,14 @@ Examples:
   mien                                      watch the bundled clip
   mien run --source /dev/video0 --config /etc/mien/config.toml
   mien run --source clip.mjpeg --realtime   play a recording at a camera's pace
+  mien check --config /etc/mien/config.toml
   mien predict party.jpg --annotate out.png
   mien predict --face --json fer2013/*.png
-  mien journal cat --dir mien-log | jq .
+  mien journal tail -f --dir /var/lib/mien --topic 'mien/+/room'
 
 Exit codes:
   0  done
-  1  failed while running: a source, picture, model or directory that can't be used
+  1  failed while running: a source, picture, model or directory that can't be used, a check that fails
   2  wrong usage: an unknown option, or a configuration that does not hold
 
 Logging: RUST_LOG (error, warn, info, debug) or -v, -vv.";
@@ -53,9 +57,11 @@ pub enum Command {
     Run(RunArgs),
     /// Say what each face in pictures shows, in per cent
     Predict(PredictArgs),
+    /// Check cameras, pins, model and journal, and say what to do about what fails
+    Check(CheckArgs),
     /// Measure what each stage of a frame takes
     Bench(BenchArgs),
-    /// Read a journal
+    /// Read, check or repair a journal, also while the service runs
     #[command(subcommand)]
     Journal(JournalCommand),
     /// Deal with an MQTT broker
@@ -74,7 +80,8 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct RunArgs {
-    /// An MJPEG stream file, a folder of pictures, a picture, or a V4L2 device such as /dev/video0
+    /// An MJPEG stream file, a folder of pictures, a picture, or a V4L2 device: /dev/video0, a link in
+    /// /dev/v4l/by-id, or usb:VENDOR:PRODUCT as `lsusb` prints it
     #[arg(long, value_name = "PATH")]
     pub source: PathBuf,
     /// Configuration; `mien config` prints a sample [default: the sample's values]
@@ -116,6 +123,16 @@ fn share(text: &str) -> Result<f32, String> {
 }
 
 #[derive(Args)]
+pub struct CheckArgs {
+    /// The camera to look through: /dev/video0, a link in /dev/v4l/by-id, usb:VENDOR:PRODUCT [default: all]
+    #[arg(long, value_name = "DEVICE")]
+    pub source: Option<PathBuf>,
+    /// The kiosk's configuration; stop the service first, or its camera and pins are in use
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Args)]
 pub struct BenchArgs {
     /// A recording or picture to measure on [default: the bundled clip]
     #[arg(long, value_name = "PATH")]
@@ -128,14 +145,86 @@ pub struct BenchArgs {
     pub repeat: u32,
 }
 
+const JOURNAL_EXAMPLES: &str = "\
+Examples:
+  mien journal tail -n 20 -f --dir /var/lib/mien
+  mien journal cat --since 2h --topic 'mien/+/face/#' | jq .payload.expression
+  mien journal export --format csv --since 2026-05-01T00:00:00Z --until 2026-06-01T00:00:00Z > may.csv
+  mien journal check --dir /var/lib/mien || mien journal repair --dir /var/lib/mien";
+
 #[derive(Subcommand)]
+#[command(after_help = JOURNAL_EXAMPLES)]
 pub enum JournalCommand {
     /// Print the records as JSON, one a line, oldest first
-    Cat {
-        /// Journal directory
-        #[arg(long, value_name = "DIR", default_value = DEMO_LOG)]
-        dir: PathBuf,
+    Cat(Selection),
+    /// Print the last records, and with -f those that come
+    Tail {
+        #[command(flatten)]
+        selection: Selection,
+        /// So many
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+        records: usize,
+        /// Wait for more, until Ctrl-C
+        #[arg(short, long)]
+        follow: bool,
     },
+    /// Print the records in a format that other programs read
+    Export {
+        #[command(flatten)]
+        selection: Selection,
+        /// How
+        #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+        format: ExportFormat,
+    },
+    /// Say of each segment what is sound, damaged or missing; exit code 1 if any is damaged
+    Check(JournalDirectory),
+    /// Put damaged segments aside and keep their sound records; the service must be stopped
+    Repair(JournalDirectory),
+    /// Say how much is recorded, from when to when, and what it costs the card
+    Stats(JournalDirectory),
+}
+
+#[derive(Args)]
+pub struct JournalDirectory {
+    /// Journal directory
+    #[arg(long, value_name = "DIR", default_value = DEMO_LOG)]
+    pub dir: PathBuf,
+}
+
+/// Which records.
+#[derive(Args)]
+pub struct Selection {
+    #[command(flatten)]
+    pub directory: JournalDirectory,
+    /// Only from this time on: RFC 3339 (2026-05-01T08:00:00Z), or so long ago (90s, 2h, 3d)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub since: Option<Timestamp>,
+    /// Only before this time, told likewise
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub until: Option<Timestamp>,
+    /// Only these topics: an MQTT filter, + for any one level, # for all that follow
+    #[arg(long, value_name = "FILTER")]
+    pub topic: Option<TopicFilter>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ExportFormat {
+    /// One JSON object a line, as `cat` prints
+    Jsonl,
+    /// Comma-separated values with a header; the payload is JSON text
+    Csv,
+}
+
+/// A time, or one so long ago.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let span: Option<Span> = text.parse().ok();
+    let ago = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    ago.and_then(|ago| Timestamp::now().checked_sub(ago).ok()).ok_or_else(|| {
+        "neither a time with its zone, like 2026-05-01T08:00:00Z, nor one ago, like 2h or 3d".into()
+    })
 }
 
 #[derive(Subcommand)]

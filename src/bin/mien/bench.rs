@@ -38,6 +38,8 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
         model: reader.model,
         room_period_s: config.room_period_s,
         still: StillOptions { max_change: 0.0, ..config.still },
+        night: config.night,
+        only_rooms_of_at_least: None,
         on_event: |_| (),
         controls: Default::default(),
     };

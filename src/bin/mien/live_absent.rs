@@ -3,14 +3,26 @@
 use std::path::Path;
 
 use anyhow::bail;
-use mien::config::CameraOptions;
+use mien::camera::devices::VideoDevice;
+use mien::config::Config;
 use mien::kiosk::mailbox::Mailbox;
 
+use crate::check::Verdict;
+
+const ABSENT: &str = "this `mien` was built without cameras; build it with `cargo build --release \
+    --features v4l` (needs libclang)";
+
 /// Says how to get a build that can open `device`.
-pub fn open(device: &Path, _: &CameraOptions) -> anyhow::Result<Mailbox> {
-    bail!(
-        "{} is a camera, and this `mien` was built without cameras; build it with \
-         `cargo build --release --features v4l` (needs libclang)",
-        device.display()
-    )
+pub fn open(device: &Path, _: &Config) -> anyhow::Result<Mailbox> {
+    bail!("{} is a camera, and {ABSENT}", device.display())
+}
+
+/// What a device is.
+pub fn describe(device: &VideoDevice) -> String {
+    format!("{} “{}”", device.node.display(), device.name)
+}
+
+/// Says the same as [`open`].
+pub fn check(device: &Path, _: &Config) -> (Verdict, String) {
+    (Verdict::Failed, format!("{}: {ABSENT}", device.display()))
 }

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod bundled;
+mod check;
 #[cfg(feature = "mqtt")]
 mod forward;
 #[cfg(not(feature = "mqtt"))]
@@ -18,6 +19,7 @@ mod live;
 mod message;
 mod parts;
 mod predict;
+mod topic;
 mod watch;
 
 use std::io::{self, Write};
@@ -29,7 +31,7 @@ use mien::config::{self, ConfigError};
 
 use message::message;
 
-use args::{Cli, Command, JournalCommand, MqttCommand};
+use args::{Cli, Command, MqttCommand};
 
 /// Exit code for wrong usage, as clap's own.
 const USAGE: u8 = 2;
@@ -53,8 +55,9 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         None => watch::demo(model)?,
         Some(Command::Run(args)) => watch::run(args, model)?,
         Some(Command::Predict(args)) => return predict::predict(args, model),
+        Some(Command::Check(args)) => return check::check(args, model),
         Some(Command::Bench(args)) => bench::bench(args, model)?,
-        Some(Command::Journal(JournalCommand::Cat { dir })) => journal::cat(dir)?,
+        Some(Command::Journal(command)) => journal::run(command)?,
         Some(Command::Mqtt(MqttCommand::RemoveDiscovery { config })) => {
             forward::remove_discovery(config)?;
         }

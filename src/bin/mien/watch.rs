@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use mien::camera::devices;
 use mien::camera::replay::Replay;
+use mien::camera::view::View;
 use mien::config::Config;
 use mien::expression::{Expression, UNSURE};
 use mien::face::tracker::Tracker;
@@ -84,9 +86,10 @@ pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
 
 fn open(args: &RunArgs, config: &Config) -> anyhow::Result<Source> {
     let source = if is_device(&args.source) {
-        Source::Newest(live::open(&args.source, &config.camera)?)
+        Source::Newest(live::open(&args.source, &config)?)
     } else {
         let replay = Replay::open(&args.source, config.camera.fps)?;
+        let replay = View::new(replay, config.view.clone());
         match args.realtime {
             true => Source::Newest(Mailbox::paced(replay)),
             false => Source::EveryFrame(Box::new(replay)),
@@ -98,7 +101,8 @@ fn open(args: &RunArgs, config: &Config) -> anyhow::Result<Source> {
 /// Whether `path` is a camera, also when it is unplugged.
 fn is_device(path: &Path) -> bool {
     let exists = path.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
-    exists || path.to_string_lossy().starts_with("/dev/video")
+    let text = path.to_string_lossy();
+    exists || ["/dev/video", "/dev/v4l/", devices::USB].iter().any(|start| text.starts_with(start))
 }
 
 fn watch(
@@ -126,6 +130,8 @@ fn watch(
         model: reader.model,
         room_period_s: config.room_period_s,
         still: config.still.clone(),
+        night: config.night.clone(),
+        only_rooms_of_at_least: config.journal.only_rooms_of_at_least,
         on_event: print_event,
         controls,
     };
@@ -169,23 +175,33 @@ fn print_event(event: &Event) {
 }
 
 fn tell_recovery(recovery: &Recovery) {
-    let Recovery { dropped_bytes, damaged_bytes, next_sequence, .. } = recovery;
+    let Recovery { dropped_bytes, damaged_bytes, next_sequence, quarantined, .. } = recovery;
     if *dropped_bytes > 0 {
         log::warn!(
             "the journal ended in an unfinished record of {dropped_bytes} bytes, which was \
              dropped; going on with record {next_sequence}"
         );
     }
-    if *damaged_bytes > 0 {
-        log::warn!("{damaged_bytes} damaged bytes in the journal are passed over");
+    match quarantined {
+        Some(aside) => log::warn!(
+            "the journal's last segment had {damaged_bytes} damaged bytes; it was put aside as {}, \
+             and a clean one with its sound records goes on",
+            aside.display()
+        ),
+        None if *damaged_bytes > 0 => {
+            log::warn!("{damaged_bytes} damaged bytes in the journal are passed over");
+        }
+        None => {}
     }
 }
 
 fn text(summary: &Summary, directory: &Path) -> String {
-    let Summary { frames, still, broken, late, faces, tracks, records, elapsed_s, .. } = summary;
+    let Summary { frames, still, dark, broken, late, faces, tracks, records, elapsed_s, .. } =
+        summary;
     let rate = *frames as f64 / elapsed_s.max(f64::EPSILON);
     format!(
-        "\n{}\n{frames} frames read in {elapsed_s:.1} s ({rate:.0} a second), {still} of them still; \
+        "\n{}\n{frames} frames read in {elapsed_s:.1} s ({rate:.0} a second), {still} of them still, \
+         {dark} dark; \
          {broken} broken, {late} dropped late\n\
          {faces} readings of faces, {tracks} faces followed\n\
          {records} records written to {}; read them by `mien journal cat --dir {}`\n",

@@ -75,6 +75,11 @@ impl Window {
         channels: usize,
         part: &str,
     ) -> Result<(), Fault> {
+        // A wider one never meets the picture with its outer taps, and memory is laid out for it.
+        let reaches = (0..2).all(|i| self.kernel[i] < 2 * input.shape[i + 1]);
+        ensure(reaches, part, || {
+            format!("has a window of {:?} on a picture of {:?}", self.kernel, input.shape)
+        })?;
         let side = |i: usize| {
             let (side, kernel, stride) = (input.shape[i + 1], self.kernel[i], self.stride[i]);
             match self.padding {

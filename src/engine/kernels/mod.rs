@@ -10,17 +10,21 @@
 //! [`interpret`](super::interpret::interpret).
 
 #[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
 mod avx2;
 #[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
 mod dotprod;
 pub mod elementwise;
 #[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
 mod neon;
 mod pack;
 mod portable;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
 mod vnni;
 
 pub use pack::{PackedConv, PackedDepthwise};
@@ -125,7 +129,8 @@ pub struct Pixels<'a> {
 impl Pixels<'_> {
     /// Whether `len` bytes from each tap on are there, for every pixel.
     fn reach(&self, len: usize) -> bool {
-        let last = self.count.saturating_sub(1) * self.step + len;
+        let last = self.count.saturating_sub(1).checked_mul(self.step);
+        let Some(last) = last.and_then(|last| last.checked_add(len)) else { return false };
         self.taps.iter().all(|tap| tap.checked_add(last).is_some_and(|end| end <= self.bytes.len()))
     }
 }

@@ -121,11 +121,12 @@ impl PackedConv {
 
     /// Panics unless all that a kernel reads and writes is there.
     pub(super) fn check(&self, pixels: &Pixels, residual: Option<&Residual>, out: &[u8]) {
-        let (lanes, output) = (self.blocks * LANES, pixels.count * self.output_step());
+        let lanes = self.blocks * LANES;
+        let output = pixels.count.checked_mul(self.output_step());
         assert!(self.weights.len() == self.blocks * self.rows * self.quads * UNIT);
         assert!(self.lanes.bias.len() == lanes && self.lanes.factors.len() == lanes);
         assert!(pixels.taps.len() == self.rows && pixels.reach(self.row_len()));
-        assert!(out.len() == output && residual.is_none_or(|r| r.bytes.len() == output));
+        assert!(output == Some(out.len()) && residual.is_none_or(|r| r.bytes.len() == out.len()));
     }
 }
 
@@ -176,6 +177,6 @@ impl PackedDepthwise {
         assert!(self.weights.len() == lanes * self.taps.len());
         assert!(self.lanes.bias.len() == lanes && self.lanes.factors.len() == lanes);
         assert!(pixels.taps.len() == self.taps.len() && pixels.reach(self.step()));
-        assert!(out.len() == pixels.count * self.step());
+        assert!(pixels.count.checked_mul(self.step()) == Some(out.len()));
     }
 }

@@ -8,10 +8,14 @@ use super::rows::{PaddedRows, Taps};
 use super::stage::{Source, Stage, TILE};
 use super::{Place, Plan, Sizes};
 
+/// Sums are scaled down in any network that was trained. LiteRT refuses such a factor, and tract adds
+/// the zero point to what no longer fits its integers.
+const MAX_FACTOR: f32 = 256.0;
+
 /// Why a network can't be planned; tract then runs it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unplanned {
-    /// Scales so far apart that their quotient is no number.
+    /// Scales so far apart that sums would be scaled up by 256 or more.
     #[error("the scales of `{0}` are too far apart")]
     Scales(String),
 }
@@ -243,7 +247,7 @@ impl Builder<'_> {
         let scales = filter.scales.iter();
         let factors: Vec<f32> =
             scales.map(|scale| x.quantization.scale * scale / y.quantization.scale).collect();
-        match factors.iter().all(|factor| factor.is_finite()) {
+        match factors.iter().all(|&factor| factor < MAX_FACTOR) {
             true => Ok(factors),
             false => Err(Unplanned::Scales(y.name.clone())),
         }

@@ -274,3 +274,20 @@ fn options_are_checked() {
     let options: TrackerOptions = toml::from_str("challenge_s = 0.5").unwrap();
     assert_eq!(options, TrackerOptions { challenge_s: 0.5, ..Default::default() });
 }
+
+#[test]
+fn numbers_start_again_each_day_but_no_two_faces_share_one() {
+    let (day, mut tracker) = (Duration::from_secs(86_400), tracker());
+    let happy = showing(Expression::Happy, 0.9);
+    let mut ids = |time: Duration, xs: &[f32]| -> Vec<u64> {
+        let found: Vec<_> = xs.iter().map(|&x| (face_at(x), happy)).collect();
+        tracker.update(time, &found);
+        tracker.update(time + at(1), &found).iter().map(|track| track.id).collect()
+    };
+    assert_eq!(ids(at(0), &[0.0, 200.0]), [1, 2]);
+    // The first leaves, the second stays over midnight.
+    let before = day - at(10);
+    assert_eq!(ids(before, &[200.0]), [2]);
+    assert_eq!(ids(day, &[200.0, 400.0, 600.0, 800.0]), [1, 2, 3, 4]);
+    assert_eq!(ids(day + at(5), &[200.0]), [1, 2, 3, 4]);
+}

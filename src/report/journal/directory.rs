@@ -1,16 +1,17 @@
-//! Segments as files: their names, their creation, and what a writer finds on opening one.
+//! Segments as files: their names, and what a writer finds in the last one.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::JournalError;
-use super::format::{self, Found, Header, SEGMENT_HEADER_LEN, Scan, VERSION};
+use super::disk::Disk;
+use super::format::{self, Found, Header, MIN_RECORD_LEN, SEGMENT_HEADER_LEN, Scan, VERSION};
 
 const EXTENSION: &str = "journal";
 /// Digits of a segment's name, its first sequence: names sort as numbers, and no name's number
 /// comes near overflowing.
-const NAME_DIGITS: usize = 18;
+pub(super) const NAME_DIGITS: usize = 18;
 
 /// A segment's file.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,42 +22,53 @@ pub(super) struct Segment {
     pub len: u64,
 }
 
-/// What the last segment holds.
-#[derive(Debug, Default, PartialEq)]
+/// What a segment holds.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Contents {
     pub records: u64,
-    /// In the middle, left in place.
+    /// Before or between records, the header included.
     pub damaged_bytes: u64,
     /// Where the last record ends.
     pub end: u64,
-    /// After that; to be cut off.
+    /// After that.
     pub torn_bytes: u64,
     pub next_sequence: u64,
+    /// Sequences that are missing between its records, or before the first.
+    pub missing: u64,
+    /// The last record's wall clock.
+    pub last_time: Option<SystemTime>,
+    /// The first record's wall clock.
+    pub first_time: Option<SystemTime>,
     /// So that the segment can be appended to.
     pub header_whole: bool,
 }
 
-/// The journal's segments, oldest first. Other files are not touched.
-pub(super) fn list(dir: &Path) -> io::Result<Vec<Segment>> {
-    let mut segments = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if let Some(first) = entry.file_name().to_str().and_then(first_sequence) {
-            let metadata = entry.metadata()?;
-            if metadata.is_file() {
-                segments.push(Segment { path: entry.path(), first, len: metadata.len() });
-            }
-        }
+impl Contents {
+    /// What must be assumed of a segment that can't be read: as many records as it has room for.
+    pub(super) fn unreadable(segment: &Segment) -> Self {
+        let next_sequence = segment.first + segment.len / MIN_RECORD_LEN + 1;
+        Self { damaged_bytes: segment.len, next_sequence, ..Self::default() }
     }
+}
+
+/// The journal's segments, oldest first. Other files are not touched.
+pub(super) fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<Segment>> {
+    let files = disk.list(dir)?.into_iter();
+    let mut segments: Vec<Segment> = files
+        .filter_map(|(name, len)| {
+            let first = first_sequence(&name)?;
+            Some(Segment { path: dir.join(name), first, len })
+        })
+        .collect();
     segments.sort_by_key(|segment| segment.first);
     Ok(segments)
 }
 
 /// Reads the sequence in a segment's name; `None` for any other name.
-fn first_sequence(name: &str) -> Option<u64> {
-    let stem = name.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+pub(super) fn first_sequence(name: &str) -> Option<u64> {
+    let (stem, extension) = name.split_once('.')?;
     let digits = stem.len() == NAME_DIGITS && stem.bytes().all(|b| b.is_ascii_digit());
-    if digits { stem.parse().ok() } else { None }
+    if digits && extension == EXTENSION { stem.parse().ok() } else { None }
 }
 
 /// Path of the segment whose first record has this sequence.
@@ -64,57 +76,37 @@ pub(super) fn path(dir: &Path, first: u64) -> PathBuf {
     dir.join(format!("{first:0NAME_DIGITS$}.{EXTENSION}"))
 }
 
-/// Makes an empty segment and returns when disk and directory have it.
-pub(super) fn create(path: &Path, first: u64) -> io::Result<File> {
-    let mut file = File::create(path)?;
-    file.write_all(&format::segment_header(first))?;
-    file.sync_all()?;
-    sync_directory(path.parent().unwrap_or(Path::new(".")))?;
-    Ok(file)
-}
-
-/// Returns when the disk has the directory's entries.
-pub(super) fn sync_directory(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// Reads a segment whole; refuses one of a later version, which must not be touched.
-pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Header), JournalError> {
-    let bytes = fs::read(path).map_err(|source| JournalError::Io { path: path.into(), source })?;
+/// Reads a segment whole; refuses one of another version, which must not be touched.
+pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, JournalError> {
+    let bytes = disk.read(path).map_err(|source| JournalError::Io { path: path.into(), source })?;
     match format::check_header(&bytes) {
-        Header::Newer(version) => {
-            Err(JournalError::Newer { path: path.into(), version, supported: VERSION })
+        Header::Other(version) => {
+            Err(JournalError::OtherVersion { path: path.into(), version, supported: VERSION })
         }
-        header => Ok((bytes, header)),
+        Header::Whole | Header::Damaged => Ok(bytes),
     }
 }
 
-/// Finds out where writing can go on.
-pub(super) fn examine(segment: &Segment) -> Result<Contents, JournalError> {
-    let (bytes, header) = read(&segment.path)?;
-    let header_whole = header == Header::Whole;
-    let mut contents =
-        Contents { next_sequence: segment.first, header_whole, ..Contents::default() };
-    if header_whole {
-        contents.end = SEGMENT_HEADER_LEN as u64;
-    }
+/// Looks through a segment's bytes.
+pub(super) fn examine(first: u64, bytes: &[u8]) -> Contents {
+    let header_whole = format::check_header(bytes) == Header::Whole;
+    let end = if header_whole { SEGMENT_HEADER_LEN as u64 } else { 0 };
+    let mut contents = Contents { next_sequence: first, header_whole, end, ..Contents::default() };
     let mut damaged = 0;
-    for found in Scan::new(&bytes, header) {
+    for found in Scan::new(bytes, first) {
         match found {
             Found::Record(record, record_end) => {
                 contents.records += 1;
                 contents.damaged_bytes += std::mem::take(&mut damaged);
-                contents.next_sequence =
-                    contents.next_sequence.max(record.sequence.saturating_add(1));
+                contents.missing += record.sequence - contents.next_sequence;
+                contents.next_sequence = record.sequence.saturating_add(1);
                 contents.end = record_end as u64;
+                contents.first_time.get_or_insert(record.time);
+                contents.last_time = Some(record.time);
             }
             Found::Damaged { bytes, .. } => damaged += bytes as u64,
         }
     }
     contents.torn_bytes = bytes.len() as u64 - contents.end;
-    if !header_whole && contents.records > 0 {
-        // Nothing is appended here any more, so nothing need be cut off.
-        contents.damaged_bytes += std::mem::take(&mut contents.torn_bytes);
-    }
-    Ok(contents)
+    contents
 }

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use super::JournalError;
 use super::directory::{self, Segment};
+use super::disk::RealDisk;
 use super::format::{
     self, Found, Header, MAX_PAYLOAD, MAX_TOPIC, Record, SEGMENT_HEADER_LEN, Scan,
 };
@@ -122,7 +123,7 @@ impl Follower {
         if self.fill()? {
             return Ok(true);
         }
-        let segments = directory::list(&self.dir)
+        let segments = directory::list(&RealDisk, &self.dir)
             .map_err(|source| JournalError::Io { path: self.dir.clone(), source });
         let Some(segment) = self.following(segments?) else { return Ok(false) };
         // The writer may have appended after our look and before it began the next segment.
@@ -178,13 +179,13 @@ impl OpenSegment {
             None => return Ok(None),
         };
         let header = if self.offset == 0 { format::check_header(&chunk) } else { Header::Damaged };
-        if let Header::Newer(version) = header {
+        if let Header::Other(version) = header {
             let path = self.path.clone();
-            return Err(JournalError::Newer { path, version, supported: format::VERSION });
+            return Err(JournalError::OtherVersion { path, version, supported: format::VERSION });
         }
         let mut end = if header == Header::Whole { SEGMENT_HEADER_LEN } else { 0 };
         let (mut damaged, mut passed) = (0, Passed { damaged_bytes: 0 });
-        for found in Scan::new(&chunk, header) {
+        for found in Scan::new(&chunk, self.first) {
             match found {
                 Found::Record(record, record_end) => {
                     ready.push_back(record);
@@ -241,8 +242,12 @@ mod tests {
     use super::super::{Journal, JournalOptions};
     use super::*;
 
-    const SMALL: JournalOptions =
-        JournalOptions { sync_period_s: 60.0, max_segment_bytes: 4096, max_total_bytes: 16384 };
+    const SMALL: JournalOptions = JournalOptions {
+        sync_period_s: 60.0,
+        max_segment_bytes: 4096,
+        max_total_bytes: 16384,
+        max_age_days: 0.0,
+    };
 
     fn journal(dir: &Path) -> Journal {
         Journal::open(dir, SMALL).unwrap().0

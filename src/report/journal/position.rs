@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::directory;
+use super::disk::{Disk, RealDisk};
 
 /// Least time between two writes.
 const SAVE_PERIOD: Duration = Duration::from_secs(5);
@@ -117,7 +117,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
-    directory::sync_directory(path.parent().unwrap_or(Path::new(".")))
+    RealDisk.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
 #[cfg(test)]

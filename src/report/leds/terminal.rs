@@ -32,6 +32,10 @@ impl<W: Write + Send> Panel for Terminal<W> {
         let _ = self.out.flush();
         Ok(())
     }
+
+    fn is_drawing(&self) -> bool {
+        true
+    }
 }
 
 impl<W: Write> Drop for Terminal<W> {

@@ -85,6 +85,22 @@ fn each_expression_lights_its_own_led() {
 }
 
 #[test]
+fn all_are_lit_and_then_show_what_they_should() {
+    let board = Board::default();
+    let mut leds = board.leds(false);
+    leds.show(Some(Expression::Fear), true).unwrap();
+    leds.all(true).unwrap();
+    assert_eq!(board.levels(), [Some(true); 8]);
+    leds.show(Some(Expression::Happy), true).unwrap();
+    assert_eq!(board.levels(), [Some(true); 8]);
+    leds.all(false).unwrap();
+    assert_eq!(board.levels(), only(&[3, 7], true));
+    leds.all(true).unwrap();
+    leds.off().unwrap();
+    assert_eq!(board.levels(), only(&[], true));
+}
+
+#[test]
 fn leds_are_dark_after_a_drop_and_after_a_panic() {
     let board = Board::default();
     let mut leds = board.leds(true);

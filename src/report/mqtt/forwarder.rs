@@ -145,6 +145,7 @@ impl Worker {
         if let Some(lost) = lost {
             log::warn!("{lost}");
         }
+        controls.deliver(position.next().unwrap_or(0));
         Ok(Self {
             topics: Topics::new(&device),
             writer: Writer { device: device.clone(), gender },
@@ -304,6 +305,7 @@ impl Worker {
         if let Some(next) = next {
             self.position.advance(next);
             self.acked.store(next, Ordering::Relaxed);
+            self.controls.deliver(next);
         }
         next.is_some()
     }

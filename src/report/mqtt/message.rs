@@ -48,6 +48,7 @@ impl Writer {
         };
         if !self.gender {
             fields.shift_remove("gender");
+            fields.shift_remove("gender_share");
             if let Some(Value::Object(shares)) = fields.get_mut("shares") {
                 shares.shift_remove("gender");
             }
@@ -85,6 +86,7 @@ mod tests {
 
     fn record(topic: &str, payload: &str) -> Record {
         Record {
+            starts_run: false,
             sequence: 7,
             time: UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456),
             monotonic: Duration::from_secs(1),

@@ -1,0 +1,130 @@
+//! `mien check`: what a person who sets a kiosk up wants to know, with a way out of each failure.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use mien::camera::devices;
+use mien::config::Config;
+use mien::engine::Model;
+use mien::report::journal::{Journal, JournalError};
+use mien::report::leds::{Backend, Led, Leds};
+
+use crate::args::CheckArgs;
+use crate::{bundled, live};
+
+/// How a part does.
+pub enum Verdict {
+    /// It works.
+    Good,
+    /// It works, but a person may want to know.
+    Note,
+    /// It does not work.
+    Failed,
+}
+
+/// Checks all parts and prints a line for each; exit code 1 if one fails.
+pub fn check(args: &CheckArgs, model: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    let mut findings = vec![check_model(model)];
+    findings.extend(check_cameras(args, &config));
+    findings.push(check_leds(&config));
+    findings.push(check_journal(&config));
+    let mut out = io::stdout().lock();
+    for (part, verdict, text) in &findings {
+        let verdict = match verdict {
+            Verdict::Good => "ok",
+            Verdict::Note => "note",
+            Verdict::Failed => "FAILED",
+        };
+        // What goes on in further lines stays in its column.
+        writeln!(out, "{part:<8} {verdict:<7} {}", text.replace('\n', "\n                 "))?;
+    }
+    let failed = findings.iter().any(|(_, verdict, _)| matches!(verdict, Verdict::Failed));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// A part's name, how it does, and a sentence.
+type Finding = (&'static str, Verdict, String);
+
+fn check_model(model: Option<&Path>) -> Finding {
+    let model = match model {
+        Some(path) => Model::read(path),
+        None => Model::from_bytes(bundled::MODEL_NAME, bundled::MODEL),
+    };
+    match model {
+        // Loading ran a test picture through tract as well.
+        Ok(model) if model.engine() != "tract" => {
+            ("model", Verdict::Good, format!("{}, run by {}", model.name(), model.engine()))
+        }
+        Ok(model) => {
+            let text = format!("{}, run by tract, many times slower; `-v` says why", model.name());
+            ("model", Verdict::Note, text)
+        }
+        Err(error) => ("model", Verdict::Failed, error.to_string()),
+    }
+}
+
+fn check_cameras(args: &CheckArgs, config: &Config) -> Vec<Finding> {
+    let devices = devices::list();
+    let mut findings: Vec<Finding> =
+        devices.iter().map(|device| ("camera", Verdict::Note, live::describe(device))).collect();
+    let sources: Vec<_> = match &args.source {
+        Some(source) => vec![source.clone()],
+        // A camera's further nodes give no pictures.
+        None => devices.into_iter().filter(|d| d.index == 0).map(|d| d.node).collect(),
+    };
+    if sources.is_empty() {
+        let text = "no /dev/video*: is the camera plugged in?";
+        findings.push(("camera", Verdict::Failed, text.into()));
+    }
+    for source in sources {
+        let (verdict, text) = live::check(&source, config);
+        findings.push(("camera", verdict, text));
+    }
+    findings
+}
+
+fn check_leds(config: &Config) -> Finding {
+    let named: Vec<String> = config
+        .leds
+        .lines
+        .named()
+        .map(|(led, line): (Led, u32)| format!("{} {line}", led.name()))
+        .collect();
+    if matches!(config.leds.backend, Backend::None | Backend::Terminal) {
+        return ("pins", Verdict::Note, "none, as configured".into());
+    }
+    if named.is_empty() {
+        let text = "no LED has a line; name them under `[leds.lines]`, see `mien config`";
+        return ("pins", Verdict::Note, text.into());
+    }
+    match Leds::open(&config.leds) {
+        Err(error) => ("pins", Verdict::Failed, error.to_string()),
+        Ok(leds) if leds.are_drawn() => {
+            let text =
+                "no GPIO here that this program can use, LEDs would be drawn in the terminal";
+            ("pins", Verdict::Note, text.into())
+        }
+        Ok(_) => ("pins", Verdict::Good, format!("taken and dark: {}", named.join(", "))),
+    }
+}
+
+fn check_journal(config: &Config) -> Finding {
+    let directory = config.journal.directory.display();
+    match Journal::open(&config.journal.directory, config.journal.options()) {
+        Ok((_, recovery)) => {
+            let text = format!("{directory}: writable, next record {}", recovery.next_sequence);
+            match recovery.damaged_bytes + recovery.dropped_bytes {
+                0 => ("journal", Verdict::Good, text),
+                bytes => ("journal", Verdict::Note, format!("{text}; {bytes} damaged bytes")),
+            }
+        }
+        Err(JournalError::Locked { .. }) => (
+            "journal",
+            Verdict::Good,
+            format!("{directory}: being written, by the service perhaps"),
+        ),
+        Err(error) => ("journal", Verdict::Failed, error.to_string()),
+    }
+}

@@ -1,0 +1,156 @@
+//! Damaged segments: their sound records are kept under the same name, the bytes as they were are
+//! put aside.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::JournalError;
+use super::directory::{self, Contents, NAME_DIGITS, Segment};
+use super::disk::{Disk, RealDisk, write_synced};
+use super::format::{self, Scan};
+
+/// Directory within the journal's for segments as they were found.
+pub(super) const QUARANTINE: &str = "quarantine";
+/// A clean copy being made.
+const UNFINISHED: &str = "unfinished";
+
+/// One segment's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Its file.
+    pub path: PathBuf,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Sound records in it.
+    pub records: u64,
+    /// Bytes, the header's among them, that are no record.
+    pub damaged_bytes: u64,
+    /// Bytes of an unfinished record at the journal's end: its writer was killed or is at work.
+    pub torn_bytes: u64,
+    /// Sequences missing before or between its records: they were lost with damaged bytes, or their
+    /// records never came to the disk.
+    pub missing: u64,
+    /// Where its damaged original was put aside.
+    pub quarantined: Option<PathBuf>,
+}
+
+impl Checked {
+    /// Whether it holds bytes that should be records.
+    pub fn is_damaged(&self) -> bool {
+        self.damaged_bytes > 0
+    }
+}
+
+/// Looks at every segment of the journal in `dir`, oldest first; needs no lock.
+pub fn check(dir: &Path) -> Result<Vec<Checked>, JournalError> {
+    check_on(&RealDisk, dir)
+}
+
+pub(super) fn check_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<Checked>, JournalError> {
+    let segments = directory::list(disk, dir)
+        .map_err(|source| JournalError::Io { path: dir.into(), source })?;
+    let mut all: Vec<Checked> = Vec::new();
+    let mut next_sequence = None;
+    for (i, segment) in segments.iter().enumerate() {
+        let bytes = match directory::read(disk, &segment.path) {
+            Ok(bytes) => bytes,
+            // Its writer has deleted it since it was listed.
+            Err(JournalError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let contents = directory::examine(segment.first, &bytes);
+        let is_last = i + 1 == segments.len();
+        let mut checked = checked(segment, &bytes, &contents, is_last);
+        if contents.records > 0 {
+            checked.missing += segment.first.saturating_sub(next_sequence.unwrap_or(segment.first));
+            next_sequence = Some(contents.next_sequence);
+        }
+        all.push(checked);
+    }
+    Ok(all)
+}
+
+fn checked(segment: &Segment, bytes: &[u8], contents: &Contents, is_last: bool) -> Checked {
+    let Contents { records, missing, mut damaged_bytes, mut torn_bytes, .. } = *contents;
+    if !is_last {
+        // It was whole when the next was begun.
+        damaged_bytes += std::mem::take(&mut torn_bytes);
+    }
+    let (path, bytes) = (segment.path.clone(), bytes.len() as u64);
+    Checked { path, bytes, records, damaged_bytes, torn_bytes, missing, quarantined: None }
+}
+
+/// Quarantines every damaged segment and cuts off an unfinished record; the caller has the lock.
+pub(super) fn repair_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<Checked>, JournalError> {
+    let mut all = check_on(disk, dir)?;
+    for checked in all.iter_mut().filter(|checked| checked.is_damaged() || checked.torn_bytes > 0) {
+        let io = |source| JournalError::Io { path: checked.path.clone(), source };
+        let name = checked.path.file_name().and_then(|name| name.to_str());
+        let Some(first) = name.and_then(directory::first_sequence) else { continue };
+        if checked.is_damaged() {
+            let bytes = directory::read(disk, &checked.path)?;
+            checked.quarantined = Some(quarantine(disk, dir, first, &bytes).map_err(io)?);
+        } else {
+            let file = disk.open(&checked.path).map_err(io)?;
+            file.set_len(checked.bytes - checked.torn_bytes)
+                .and_then(|()| file.sync())
+                .map_err(io)?;
+        }
+    }
+    Ok(all)
+}
+
+/// Puts the segment's bytes aside and a clean one of its sound records in its place; where they
+/// were put. Whenever the power goes, the name stands for the one or the other, whole.
+pub(super) fn quarantine(
+    disk: &dyn Disk,
+    dir: &Path,
+    first: u64,
+    bytes: &[u8],
+) -> io::Result<PathBuf> {
+    let quarantine = dir.join(QUARANTINE);
+    disk.create_dir(&quarantine)?;
+    disk.sync_dir(dir)?;
+    let taken: Vec<String> = disk.list(&quarantine)?.into_iter().map(|(name, _)| name).collect();
+    let mut names = (1..).map(|n| format!("{first:0NAME_DIGITS$}.{n}"));
+    let aside = quarantine.join(names.find(|name| !taken.contains(name)).unwrap_or_default());
+    write_synced(disk, &aside, bytes)?;
+    disk.sync_dir(&quarantine)?;
+
+    let mut clean = format::segment_header(first).to_vec();
+    for record in Scan::new(bytes, first).records() {
+        format::encode(&record, first, &mut clean);
+    }
+    let unfinished = dir.join(UNFINISHED);
+    write_synced(disk, &unfinished, &clean)?;
+    disk.rename(&unfinished, &directory::path(dir, first))?;
+    disk.sync_dir(dir)?;
+    Ok(aside)
+}
+
+/// Deletes what a [`quarantine`] that did not come to its end has left.
+pub(super) fn remove_unfinished(disk: &dyn Disk, dir: &Path) {
+    match disk.remove(&dir.join(UNFINISHED)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            log::debug!("can't delete {UNFINISHED} in {}: {error}", dir.display());
+        }
+        _ => {}
+    }
+}
+
+/// What lies in quarantine: paths, the sequence in each name, lengths; oldest segments first.
+pub(super) fn quarantined(disk: &dyn Disk, dir: &Path) -> Vec<Segment> {
+    let quarantine = dir.join(QUARANTINE);
+    // Without any damage so far it is not there.
+    let files = disk.list(&quarantine).unwrap_or_default().into_iter();
+    let mut all: Vec<Segment> = files
+        .filter_map(|(name, len)| {
+            let first = name.split_once('.')?.0.parse().ok()?;
+            Some(Segment { path: quarantine.join(name), first, len })
+        })
+        .collect();
+    all.sort_by(|a, b| a.path.cmp(&b.path));
+    all
+}

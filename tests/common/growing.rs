@@ -1,0 +1,157 @@
+//! Random int8 networks: windows, strides, paddings, shortcuts, joined channels, extreme weights.
+
+use std::collections::BTreeMap;
+
+use mien::engine::Quantization;
+use mien::engine::network::{Filter, Int8Network, Int8Op, Shape, Step, Value};
+use mien::engine::window::{Activation, Padding, Window};
+
+/// A network that grows by random steps.
+pub struct Growing {
+    pub rng: fastrand::Rng,
+    pub network: Int8Network,
+}
+
+impl Growing {
+    /// Nothing but an input of this shape.
+    pub fn new(rng: fastrand::Rng, shape: Shape) -> Self {
+        let (steps, metadata) = (Vec::new(), BTreeMap::new());
+        let network = Int8Network { values: Vec::new(), steps, input: 0, output: 0, metadata };
+        let mut growing = Self { rng, network };
+        growing.value(shape, None);
+        growing
+    }
+
+    /// Pushes a few steps, at least one.
+    pub fn grow(&mut self) {
+        for _ in 0..self.rng.usize(1..=9) {
+            self.step();
+        }
+        if self.network.steps.is_empty() {
+            let outputs = self.rng.usize(1..=80);
+            self.conv(0, None, outputs, None);
+        }
+    }
+
+    fn value(&mut self, shape: Shape, code: Option<Quantization>) -> usize {
+        let rng = &mut self.rng;
+        let drawn = Quantization { scale: 0.02 + rng.f32() / 20.0, zero_point: rng.i8(-60..60) };
+        let (name, quantization) = (self.network.values.len().to_string(), code.unwrap_or(drawn));
+        self.network.values.push(Value { name, shape, quantization });
+        self.network.values.len() - 1
+    }
+
+    fn push(&mut self, op: Int8Op, inputs: Vec<usize>, shape: Shape, code: Option<Quantization>) {
+        let output = self.value(shape, code);
+        self.network.steps.push(Step { op, inputs, output });
+        self.network.output = output;
+    }
+
+    fn activation(&mut self) -> Activation {
+        [Activation::None, Activation::Relu, Activation::Relu6][self.rng.usize(..3)]
+    }
+
+    /// A window that fits, and the sides it gives.
+    fn window(&mut self, sides: [usize; 2], most: usize) -> (Window, [usize; 2]) {
+        let rng = &mut self.rng;
+        loop {
+            let kernel = [rng.usize(1..=most), rng.usize(1..=most)];
+            let stride = [rng.usize(1..=3), rng.usize(1..=3)];
+            let padding = [Padding::Same, Padding::Valid][rng.usize(..2)];
+            let window = Window { kernel, stride, padding };
+            let inside = (0..2).all(|i| kernel[i] <= sides[i]);
+            if let Some(output) = window.output(sides).filter(|_| inside) {
+                return (window, output);
+            }
+        }
+    }
+
+    fn filter(&mut self, shape: [usize; 4], outputs: usize, window: Window) -> Filter {
+        let activation = self.activation();
+        let rng = &mut self.rng;
+        // No quantizer writes -128, and a kernel may have a way of its own for it.
+        let least = [-127, i8::MIN][rng.usize(..2)];
+        let weights: usize = shape.iter().product();
+        let each = weights / outputs;
+        Filter {
+            shape,
+            weights: (0..weights).map(|_| rng.i8(least..)).collect(),
+            scales: (0..outputs).map(|_| (0.3 + rng.f32()) / (40.0 * each as f32).sqrt()).collect(),
+            bias: (0..outputs).map(|_| rng.i32(-3000..3000)).collect(),
+            window,
+            activation,
+        }
+    }
+
+    /// A convolution, under a random window if none is given.
+    pub fn conv(
+        &mut self,
+        from: usize,
+        window: Option<Window>,
+        outputs: usize,
+        code: Option<Quantization>,
+    ) {
+        let [h, w, c] = self.network.values[from].shape;
+        let (window, [y, x]) = match window {
+            Some(window) => (window, window.output([h, w]).expect("a window that fits")),
+            None => self.window([h, w], 4),
+        };
+        let [kh, kw] = window.kernel;
+        let filter = self.filter([outputs, kh, kw, c], outputs, window);
+        self.push(Int8Op::Conv(filter), vec![from], [y, x, outputs], code);
+    }
+
+    fn depthwise(&mut self, from: usize) {
+        let [h, w, c] = self.network.values[from].shape;
+        let (window, [y, x]) = self.window([h, w], 3);
+        let [kh, kw] = window.kernel;
+        let filter = self.filter([1, kh, kw, c], c, window);
+        self.push(Int8Op::Depthwise(filter), vec![from], [y, x, c], None);
+    }
+
+    fn step(&mut self) {
+        let last = self.network.output;
+        let Value { shape, quantization, .. } = self.network.values[last].clone();
+        let [h, w, _] = shape;
+        let outputs = self.rng.usize(1..=80);
+        match self.rng.u8(..8) {
+            0 | 1 => self.conv(last, None, outputs, None),
+            2 => self.depthwise(last),
+            3 => {
+                self.depthwise(last);
+                self.conv(self.network.output, Some(Window::PIXEL), outputs, None);
+            }
+            4 => {
+                let (window, [y, x]) = self.window([h, w], 3);
+                let op = Int8Op::MaxPool(window);
+                self.push(op, vec![last], [y, x, shape[2]], Some(quantization));
+            }
+            // A block with a shortcut, in either order, or a value added to itself.
+            5 | 6 => {
+                let pixel = [Window::PIXEL, Window { padding: Padding::Same, ..Window::PIXEL }];
+                let window = pixel[self.rng.usize(..2)];
+                self.conv(last, Some(window), shape[2], Some(quantization));
+                let main = self.network.output;
+                let mut inputs = vec![main, [last, main][self.rng.usize(..2)]];
+                if self.rng.bool() {
+                    inputs.reverse();
+                }
+                let activation = self.activation();
+                self.push(Int8Op::Add(activation), inputs, shape, Some(quantization));
+            }
+            _ => {
+                let alike = |value: &Value| {
+                    value.shape[..2] == shape[..2] && value.quantization == quantization
+                };
+                let values = self.network.values.iter().enumerate();
+                let mut inputs: Vec<usize> =
+                    values.filter(|(_, value)| alike(value)).map(|(i, _)| i).collect();
+                inputs.push(last);
+                let channels = inputs.iter().map(|&i| self.network.values[i].shape[2]).sum();
+                if channels < 150 {
+                    self.push(Int8Op::Concat, inputs, [h, w, channels], Some(quantization));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+#!/bin/bash
+# LEDs on simulated GPIO lines, read back through the simulator's sysfs: they follow the expressions
+# of the bundled clip's faces, with high and with low as lit; SIGTERM darkens them; a killed program
+# leaves its lines free, and the next one takes them again.
+#
+#   tests/pi/gpio_sim.sh
+set -euo pipefail
+. "$(dirname "$0")/guest.sh"
+guest_make_files
+guest_build_firmware
+
+test=$guest_folder/gpio
+pi_tools scenes models/demo.mjpeg "$test/scenes"
+cat >"$test/run.sh" <<'GUEST'
+leds="angry:5 disgust:6 fear:13 happy:19 sad:26 surprise:16 neutral:20 face_seen:21"
+
+# A chip with the label that a Raspberry Pi 4's has.
+modprobe gpio-sim
+chip=/sys/kernel/config/gpio-sim/pi
+mkdir -p $chip/bank
+echo 58 >$chip/bank/num_lines
+echo pinctrl-bcm2711 >$chip/bank/label
+echo 1 >$chip/live
+lines=/sys/devices/platform/$(cat $chip/dev_name)/$(cat $chip/bank/chip_name)
+
+# Where the lines go that nobody drives: up or down.
+pull() {
+    for led in $leds; do echo "pull-$1" >"$lines/sim_gpio${led#*:}/pull"; done
+}
+
+# Puts the names of the LEDs whose lines have the level $lit_level into $lit.
+look() {
+    lit=
+    for led in $leds; do
+        read level <"$lines/sim_gpio${led#*:}/value"
+        [ "$level" != "$lit_level" ] || lit="$lit ${led%:*}"
+    done
+}
+
+# Waits until exactly these LEDs are lit.
+are_lit() { look && [ "$lit" = "${1:+ $1}" ]; }
+await() {
+    within 30 are_lit "$1" || { cat mien.log; fail "'$lit' are lit, not '$1'"; }
+    echo "lit: ${1:-none}"
+}
+
+# Writes what is lit to the file lit, a line for each change. The lines change one after the other, so
+# what is seen once only does not count.
+watch() {
+    seen=; told=nothing
+    while look; do
+        if [ "$lit" = "$seen" ] && [ "$lit" != "$told" ]; then
+            echo "$lit" >>lit
+            told=$lit
+        fi
+        seen=$lit
+        sleep 0.05
+    done
+}
+
+# Plays each picture for 5 s, at 2 frames per second, and goes on while the LEDs are looked at.
+play() {
+    active_low=$1
+    shift
+    {
+        printf '[camera]\nfps = 2.0\n[leds]\nbackend = "cdev"\nactive_low = %s\n' "$active_low"
+        echo '[leds.lines]'
+        for led in $leds; do echo "${led%:*} = ${led#*:}"; done
+    } >config.toml
+    rm -rf frames
+    mkdir frames
+    n=100
+    for scene; do
+        for _ in 0 1 2 3 4 5 6 7 8 9; do
+            ln -s "$PWD/scenes/$scene.png" frames/$n
+            n=$((n + 1))
+        done
+    done
+    mien run --source frames --realtime --config config.toml --log log >mien.log 2>&1 &
+    mien=$!
+}
+
+echo "== they follow the expressions"
+lit_level=1
+# What is dark before the first face is driven so, against the pull.
+pull up
+play false blank neutral happy sad surprise blank
+await ""
+watch & watcher=$!
+wait $mien || fail "status $?"
+kill $watcher
+pull down
+# The moments at which none is sure, and those after the program's end.
+grep -vx ' face_seen' lit | grep -v ' angry disgust fear' | uniq >shown || true
+cat shown
+printf '%s\n' "" " neutral face_seen" " happy face_seen" " sad face_seen" " surprise face_seen" "" |
+    cmp - shown || fail "that is not what was played"
+
+echo "== SIGTERM"
+play false happy happy happy happy happy
+await "happy face_seen"
+mien run --source frames --realtime --config config.toml --log other >other.log 2>&1 &&
+    fail "two programs drive the same lines"
+grep "can't take line 5 for LED angry" other.log || fail "$(cat other.log)"
+kill $mien
+wait $mien || fail "status $?"
+await ""
+
+echo "== low is lit"
+lit_level=0
+pull down
+play true blank happy happy happy happy
+await ""
+await "happy face_seen"
+pull up
+
+echo "== kill -9"
+kill -9 $mien
+wait $mien && fail "it was not killed"
+await ""
+play true happy happy happy happy
+await "happy face_seen"
+kill $mien
+wait $mien || fail "status $?"
+await ""
+GUEST
+guest_start virt "$test"
+guest_wait 240

@@ -1,0 +1,128 @@
+#!/bin/bash
+# LEDs on an emulated Raspberry Pi 3B, through its GPIO registers (rppal) and through its kernel
+# driver (cdev): the levels are read from outside, through qemu's monitor, where the program can't
+# make them up. They follow the expressions of the bundled clip's faces; SIGTERM darkens them; what a
+# killed program leaves is as documented.
+#
+#   tests/pi/raspi3b.sh
+set -euo pipefail
+. "$(dirname "$0")/guest.sh"
+guest_make_files
+guest_build_firmware
+
+leds="angry:5 disgust:6 fear:13 happy:19 sad:26 surprise:16 neutral:20 face_seen:21"
+all=$(for led in $leds; do echo "${led%:*}"; done | paste -s -d ' ')
+
+# The word at a physical address.
+word() {
+    local answer
+    answer=$(guest_monitor "xp /1xw $1" | tr -d '\r' | sed -n 's/^0*[0-9a-f]*: \(0x[0-9a-f]*\)$/\1/p')
+    [ -n "$answer" ] || guest_fail "qemu's monitor doesn't tell the word at $1"
+    echo $((answer))
+}
+
+# The names of the LEDs whose lines are high, by the register GPLEV0.
+lit() {
+    local levels led names=()
+    levels=$(word 0x3f200034)
+    for led in $leds; do
+        if ((levels >> ${led#*:} & 1)); then names+=("${led%:*}"); fi
+    done
+    echo "${names[*]}"
+}
+
+# The names of the LEDs whose lines are outputs, by the registers GPFSEL0 to 2.
+driven() {
+    local registers=() led line names=()
+    registers=("$(word 0x3f200000)" "$(word 0x3f200004)" "$(word 0x3f200008)")
+    for led in $leds; do
+        line=${led#*:}
+        if (((registers[line / 10] >> line % 10 * 3 & 7) == 1)); then names+=("${led%:*}"); fi
+    done
+    echo "${names[*]}"
+}
+
+# Waits up to 60 s until all lines are outputs and exactly these LEDs are lit, and still so half a
+# second later.
+await() {
+    local deadline=$((SECONDS + 60))
+    until [ "$(driven)" = "$all" ] && [ "$(lit)" = "$1" ] && sleep 0.5 && [ "$(lit)" = "$1" ]; do
+        if [ $SECONDS -ge $deadline ]; then
+            guest_lines
+            guest_fail "'$(lit)' are lit, not '$1'; the lines of '$(driven)' are outputs"
+        fi
+        sleep 0.1
+    done
+    echo "lit: ${1:-none}"
+}
+
+test=$guest_folder/raspi3b
+pi_tools scenes models/demo.mjpeg "$test/scenes"
+for backend in rppal cdev; do
+    {
+        printf '[camera]\nfps = 2.0\n[leds]\nbackend = "%s"\n[leds.lines]\n' $backend
+        for led in $leds; do echo "${led%:*} = ${led#*:}"; done
+    } >"$test/$backend.toml"
+done
+cat >"$test/run.sh" <<'GUEST'
+n=1000
+# What is asked for: LEDs and a scene to show by them, or how to end the program that does.
+while read -r asked scene; do
+    n=$((n + 1))
+    case $asked in
+    TERM | KILL)
+        kill -$asked $mien
+        status=0
+        wait $mien || status=$?
+        echo "done $n: status $status"
+        ;;
+    end) exit 0 ;;
+    *)
+        rm -rf frames
+        mkdir frames
+        for i in $(seq 1000 1600); do ln -s "$PWD/scenes/$scene.png" frames/$i; done
+        mien run --source frames --realtime --config $asked.toml --log log 2>&1 &
+        mien=$!
+        echo "done $n"
+        ;;
+    esac
+done
+GUEST
+
+guest_start raspi3b "$test"
+guest_expect "^guest: ready" 60
+
+asked=1000
+ask() {
+    asked=$((asked + 1))
+    guest_tell "$1"
+    guest_expect "^done $asked${2:+: $2}\$" 60
+}
+
+for play in "rppal neutral" "rppal happy" "rppal sad" "rppal surprise" "rppal blank" "cdev happy"; do
+    ask "$play"
+    case $play in
+    *blank) await "" ;;
+    *) await "${play#* } face_seen" ;;
+    esac
+    ask TERM "status 0"
+    [ "$(lit)" = "" ] || guest_fail "'$(lit)' are lit after SIGTERM"
+    [ "$(driven)" = "" ] || guest_fail "the lines of '$(driven)' are outputs after SIGTERM"
+done
+
+for backend in cdev rppal; do
+    ask "$backend happy"
+    await "happy face_seen"
+    ask KILL "status 137"
+    echo "$backend, killed: lines of '$(driven)' are outputs, '$(lit)' are high"
+    # The kernel takes lines back from a program that is gone, not registers.
+    case $backend in
+    cdev) [ "$(driven)" = "" ] ;;
+    rppal) [ "$(driven)" = "$all" ] && [ "$(lit)" = "happy face_seen" ] ;;
+    esac || guest_fail "that is not as documented"
+done
+ask "rppal blank"
+await ""
+ask TERM "status 0"
+guest_tell end
+guest_wait 60

@@ -1,0 +1,61 @@
+//! What the tests on an emulated Raspberry Pi need besides `mien`, in one program.
+
+mod bars;
+mod controls;
+mod feed;
+mod scenes;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use mien::camera::v4l::PixelFormat;
+
+#[derive(Parser)]
+enum Command {
+    /// Capture vivid's colour bars in every format that mien reads, and compare every pixel
+    Bars { device: PathBuf },
+    /// Set one of vivid's controls
+    Control {
+        device: PathBuf,
+        #[arg(value_enum)]
+        control: controls::Control,
+        #[arg(default_value_t = 1)]
+        value: i64,
+    },
+    /// Write a folder's pictures to a v4l2loopback device while a program watches it, each when
+    /// the program has nothing left to do, and end the program
+    Feed {
+        device: PathBuf,
+        #[arg(value_parser = pixel_format)]
+        format: PixelFormat,
+        folder: PathBuf,
+        #[arg(last = true, required = true)]
+        program: Vec<String>,
+    },
+    /// Write the first pictures of a motion JPEG clip to a folder, one in so many
+    Split { clip: PathBuf, folder: PathBuf, count: usize, one_in: usize },
+    /// Write pictures with one face each, cut from the bundled clip, named by their expressions
+    Scenes { clip: PathBuf, folder: PathBuf },
+}
+
+fn pixel_format(name: &str) -> Result<PixelFormat, String> {
+    let format = PixelFormat::ALL.into_iter().find(|format| format.fourcc().to_string() == name);
+    format.ok_or_else(|| "mien doesn't read it".into())
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    env_logger::init();
+    match Command::parse() {
+        Command::Bars { device } => bars::compare(&device)?,
+        Command::Control { device, control, value } => controls::set(&device, control, value)?,
+        Command::Feed { device, format, folder, program } => {
+            return feed::feed(&device, format, &folder, &program);
+        }
+        Command::Split { clip, folder, count, one_in } => {
+            scenes::split(&clip, &folder, count, one_in)?;
+        }
+        Command::Scenes { clip, folder } => scenes::cut(&clip, &folder)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
