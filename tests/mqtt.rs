@@ -208,7 +208,7 @@ fn a_killed_kiosk_loses_no_event() {
         "gender",
         "share",
         "gender_share",
-        "shares",
+        "percent",
         "box",
         "time_s",
         "id",

@@ -140,7 +140,7 @@ fn the_description_keeps_to_the_documented_schema() {
     assert!(later.wait_for(CONFIG, 0, |_| true).retained);
 }
 
-/// Names like `value_json.shares.expression.happy` in a template.
+/// Names like `value_json.percent.expression.happy` in a template.
 fn fields_of(template: &str) -> Vec<Vec<&str>> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     template

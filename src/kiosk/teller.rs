@@ -175,14 +175,14 @@ mod tests {
             events.last().filter(|event| matches!(event, Event::Room(_))).map(Event::payload)
         };
         let empty = room(1, &[]).expect("the first is told in any case");
-        assert_eq!((&empty["mood"], &empty["shares"]), (&"none".into(), &().into()));
+        assert_eq!((&empty["mood"], &empty["percent"]), (&"none".into(), &().into()));
         let both = room(2, &[track(1, Expression::Happy), track(2, Expression::Sad)]).unwrap();
-        assert_eq!(both["shares"]["expression"]["happy"], 0.5);
-        assert_eq!(both["shares"]["expression"]["sad"], 0.5);
-        assert_eq!(both["shares"]["gender"]["male"], 0.75);
+        assert_eq!(both["percent"]["expression"]["happy"], 50);
+        assert_eq!(both["percent"]["expression"]["sad"], 50);
+        assert_eq!(both["percent"]["gender"]["male"], 75);
         // A half-life later: half of before, half of now.
         let sad = room(3, &[track(1, Expression::Sad), track(2, Expression::Sad)]).unwrap();
-        assert_eq!(sad["shares"]["expression"]["sad"], 0.75);
+        assert_eq!(sad["percent"]["expression"]["sad"], 75);
         assert_eq!(sad["mood"], "sad");
         // Nothing but the mood moves, and is told until it has settled.
         let settling = (4..20)

@@ -126,7 +126,7 @@ impl Event {
                 "expressions": by_name(Expression::ALL.map(Expression::name), &room.counts),
                 "unsure": room.unsure,
                 "mood": room.mood.map_or(NO_MOOD, Expression::name),
-                "shares": room.shares.map(|shares| scores_json(&shares, 100.0)),
+                "percent": room.shares.map(|shares| percent_json(&shares)),
                 "time_s": seconds(room.time),
             }),
             Event::Status(status) => json!(status),
@@ -168,6 +168,18 @@ pub fn scores_json(scores: &Scores, parts: f64) -> Value {
     let mut json = json!({ "expression": expressions });
     if let Some(shares) = scores.gender {
         json["gender"] = by_name(Gender::ALL.map(Gender::name), &shares.map(share));
+    }
+    json
+}
+
+/// As [`scores_json`], in whole per cent.
+fn percent_json(scores: &Scores) -> Value {
+    let percent = |share: f32| (100.0 * share).round() as u32;
+    let expressions =
+        by_name(Expression::ALL.map(Expression::name), &scores.expression.map(percent));
+    let mut json = json!({ "expression": expressions });
+    if let Some(shares) = scores.gender {
+        json["gender"] = by_name(Gender::ALL.map(Gender::name), &shares.map(percent));
     }
     json
 }

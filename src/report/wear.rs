@@ -75,6 +75,7 @@ fn a_day_of_one_event_a_second_writes_at_most_5_mb() {
     let bytes = written.bytes - before.bytes;
     assert!(bytes <= BUDGET_BYTES, "{bytes} bytes, {} each", bytes / DAY_S);
     assert!(kept.abs_diff(bytes) < 100, "counted {bytes}, on disk {kept}");
-    assert_eq!(written.syncs - before.syncs, DAY_S / 5 + 2, "one in 5 s; two for a new segment");
+    // One in 5 s, two for a new segment, of which one may be due anyway.
+    assert!([1, 2].contains(&(written.syncs - before.syncs - DAY_S / 5)), "{written:?}");
     println!("{bytes} bytes, {} of blocks", written.block_bytes() - before.block_bytes());
 }

@@ -5,7 +5,7 @@
 //! many records at a time to gain as much (`docs/journal.md`, "Wear").
 
 /// Pieces, longest match first where several fit. Codes are bytes that neither JSON nor UTF-8 has.
-const PIECES: [(u8, &str); 42] = [
+const PIECES: [(u8, &str); 41] = [
     (0x01, r#"{"state":"appeared","expression":""#),
     (0x02, r#"{"state":"changed","expression":""#),
     (0x03, r#"{"state":"left","expression":""#),
@@ -43,11 +43,10 @@ const PIECES: [(u8, &str); 42] = [
     (0xF6, r#""gender""#),
     (0xF7, r#"","share":1.0"#),
     (0xF8, r#","mood":""#),
-    (0xF9, r#"","shares":{"expression":{"angry":0."#),
-    (0xFA, r#"},"gender":{"female":0."#),
-    (0xFB, r#","male":0."#),
-    (0xFC, r#""}},"time_s":"#),
-    (0xFD, r#"":0."#),
+    (0xF9, r#"","percent":{"expression":{"angry":"#),
+    (0xFA, r#"},"gender":{"female":"#),
+    (0xFB, r#","male":"#),
+    (0xFC, r#"}},"time_s":"#),
 ];
 
 /// Starts a run of half bytes.

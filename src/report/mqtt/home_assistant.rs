@@ -116,8 +116,7 @@ impl Entities {
         let entity = json!({
             "stat_t": self.topics.room(),
             "val_tpl": format!(
-                "{{{{ (100 * value_json.shares.{head}.{answer}) | round(1) \
-                 if value_json.shares else none }}}}"
+                "{{{{ value_json.percent.{head}.{answer} if value_json.percent else none }}}}"
             ),
             "unit_of_meas": "%",
             "stat_cla": "measurement",

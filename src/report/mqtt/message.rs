@@ -49,8 +49,8 @@ impl Writer {
         if !self.gender {
             fields.shift_remove("gender");
             fields.shift_remove("gender_share");
-            if let Some(Value::Object(shares)) = fields.get_mut("shares") {
-                shares.shift_remove("gender");
+            if let Some(Value::Object(percent)) = fields.get_mut("percent") {
+                percent.shift_remove("gender");
             }
         }
         fields.insert("id".into(), id(&self.device, record).into());
@@ -128,13 +128,13 @@ mod tests {
     #[test]
     fn gender_is_left_out_where_it_is_switched_off() {
         let payload =
-            r#"{"gender":"male","shares":{"expression":{"sad":1.0},"gender":{"male":1.0}}}"#;
+            r#"{"gender":"male","percent":{"expression":{"sad":100},"gender":{"male":100}}}"#;
         let record = record("mien/hall/face/1", payload);
         let told = writer(true).message(&record).unwrap().payload;
         assert_eq!(told.matches("male").count(), 2);
         let untold = writer(false).message(&record).unwrap().payload;
         assert!(!untold.contains("male") && !untold.contains("gender"), "{untold}");
-        assert!(untold.contains(r#""shares":{"expression":{"sad":1.0}}"#));
+        assert!(untold.contains(r#""percent":{"expression":{"sad":100}}"#));
     }
 
     #[test]
