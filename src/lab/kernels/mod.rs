@@ -14,6 +14,8 @@ pub mod conv_bf16;
 pub mod depthwise;
 pub mod matmul;
 pub mod norm;
+// Only AVX-512's products read panels.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 mod panels;
 pub mod pool;
 
