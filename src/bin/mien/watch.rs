@@ -86,7 +86,7 @@ pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
 
 fn open(args: &RunArgs, config: &Config) -> anyhow::Result<Source> {
     let source = if is_device(&args.source) {
-        Source::Newest(live::open(&args.source, &config)?)
+        Source::Newest(live::open(&args.source, config)?)
     } else {
         let replay = Replay::open(&args.source, config.camera.fps)?;
         let replay = View::new(replay, config.view.clone());
