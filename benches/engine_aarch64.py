@@ -101,7 +101,7 @@ def count(cpu, command, engine, jobs, scratch):
     answers = emulate(cpu, command, f"{scratch}/insn_classes.so,out={counts}", input=lines, text=True,
                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
     names, *rows = [line.split() for line in counts.read_text().splitlines()]
-    assert len(rows) == answers.count("\n") >= len(runs_of)
+    assert len(rows) == answers.count("\n") >= len(runs_of), "not one write a line"
     # What a program says before its first answer is part of its start.
     rows = [[0] * len(names), *(list(map(int, row)) for row in rows)][-len(runs_of) - 1:]
     spent = [[b - a for a, b in zip(before, after)] for before, after in zip(rows, rows[1:])]

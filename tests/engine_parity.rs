@@ -1,9 +1,13 @@
 //! The engine gives stock tract's codes for whole files: random networks of all operations that it
-//! knows, on one thread and on several. Also runs for aarch64, see `cross/test.sh`.
+//! knows, the reference network and a MobileNet, on one thread and on several; what it does not know runs
+//! in tract.
+//! Also runs for aarch64, see `cross/test.sh`.
 #![cfg(feature = "lab")]
 
 #[path = "common/growing.rs"]
 mod growing;
+#[path = "../benches/engine/networks.rs"]
+mod networks;
 
 use fastrand::Rng;
 use mien::engine::Model;
@@ -28,17 +32,41 @@ fn file(seed: u64) -> Vec<u8> {
     tflite::write(&growing.network)
 }
 
+/// Noise through the engine on one thread and on three, and through tract.
+fn assert_gives_tract_s_codes(name: &str, file: &[u8], pictures: usize) {
+    let mut model = Model::from_bytes(name, file).unwrap();
+    assert_ne!(model.engine(), "tract", "{name}");
+    let mut rng = Rng::with_seed(7);
+    let codes: Vec<i8> = (0..pictures * model.input_len()).map(|_| rng.i8(..)).collect();
+    let tract = model.run_raw_by_tract(&codes).unwrap();
+    for threads in [1, 3] {
+        model.set_threads(threads);
+        assert_eq!(model.run_raw(&codes).unwrap(), tract, "{name}, {threads} threads");
+    }
+}
+
 #[test]
 fn random_networks_give_tract_s_codes() {
     for seed in 0..100 {
-        let mut model = Model::from_bytes(&format!("seed {seed}"), &file(seed)).unwrap();
-        assert_ne!(model.engine(), "tract", "seed {seed}");
-        let mut rng = Rng::with_seed(seed);
-        let codes: Vec<i8> = (0..5 * model.input_len()).map(|_| rng.i8(..)).collect();
-        let tract = model.run_raw_by_tract(&codes).unwrap();
-        for threads in [1, 3] {
-            model.set_threads(threads);
-            assert_eq!(model.run_raw(&codes).unwrap(), tract, "seed {seed}, {threads} threads");
-        }
+        assert_gives_tract_s_codes(&format!("seed {seed}"), &file(seed), 5);
     }
+}
+
+#[test]
+fn whole_networks_give_tract_s_codes() {
+    for (name, graph) in
+        [("reference", networks::reference()), ("mobilenet", networks::mobilenet())]
+    {
+        assert_gives_tract_s_codes(name, &networks::quantized(graph.unwrap()), 4);
+    }
+}
+
+/// LiteRT's answers were written by `tests/dilated_model.py`.
+#[test]
+fn a_dilated_convolution_runs_in_tract() {
+    let model = Model::from_bytes("dilated", include_bytes!("data/dilated.tflite")).unwrap();
+    assert_eq!(model.engine(), "tract");
+    let inputs = include_bytes!("data/dilated_inputs.i8").map(u8::cast_signed);
+    let expected = include_bytes!("data/dilated_outputs.i8").map(u8::cast_signed);
+    assert_eq!(model.run_raw(&inputs).unwrap(), expected);
 }

@@ -481,6 +481,17 @@ fn still_frames_are_not_searched_but_for_one_every_so_often() {
     assert_eq!(outcome.summary.unwrap().still, 47);
 }
 
+/// Waits for the kiosk to come round to something.
+fn until(happened: impl Fn() -> bool) {
+    for _ in 0..30_000 {
+        if happened() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("half a minute has passed in vain");
+}
+
 /// A paused kiosk says that it is, sees nobody, and goes on when it is told to.
 #[test]
 fn a_paused_kiosk_looks_at_nothing() {
@@ -494,10 +505,11 @@ fn a_paused_kiosk_looks_at_nothing() {
         sequence += 1;
         match sequence {
             40 => {
+                until(|| theirs.health().paused);
                 assert_eq!(theirs.health().frames, 0);
-                assert!(theirs.health().paused);
                 theirs.pause(false);
             }
+            41 => until(|| !theirs.health().paused),
             80 => commander.store(true, Ordering::Relaxed),
             _ => {}
         }
@@ -525,11 +537,11 @@ fn a_pause_darkens_the_leds_and_lets_everybody_leave() {
     });
     let outcome = std::thread::scope(|scope| {
         let commander = scope.spawn(|| {
-            while !controls.health().paused {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            until(|| controls.health().paused);
             controls.test_leds();
-            std::thread::sleep(Duration::from_millis(300));
+            // Asked for later, answered later.
+            controls.ask_stage_times();
+            until(|| !controls.health().stages.is_empty());
             stop.store(true, Ordering::Relaxed);
         });
         let source = Source::EveryFrame(Box::new(camera));

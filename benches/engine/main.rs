@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use mien::engine::Model;
+#[cfg(feature = "lab")]
+use mien::lab::float::FloatGraph;
 use tract_tflite::internal::{
     Framework, IntoRunnable, Tensor, TractResult, TypedRunnableModel, tvec,
 };
@@ -29,14 +31,19 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         #[cfg(feature = "lab")]
-        ["reference", file] => networks::write(networks::reference()?, Path::new(file)),
+        ["reference", file] => write(networks::reference()?, file),
         #[cfg(feature = "lab")]
-        ["mobilenet", file] => networks::write(networks::mobilenet()?, Path::new(file)),
+        ["mobilenet", file] => write(networks::mobilenet()?, file),
         ["run", file] => run(Path::new(file), None),
         ["run", file, float] => run(Path::new(file), Some(Path::new(float))),
         ["codes", file] => codes(Path::new(file)),
         _ => bail!("usage: engine reference|mobilenet|run|codes FILE.tflite [FLOAT.tflite]"),
     }
+}
+
+#[cfg(feature = "lab")]
+fn write(network: FloatGraph, file: &str) -> anyhow::Result<()> {
+    Ok(std::fs::write(file, networks::quantized(network))?)
 }
 
 /// Codes of faces, as the shipped network reads them.
@@ -86,7 +93,8 @@ fn run(file: &Path, float: Option<&Path>) -> anyhow::Result<()> {
             };
         }
         let logits: Vec<String> = logits.iter().map(f32::to_string).collect();
-        writeln!(stdout, "{}", logits.join(" "))?;
+        // In one write, however long: `insn_classes.c` counts up to each.
+        stdout.write_all(format!("{}\n", logits.join(" ")).as_bytes())?;
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Networks of random weights: speed does not hang on what the weights are.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::Context;
 use mien::face::normalization::Normalization;
@@ -17,14 +16,15 @@ use rand_pcg::Pcg64;
 /// What the codes of a standardized face count in.
 const CODES_A_DEVIATION: f32 = 32.0;
 
-/// Writes a network, quantized on faces.
-pub fn write(graph: FloatGraph, file: &Path) -> anyhow::Result<()> {
-    let pictures: Vec<f32> =
-        crate::faces().map(|code| f32::from(code) / CODES_A_DEVIATION).collect();
+/// A network's file, quantized on faces as the shipped network reads them.
+pub fn quantized(graph: FloatGraph) -> Vec<u8> {
+    let pictures: Vec<f32> = include_bytes!("../../tests/data/golden_inputs.i8")
+        .iter()
+        .map(|&code| f32::from(code.cast_signed()) / CODES_A_DEVIATION)
+        .collect();
     let bounds = Normalization::Standardized.bounds();
     let quantized = quantize(graph, bounds, Settings::default(), &pictures, BTreeMap::new());
-    std::fs::write(file, tflite::write(&quantized.network))?;
-    Ok(())
+    tflite::write(&quantized.network)
 }
 
 /// The preset `reference`.

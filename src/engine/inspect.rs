@@ -4,24 +4,23 @@
 //! shapes agree; operators that tract-tflite 0.23 gets wrong (MEAN, SOFTMAX) or panics on are refused
 //! by name.
 
-mod window;
+mod operator;
+mod tensor;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use tract_tflite::tflite::{
-    ActivationFunctionType, BuiltinOperator, Model, Operator, SubGraph, Tensor, TensorType,
-    model_buffer_has_identifier, root_as_model,
+    Model, SubGraph, TensorType, model_buffer_has_identifier, root_as_model,
 };
 
-use self::window::Window;
-use super::codes::{CHANNEL_AXIS, operator_of};
 use super::{ModelError, Quantization};
+use tensor::Checked;
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
 const HEADER_LEN: usize = 8;
-/// No tensor of the family comes near; keeps a forged shape from asking for all memory.
-const MAX_TENSOR_LEN: usize = 1 << 24;
+/// Products for a picture: forty times the reference network's, and seconds on a small CPU.
+const MAX_PRODUCTS: usize = 1 << 33;
 
 /// Sides in pixels of the pictures that a network may read: from what still shows a face to what no
 /// small CPU should be asked for.
@@ -85,64 +84,6 @@ fn subgraph<'m>(model: &Model<'m>) -> Result<SubGraph<'m>, Fault> {
     Ok(graphs[0])
 }
 
-/// A checked tensor.
-struct Checked {
-    name: String,
-    type_: TensorType,
-    shape: Vec<usize>,
-    scales: Vec<f32>,
-    zero_point: i64,
-    /// Its values are in the file.
-    constant: bool,
-}
-
-impl Checked {
-    fn new(model: &Model, tensor: Tensor, index: usize) -> Result<Self, Fault> {
-        let name = tensor.name().unwrap_or_default();
-        let part = format!("tensor {index} `{name}`");
-        ensure(tensor.name().is_some(), &part, || "has no name".into())?;
-        let shape: Vec<usize> = (tensor.shape().into_iter().flatten())
-            .map(|side| usize::try_from(side).unwrap_or(0))
-            .collect();
-        let len = shape.iter().try_fold(1usize, |len, &side| len.checked_mul(side));
-        let len = len.filter(|len| (1..=MAX_TENSOR_LEN).contains(len));
-        let len = len.ok_or_else(|| (part.clone(), format!("has the shape {shape:?}")))?;
-        let type_ = tensor.type_();
-        let size = match type_ {
-            TensorType::INT8 => 1,
-            TensorType::INT32 => 4,
-            other => return Err((part, format!("is {other:?}, not INT8 or INT32"))),
-        };
-        let code = tensor.quantization();
-        let scales: Vec<f32> = code.and_then(|c| c.scale()).into_iter().flatten().collect();
-        let zeros: Vec<i64> = code.and_then(|c| c.zero_point()).into_iter().flatten().collect();
-        let usable = scales.iter().all(|scale| scale.is_normal() && *scale > 0.0)
-            && zeros.iter().all(|zero| i8::try_from(*zero).is_ok() && *zero == zeros[0]);
-        ensure(usable && !scales.is_empty() && scales.len() == zeros.len(), &part, || {
-            "has no usable quantization (scales > 0, one zero point)".into()
-        })?;
-        let buffers = model.buffers();
-        let buffer = buffers.and_then(|all| {
-            let i = tensor.buffer() as usize;
-            (i < all.len()).then(|| all.get(i))
-        });
-        let buffer = buffer.ok_or_else(|| (part.clone(), "refers to no buffer".into()))?;
-        let data = buffer.data().filter(|data| tensor.buffer() != 0 && !data.is_empty());
-        if let Some(data) = data {
-            ensure(data.len() == len * size, &part, || {
-                format!("of shape {shape:?} has {} bytes", data.len())
-            })?;
-        }
-        let zero_point = zeros[0];
-        Ok(Self { name: name.into(), type_, shape, scales, zero_point, constant: data.is_some() })
-    }
-
-    fn code(&self) -> Quantization {
-        let zero_point = i8::try_from(self.zero_point).expect("checked in `new`");
-        Quantization { scale: self.scales[0], zero_point }
-    }
-}
-
 struct Network<'m> {
     graph: SubGraph<'m>,
     tensors: Vec<Checked>,
@@ -199,8 +140,9 @@ impl<'m> Network<'m> {
         let mut known: Vec<bool> = self.tensors.iter().map(|tensor| tensor.constant).collect();
         ensure(!known[self.input], "its input", || "is a constant".into())?;
         known[self.input] = true;
+        let mut products = 0usize;
         for (i, operator) in self.graph.operators().into_iter().flatten().enumerate() {
-            let kind = operator_kind(model, operator, i)?;
+            let kind = operator::kind(model, operator, i)?;
             let part = format!("operator {i} ({})", kind.variant_name().unwrap_or("unknown"));
             let inputs = self.indices(operator.inputs().into_iter().flatten(), &part)?;
             let outputs = self.indices(operator.outputs().into_iter().flatten(), &part)?;
@@ -209,7 +151,11 @@ impl<'m> Network<'m> {
                     format!("reads `{}`, which nothing computes", self.tensors[input].name)
                 })?;
             }
-            self.check_operator(kind, operator, &part, &inputs, &outputs)?;
+            let more = operator::check(self, kind, &operator, &part, &inputs, &outputs)?;
+            products = products.saturating_add(more);
+            ensure(products <= MAX_PRODUCTS, &part, || {
+                format!("is more than a picture may take, {MAX_PRODUCTS} products in all")
+            })?;
             ensure(!known[outputs[0]], &part, || "overwrites a tensor".into())?;
             known[outputs[0]] = true;
         }
@@ -222,146 +168,5 @@ impl<'m> Network<'m> {
             _ => Err((part.into(), format!("refers to tensor {i}, which does not exist"))),
         };
         list.map(checked).collect()
-    }
-
-    fn check_operator(
-        &self,
-        kind: BuiltinOperator,
-        operator: Operator,
-        part: &str,
-        inputs: &[usize],
-        outputs: &[usize],
-    ) -> Result<(), Fault> {
-        let wants = match kind {
-            BuiltinOperator::ADD => 2,
-            BuiltinOperator::MAX_POOL_2D => 1,
-            BuiltinOperator::CONCATENATION => inputs.len().max(1),
-            _ => 3,
-        };
-        ensure(inputs.len() == wants && outputs.len() == 1, part, || {
-            format!("has {} inputs and {} outputs", inputs.len(), outputs.len())
-        })?;
-        let x = self.activation(inputs[0], part)?;
-        let y = self.activation(outputs[0], part)?;
-        match kind {
-            BuiltinOperator::ADD => {
-                let other = self.activation(inputs[1], part)?;
-                let options = operator.builtin_options_as_add_options();
-                let plain =
-                    options.is_some_and(|o| window::is_supported(o.fused_activation_function()));
-                let alike = |a: &Checked| a.shape == y.shape && a.code() == y.code();
-                ensure(plain && alike(x) && alike(other), part, || {
-                    "has inputs and output of different shape or code".into()
-                })
-            }
-            BuiltinOperator::CONCATENATION => self.check_concatenation(operator, part, inputs, y),
-            BuiltinOperator::MAX_POOL_2D => {
-                ensure(y.code() == x.code(), part, || "changes the code".into())?;
-                Window::of_pool(operator, x, part)?.check(x, y, x.shape[3], part)
-            }
-            _ => self.check_filter(kind, operator, part, inputs, y),
-        }
-    }
-
-    /// Channels of values of one code, one after the other.
-    fn check_concatenation(
-        &self,
-        operator: Operator,
-        part: &str,
-        inputs: &[usize],
-        y: &Checked,
-    ) -> Result<(), Fault> {
-        let options = operator.builtin_options_as_concatenation_options();
-        let along_channels = options.is_some_and(|options| {
-            [CHANNEL_AXIS, -1].contains(&options.axis())
-                && options.fused_activation_function() == ActivationFunctionType::NONE
-        });
-        ensure(along_channels, part, || "does not join channels, and nothing else".into())?;
-        let mut channels = 0;
-        for &input in inputs {
-            let x = self.activation(input, part)?;
-            ensure(x.code() == y.code() && x.shape[..3] == y.shape[..3], part, || {
-                "has inputs and output of different size or code".into()
-            })?;
-            channels += x.shape[3];
-        }
-        ensure(channels == y.shape[3], part, || {
-            format!("gives {channels} channels, but `{}` has {}", y.name, y.shape[3])
-        })
-    }
-
-    /// An INT8 tensor `[1, h, w, c]` with one scale.
-    fn activation(&self, index: usize, part: &str) -> Result<&Checked, Fault> {
-        let tensor = &self.tensors[index];
-        let fits = tensor.type_ == TensorType::INT8
-            && tensor.shape.len() == 4
-            && tensor.shape[0] == 1
-            && tensor.scales.len() == 1
-            && !tensor.constant;
-        ensure(fits, part, || format!("can't use `{}` as an activation", tensor.name))?;
-        Ok(tensor)
-    }
-
-    fn check_filter(
-        &self,
-        kind: BuiltinOperator,
-        operator: Operator,
-        part: &str,
-        inputs: &[usize],
-        y: &Checked,
-    ) -> Result<(), Fault> {
-        let (x, weights, bias) =
-            (&self.tensors[inputs[0]], &self.tensors[inputs[1]], &self.tensors[inputs[2]]);
-        let depthwise = kind == BuiltinOperator::DEPTHWISE_CONV_2D;
-        ensure(weights.shape.len() == 4, part, || "has weights that are not 4-D".into())?;
-        let out = weights.shape[if depthwise { 3 } else { 0 }];
-        let per_channel = |tensor: &Checked| {
-            tensor.constant
-                && tensor.zero_point == 0
-                && (tensor.scales.len() == 1 || tensor.scales.len() == out)
-        };
-        let fits = weights.type_ == TensorType::INT8
-            && weights.shape[3] == x.shape[3]
-            && (!depthwise || weights.shape[0] == 1)
-            && per_channel(weights)
-            && bias.type_ == TensorType::INT32
-            && bias.shape == [out]
-            && per_channel(bias);
-        ensure(fits, part, || {
-            let (w, b) = (&weights.shape, &bias.shape);
-            format!("has weights {w:?} and bias {b:?} that don't fit input {:?}", x.shape)
-        })?;
-        let kernel = [weights.shape[1], weights.shape[2]];
-        let window = if depthwise {
-            Window::of_depthwise(operator, kernel, part)?
-        } else {
-            Window::of_conv(operator, kernel, part)?
-        };
-        window.check(x, y, out, part)
-    }
-}
-
-fn operator_kind(
-    model: &Model,
-    operator: Operator,
-    index: usize,
-) -> Result<BuiltinOperator, Fault> {
-    let codes = model.operator_codes();
-    let code = codes.and_then(|codes| {
-        let i = operator.opcode_index() as usize;
-        (i < codes.len()).then(|| codes.get(i))
-    });
-    let part = format!("operator {index}");
-    let code = code.ok_or_else(|| (part.clone(), "has no code".into()))?;
-    match operator_of(&code) {
-        kind @ (BuiltinOperator::CONV_2D
-        | BuiltinOperator::DEPTHWISE_CONV_2D
-        | BuiltinOperator::MAX_POOL_2D
-        | BuiltinOperator::ADD
-        | BuiltinOperator::CONCATENATION) => Ok(kind),
-        other => {
-            let other = other.variant_name().unwrap_or("of an unknown kind");
-            Err((part, format!("is {other}, which this engine does not run")))
-        }
     }
 }

@@ -17,6 +17,7 @@ mod inspect;
 pub mod interpret;
 mod kernels;
 pub mod network;
+mod options;
 mod plan;
 mod quantization;
 pub mod read;
@@ -81,6 +82,9 @@ impl Model {
         let tract = Tract::load(bytes, [1, side, side, channels]).map_err(failed)?;
         let input_len = side * side * channels;
         let expected = tract.run(&fast::test_picture(input_len)).map_err(failed)?;
+        if expected.len() != logits {
+            return Err(failed(format!("tract gives {} logits of {logits}", expected.len())));
+        }
         let fast = Fast::checked(bytes, input_len, &expected);
         let fast = fast.inspect_err(|why| {
             log::warn!("model {name}: {why}; tract runs it, many times slower");

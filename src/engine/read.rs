@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use tract_tflite::tflite::{
-    ActivationFunctionType, BuiltinOperator, Model, Operator, Padding as FilePadding, SubGraph,
-    Tensor, TensorType, root_as_model,
+    BuiltinOperator, Model, Operator, SubGraph, Tensor, TensorType, root_as_model,
 };
 
 use super::Quantization;
-use super::codes::{activation_of, operator_of, padding_of};
+use super::codes::{activation_of, operator_of};
 use super::network::{Filter, Int8Network, Int8Op, Step, Value};
-use super::window::Window;
+use super::options::{self, Sliding};
+use super::window::Activation;
 
 /// The network in the bytes of a file that `inspect` let through, with the metadata that it found;
 /// else the part that this reader does not know.
@@ -74,27 +74,18 @@ impl<'m> File<'m> {
         let first = at(*tensors.first()?)?;
         let (op, inputs) = match self.kind(operator)? {
             BuiltinOperator::CONV_2D => {
-                let options = operator.builtin_options_as_conv_2_doptions()?;
-                let stride = [options.stride_h(), options.stride_w()];
-                let (padding, function) = (options.padding(), options.fused_activation_function());
-                (Int8Op::Conv(self.filter(&tensors, stride, padding, function)?), vec![first])
+                let filter = self.filter(&tensors, |kernel| options::of_conv(operator, kernel))?;
+                (Int8Op::Conv(filter), vec![first])
             }
             BuiltinOperator::DEPTHWISE_CONV_2D => {
-                let options = operator.builtin_options_as_depthwise_conv_2_doptions()?;
-                let stride = [options.stride_h(), options.stride_w()];
-                let (padding, function) = (options.padding(), options.fused_activation_function());
-                (Int8Op::Depthwise(self.filter(&tensors, stride, padding, function)?), vec![first])
+                let of = |kernel| options::of_depthwise(operator, kernel);
+                (Int8Op::Depthwise(self.filter(&tensors, of)?), vec![first])
             }
             BuiltinOperator::MAX_POOL_2D => {
-                let options = operator.builtin_options_as_pool_2_doptions()?;
-                if options.fused_activation_function() != ActivationFunctionType::NONE {
+                let Sliding { window, activation, .. } = options::of_pool(operator).ok()?;
+                if activation != Activation::None {
                     return None;
                 }
-                let window = Window {
-                    kernel: sides([options.filter_height(), options.filter_width()])?,
-                    stride: sides([options.stride_h(), options.stride_w()])?,
-                    padding: padding_of(options.padding())?,
-                };
                 (Int8Op::MaxPool(window), vec![first])
             }
             BuiltinOperator::ADD => {
@@ -117,13 +108,11 @@ impl<'m> File<'m> {
         Some(operator_of(&code))
     }
 
-    /// Weights and bias, the second and third of an operator's tensors.
+    /// Weights and bias, the second and third of an operator's tensors, and how they slide.
     fn filter(
         &self,
         tensors: &[i32],
-        stride: [i32; 2],
-        file_padding: FilePadding,
-        function: ActivationFunctionType,
+        sliding: impl Fn([usize; 2]) -> Result<Sliding, String>,
     ) -> Option<Filter> {
         let tensor = |i: usize| self.tensors.get(usize::try_from(*tensors.get(i)?).ok()?);
         let (weights, bias) = (tensor(1)?, tensor(2)?);
@@ -136,17 +125,17 @@ impl<'m> File<'m> {
         if let [scale] = scales[..] {
             scales = vec![scale; bias.len()];
         }
+        let Sliding { window, dilation, activation } = sliding([shape[1], shape[2]]).ok()?;
+        if dilation != [1, 1] {
+            return None;
+        }
         Some(Filter {
             shape,
             weights: self.data(weights)?.iter().map(|byte| byte.cast_signed()).collect(),
             scales,
             bias,
-            window: Window {
-                kernel: [shape[1], shape[2]],
-                stride: sides(stride)?,
-                padding: padding_of(file_padding)?,
-            },
-            activation: activation_of(function)?,
+            window,
+            activation,
         })
     }
 }
@@ -164,9 +153,4 @@ fn value(tensor: &Tensor) -> Option<Value> {
         shape: [h, w, c].map(|side| side.unsigned_abs() as usize),
         quantization: Quantization { scale: code.scale()?.iter().next()?, zero_point },
     })
-}
-
-fn sides(sides: [i32; 2]) -> Option<[usize; 2]> {
-    let [a, b] = sides.map(|side| usize::try_from(side).ok().filter(|side| *side > 0));
-    Some([a?, b?])
 }

@@ -1,0 +1,68 @@
+//! A file's tensors.
+
+use tract_tflite::tflite::{Model, Tensor, TensorType};
+
+use super::{Fault, ensure};
+use crate::engine::Quantization;
+
+/// No tensor of the family comes near; keeps a forged shape from asking for all memory.
+const MAX_LEN: usize = 1 << 24;
+
+/// A checked tensor.
+pub struct Checked {
+    pub name: String,
+    pub type_: TensorType,
+    pub shape: Vec<usize>,
+    pub scales: Vec<f32>,
+    pub zero_point: i64,
+    /// Its values are in the file.
+    pub constant: bool,
+}
+
+impl Checked {
+    pub fn new(model: &Model, tensor: Tensor, index: usize) -> Result<Self, Fault> {
+        let name = tensor.name().unwrap_or_default();
+        let part = format!("tensor {index} `{name}`");
+        ensure(tensor.name().is_some(), &part, || "has no name".into())?;
+        let shape: Vec<usize> = (tensor.shape().into_iter().flatten())
+            .map(|side| usize::try_from(side).unwrap_or(0))
+            .collect();
+        let len = shape.iter().try_fold(1usize, |len, &side| len.checked_mul(side));
+        let len = len.filter(|len| (1..=MAX_LEN).contains(len));
+        let len = len.ok_or_else(|| (part.clone(), format!("has the shape {shape:?}")))?;
+        let type_ = tensor.type_();
+        let size = match type_ {
+            TensorType::INT8 => 1,
+            TensorType::INT32 => 4,
+            other => return Err((part, format!("is {other:?}, not INT8 or INT32"))),
+        };
+        let code = tensor.quantization();
+        let scales: Vec<f32> = code.and_then(|c| c.scale()).into_iter().flatten().collect();
+        let zeros: Vec<i64> = code.and_then(|c| c.zero_point()).into_iter().flatten().collect();
+        let usable = scales.iter().all(|scale| scale.is_normal() && *scale > 0.0)
+            && zeros.iter().all(|zero| i8::try_from(*zero).is_ok() && *zero == zeros[0]);
+        ensure(usable && !scales.is_empty() && scales.len() == zeros.len(), &part, || {
+            "has no usable quantization (scales > 0, one zero point)".into()
+        })?;
+        let buffers = model.buffers();
+        let buffer = buffers.and_then(|all| {
+            let i = tensor.buffer() as usize;
+            (i < all.len()).then(|| all.get(i))
+        });
+        let buffer = buffer.ok_or_else(|| (part.clone(), "refers to no buffer".into()))?;
+        let data = buffer.data().filter(|data| tensor.buffer() != 0 && !data.is_empty());
+        if let Some(data) = data {
+            ensure(data.len() == len * size, &part, || {
+                format!("of shape {shape:?} has {} bytes", data.len())
+            })?;
+        }
+        let zero_point = zeros[0];
+        Ok(Self { name: name.into(), type_, shape, scales, zero_point, constant: data.is_some() })
+    }
+
+    /// The code of a value with one scale.
+    pub fn code(&self) -> Quantization {
+        let zero_point = i8::try_from(self.zero_point).expect("checked in `new`");
+        Quantization { scale: self.scales[0], zero_point }
+    }
+}
