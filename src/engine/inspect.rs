@@ -19,7 +19,7 @@ use tensor::Checked;
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
 const HEADER_LEN: usize = 8;
-/// Products for a picture: forty times the reference network's, and seconds on a small CPU.
+/// Products for a picture: sixty times the reference network's, and seconds on a small CPU.
 const MAX_PRODUCTS: usize = 1 << 33;
 
 /// Sides in pixels of the pictures that a network may read: from what still shows a face to what no

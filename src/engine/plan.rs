@@ -4,6 +4,7 @@
 //! after it), or what stands alone. Pictures go through one after the other.
 
 mod arena;
+mod band;
 mod build;
 mod rows;
 mod stage;

@@ -14,7 +14,7 @@ use super::{
 /// Registers of a block's sums.
 const HALVES: usize = 2;
 /// Pixels computed together: six by two registers are 12 of the 16.
-const ROWS: usize = 6; // `finish!` in `tile` counts them too
+const TILE_PIXELS: usize = 6; // `finish!` in `tile` counts them too
 /// Taps whose products one instruction sums.
 const TAPS: usize = 2;
 
@@ -55,9 +55,9 @@ unsafe fn conv_blocks(
         let mut pixel = 0;
         // SAFETY: the caller's promise; each tile ends at the last pixel at most.
         unsafe {
-            while pixel + ROWS <= pixels.count {
-                tiles.tile::<ROWS>(pixel);
-                pixel += ROWS;
+            while pixel + TILE_PIXELS <= pixels.count {
+                tiles.tile::<TILE_PIXELS>(pixel);
+                pixel += TILE_PIXELS;
             }
             if pixel + 3 <= pixels.count {
                 tiles.tile::<3>(pixel);

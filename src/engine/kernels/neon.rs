@@ -15,7 +15,7 @@ use super::{
 /// Registers of a block's sums, and of a unit of its weights.
 pub const QUARTERS: usize = 4;
 /// Pixels computed together: four by four registers are 16 of the 32.
-const ROWS: usize = 4;
+const TILE_PIXELS: usize = 4;
 /// Quads of a register.
 const QUADS: usize = 4;
 
@@ -150,7 +150,7 @@ struct Tiles<'a> {
 }
 
 impl Tiles<'_> {
-    /// [`ROWS`] pixels at a time, then one at a time.
+    /// [`TILE_PIXELS`] pixels at a time, then one at a time.
     ///
     /// # Safety
     ///
@@ -160,9 +160,9 @@ impl Tiles<'_> {
         let mut pixel = 0;
         // SAFETY: the caller's promise; each tile ends at the last pixel at most.
         unsafe {
-            while pixel + ROWS <= self.pixels.count {
-                self.finish(pixel, self.sums::<P, ROWS>(pixel));
-                pixel += ROWS;
+            while pixel + TILE_PIXELS <= self.pixels.count {
+                self.finish(pixel, self.sums::<P, TILE_PIXELS>(pixel));
+                pixel += TILE_PIXELS;
             }
             while pixel < self.pixels.count {
                 self.finish(pixel, self.sums::<P, 1>(pixel));
@@ -400,12 +400,12 @@ unsafe fn depthwise_nine(
     }
 }
 
-/// One block; `PAIRS` says whether two products fit into 16 bits.
+/// One block; `IN_PAIRS` says whether two products fit into 16 bits.
 ///
 /// # Safety
 ///
 /// `filter.check` must hold, with an output at `out`, and the block exist.
-unsafe fn depthwise_block<const PAIRS: bool>(
+unsafe fn depthwise_block<const IN_PAIRS: bool>(
     filter: &PackedDepthwise,
     pixels: &Pixels,
     block: usize,
@@ -426,7 +426,7 @@ unsafe fn depthwise_block<const PAIRS: bool>(
                 let inputs = [vld1q_s8(input.add(*a)), vld1q_s8(input.add(*b))];
                 let both = [vld1q_s8(weights), vld1q_s8(weights.add(LANES))];
                 weights = weights.add(2 * LANES);
-                if PAIRS {
+                if IN_PAIRS {
                     take_in(&mut sums, two_products(inputs, both));
                 } else {
                     take_in(&mut sums, products(inputs[0], both[0]));

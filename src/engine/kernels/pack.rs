@@ -141,9 +141,9 @@ impl PackedDepthwise {
         let filled = blocks.next_multiple_of(group);
         let of_lanes = channels_of_lanes(packing, filled, group, channels);
         let mut weights = vec![0; filled * LANES * taps.len()];
-        for (i, channel) in of_lanes.iter().enumerate() {
+        for (at, channel) in of_lanes.iter().enumerate() {
             let Some(channel) = *channel else { continue };
-            let (first, lane) = (i / (group * LANES), i % (group * LANES));
+            let (first, lane) = (at / (group * LANES), at % (group * LANES));
             for (i, &tap) in taps.iter().enumerate() {
                 let together = first * (taps.len() / beside) + i / beside;
                 let place = (together * group * LANES + lane) * beside + i % beside;

@@ -15,7 +15,7 @@ use super::{
 /// Blocks whose lanes are packed to bytes together.
 const GROUP: usize = 4;
 /// Pixels computed together: six by four blocks are 24 of the 32 registers.
-const ROWS: usize = 6; // `finish!` in `tile` counts them too
+const TILE_PIXELS: usize = 6; // `finish!` in `tile` counts them too
 /// Taps whose products one instruction sums.
 const TAPS: usize = 4;
 
@@ -104,9 +104,9 @@ impl Tiles<'_> {
         let mut pixel = 0;
         // SAFETY: the caller's promise; each tile ends at the last pixel at most.
         unsafe {
-            while pixel + ROWS <= count {
-                self.tile::<ROWS, BLOCKS>(pixel);
-                pixel += ROWS;
+            while pixel + TILE_PIXELS <= count {
+                self.tile::<TILE_PIXELS, BLOCKS>(pixel);
+                pixel += TILE_PIXELS;
             }
             match count - pixel {
                 1 => self.tile::<1, BLOCKS>(pixel),

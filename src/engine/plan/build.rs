@@ -4,8 +4,9 @@ use super::super::kernels::{Code, Kernels, LANES, PackedConv, PackedDepthwise};
 use super::super::network::{Filter, Int8Network, Int8Op, Step, Value};
 use super::super::window::{Activation, Window};
 use super::arena::Allocator;
+use super::band::{Source, TILE};
 use super::rows::{PaddedRows, Taps};
-use super::stage::{Source, Stage, TILE};
+use super::stage::Stage;
 use super::{Place, Plan, Sizes};
 
 /// Sums are scaled down in any network that was trained. LiteRT refuses such a factor, and tract adds

@@ -4,14 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::kernels::{
-    Code, Kernels, PackedConv, PackedDepthwise, Pixels, Residual, elementwise,
-};
+use super::super::kernels::{Code, Kernels, PackedConv, PackedDepthwise, Residual, elementwise};
+use super::band::{ConvBand, Source};
 use super::rows::PaddedRows;
 use super::{Place, Scratch, Workspace};
-
-/// Pixels of a tile between stages' halves: they stay in the first-level cache.
-pub const TILE: usize = 64;
 
 /// Values' places and how one comes from the others.
 pub enum Stage {
@@ -25,18 +21,6 @@ pub enum Stage {
     Add { inputs: [Place; 2], code: Code, output: Place },
     /// Channels one after the other.
     Concat { inputs: Vec<Place>, output: Place },
-}
-
-/// What a convolution reads.
-pub enum Source {
-    /// A value's pixels, one by one.
-    Pixels(Place),
-    /// Pixels by whole strides.
-    Strided { input: Place, stride: [usize; 2] },
-    /// A window of a value.
-    Rows(Place, PaddedRows),
-    /// Pixels of a depthwise convolution of a value, which is not kept.
-    Depthwise(Place, PaddedRows, PackedDepthwise),
 }
 
 impl Stage {
@@ -76,7 +60,7 @@ impl Stage {
                 let residual = residual
                     .as_ref()
                     .map(|(other, code)| Residual { bytes: pixels_of(other), code: *code });
-                let job = Conv { kernels, filter, rows, residual: residual.as_ref() };
+                let job = ConvBand { kernels, filter, rows, residual: residual.as_ref() };
                 job.run(source, values.of(source.input()), out, scratch);
             }
             Self::Depthwise { input, rows: padded, filter, output } => {
@@ -148,112 +132,5 @@ impl<'a> Values<'a> {
             true => &self.below[range],
             false => &self.above[range.start - self.above_from..][..range.len()],
         }
-    }
-}
-
-impl Source {
-    /// The value that it is made of.
-    pub fn input(&self) -> &Place {
-        match self {
-            Self::Pixels(input)
-            | Self::Strided { input, .. }
-            | Self::Rows(input, _)
-            | Self::Depthwise(input, ..) => input,
-        }
-    }
-}
-
-/// A convolution of some rows.
-struct Conv<'a> {
-    kernels: &'a Kernels,
-    filter: &'a PackedConv,
-    /// Of the output.
-    rows: Range<usize>,
-    /// Their pixels of what is added.
-    residual: Option<&'a Residual<'a>>,
-}
-
-impl Conv<'_> {
-    fn run(&self, source: &Source, input: &[u8], out: &mut [u8], scratch: &mut Scratch) {
-        let mut out = Output { conv: self, out, at: 0 };
-        let rows = self.rows.clone();
-        match source {
-            Source::Pixels(Place { step, width, .. }) => {
-                let end = rows.end * width;
-                for first in (rows.start * width..end).step_by(TILE) {
-                    let count = TILE.min(end - first);
-                    out.next(&Pixels { bytes: input, taps: &[first * step], step: *step, count });
-                }
-            }
-            Source::Strided { input: place, stride } => {
-                let step = place.step;
-                let mut tile = Tile { bytes: &mut scratch.tile, step, filled: 0 };
-                for row in rows {
-                    let row = &input[row * stride[0] * place.width * step..][..place.width * step];
-                    for pixel in row.chunks_exact(step).step_by(stride[1]) {
-                        tile.room(1).copy_from_slice(pixel);
-                        tile.pass_on_if_full(&mut out);
-                    }
-                }
-                tile.pass_on(&mut out);
-            }
-            Source::Rows(_, padded) => {
-                padded.each(input, rows, &mut scratch.rows, |pixels| out.next(pixels));
-            }
-            Source::Depthwise(_, padded, filter) => {
-                let Scratch { rows: buffer, tile } = scratch;
-                let mut tile = Tile { bytes: tile, step: filter.step(), filled: 0 };
-                padded.each(input, rows, buffer, |pixels| {
-                    (self.kernels.depthwise)(filter, pixels, tile.room(pixels.count));
-                    tile.pass_on_if_full(&mut out);
-                });
-                tile.pass_on(&mut out);
-            }
-        }
-    }
-}
-
-/// Output pixels in order.
-struct Output<'a> {
-    conv: &'a Conv<'a>,
-    out: &'a mut [u8],
-    at: usize,
-}
-
-impl Output<'_> {
-    fn next(&mut self, pixels: &Pixels) {
-        let end = self.at + pixels.count * self.conv.filter.output_step();
-        let residual =
-            self.conv.residual.map(|r| Residual { bytes: &r.bytes[self.at..end], code: r.code });
-        let out = &mut self.out[self.at..end];
-        (self.conv.kernels.conv)(self.conv.filter, pixels, residual.as_ref(), out);
-        self.at = end;
-    }
-}
-
-/// Pixels gathered until they are worth a kernel's call.
-struct Tile<'a> {
-    bytes: &'a mut [u8],
-    step: usize,
-    filled: usize,
-}
-
-impl Tile<'_> {
-    fn room(&mut self, pixels: usize) -> &mut [u8] {
-        let room = &mut self.bytes[self.filled * self.step..][..pixels * self.step];
-        self.filled += pixels;
-        room
-    }
-
-    fn pass_on_if_full(&mut self, out: &mut Output) {
-        if self.filled >= TILE {
-            self.pass_on(out);
-        }
-    }
-
-    fn pass_on(&mut self, out: &mut Output) {
-        let count = self.filled;
-        out.next(&Pixels { bytes: self.bytes, taps: &[0], step: self.step, count });
-        self.filled = 0;
     }
 }
