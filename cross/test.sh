@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs tests built for a 64-bit Raspberry Pi under qemu-user, as a Pi 3 and a Pi 4 (Cortex-A53 and
 # -A72, no dot product instructions) and as a Pi 5 (Cortex-A76). Arguments go to `cargo test`; without
-# any, all unit tests run, and the engine is held to tract on random networks.
+# any, all unit tests run, and the engine is held to tract on random and on whole networks.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . cross/env.sh

@@ -11,7 +11,7 @@ mod networks;
 
 use fastrand::Rng;
 use mien::engine::Model;
-use mien::engine::window::Window;
+use mien::engine::window::{Padding, Window};
 use mien::lab::tflite;
 
 use growing::Growing;
@@ -69,4 +69,19 @@ fn a_dilated_convolution_runs_in_tract() {
     let inputs = include_bytes!("data/dilated_inputs.i8").map(u8::cast_signed);
     let expected = include_bytes!("data/dilated_outputs.i8").map(u8::cast_signed);
     assert_eq!(model.run_raw(&inputs).unwrap(), expected);
+}
+
+/// Three values of 16 MB each, by a file of 45 KB.
+#[test]
+fn a_small_file_can_t_ask_for_all_memory() {
+    let mut growing = Growing::new(Rng::with_seed(1), [512, 512, 1]);
+    for _ in 0..3 {
+        let last = growing.network.output;
+        growing.conv(last, Some(Window::PIXEL), 60, None);
+    }
+    let eighth = Window { kernel: [8; 2], stride: [8; 2], padding: Padding::Valid };
+    growing.conv(growing.network.output, Some(eighth), 1, None);
+    growing.conv(growing.network.output, Some(Window::whole([64; 2])), LOGITS, None);
+    let error = Model::from_bytes("large", &tflite::write(&growing.network)).err().unwrap();
+    assert!(error.to_string().contains("too much"), "{error}");
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
@@ -13,9 +14,14 @@ use super::read;
 
 /// A plan and the memory that it runs in.
 pub struct Fast {
-    plan: Plan,
+    bench: Arc<Bench>,
     /// None if it runs where it is called.
     team: Option<Team>,
+}
+
+/// What all threads work at.
+struct Bench {
+    plan: Plan,
     /// Of threads that do not run at the moment.
     workspaces: Mutex<Vec<Workspace>>,
     input_len: usize,
@@ -28,6 +34,9 @@ struct Team {
     /// Where they run pictures by rows, if that pays.
     rows: Option<Mutex<Workspace>>,
 }
+
+/// More threads would only take memory.
+const MAX_THREADS: usize = 64;
 
 /// A picture that takes one thread less is not dealt out by rows: its stages would take less than
 /// threads take to wake up.
@@ -55,23 +64,25 @@ impl Fast {
 
     fn planned(bytes: &[u8], input_len: usize, output_len: usize) -> Result<Self, String> {
         let network = read::read(bytes, BTreeMap::new())
-            .map_err(|part| format!("{part} is more than the plan knows"))?;
+            .map_err(|part| format!("{part} is dilated, or else more than the plan knows"))?;
         let plan = Plan::new(&network, kernels::select()).map_err(|error| error.to_string())?;
-        Ok(Self { plan, team: None, workspaces: Mutex::default(), input_len, output_len })
+        let bench = Bench { plan, workspaces: Mutex::default(), input_len, output_len };
+        Ok(Self { bench: Arc::new(bench), team: None })
     }
 
     /// The plan.
     pub fn plan(&self) -> &Plan {
-        &self.plan
+        &self.bench.plan
     }
 
-    /// Runs it on this many threads from now on, the caller's among them.
+    /// Runs it on this many threads from now on, the caller's among them, [`MAX_THREADS`] at most.
     pub fn set_threads(&mut self, threads: usize) -> Result<(), ThreadPoolBuildError> {
+        let threads = threads.min(MAX_THREADS);
         self.team = None;
         if threads > 1 {
             let pool = ThreadPoolBuilder::new().num_threads(threads - 1);
             let pool = pool.thread_name(|i| format!("engine-{i}")).build()?;
-            let rows = self.rows_pay().then(|| Mutex::new(self.plan.workspace(threads - 1)));
+            let rows = self.rows_pay().then(|| Mutex::new(self.bench.plan.workspace(threads - 1)));
             self.team = Some(Team { pool, rows });
         }
         Ok(())
@@ -79,56 +90,103 @@ impl Fast {
 
     /// Whether a picture takes one thread long enough to be dealt out by rows.
     fn rows_pay(&self) -> bool {
-        let picture = test_picture(self.input_len);
+        let picture = test_picture(self.bench.input_len);
         (0..3).all(|_| {
             let started = Instant::now();
-            self.run_alone(&picture, &mut vec![0; self.output_len]);
+            self.bench.run(&picture, &mut vec![0; self.bench.output_len]);
             started.elapsed() > ROWS_PAY
         })
     }
 
     /// The output's codes for pictures one after the other.
     pub fn run(&self, input: &[i8]) -> Vec<i8> {
-        let pictures = input.len() / self.input_len;
-        let mut output = vec![0; pictures * self.output_len];
+        let pictures = input.len() / self.bench.input_len;
+        let mut output = vec![0; pictures * self.bench.output_len];
         match &self.team {
-            None => self.run_alone(input, &mut output),
-            Some(team) => match team.rows_for(pictures) {
+            Some(team) if pictures > 0 => match team.rows_for(pictures) {
                 Some(mut workspace) => {
                     let workspace = &mut *workspace;
-                    team.pool.install(|| self.plan.run(workspace, input, &mut output));
+                    team.pool.install(|| self.bench.plan.run(workspace, input, &mut output));
                 }
-                None => self.run_by_pictures(&team.pool, input, &mut output),
+                None if pictures > 1 => return Shift::run(&self.bench, &team.pool, input, output),
+                None => self.bench.run(input, &mut output),
             },
+            _ => self.bench.run(input, &mut output),
         }
         output
     }
+}
 
-    fn run_by_pictures(&self, pool: &ThreadPool, input: &[i8], output: &mut [i8]) {
-        let pictures = input.chunks(self.input_len).zip(output.chunks_mut(self.output_len));
-        let helpers = pictures.len().saturating_sub(1).min(pool.current_num_threads());
-        // Each thread takes the next one when it is done with one, so that none waits long for another.
-        let pictures = Mutex::new(pictures);
-        let next = || pictures.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let work = || {
-            while let Some((input, output)) = next() {
-                self.run_alone(input, output);
-            }
-        };
-        // A thread that panics makes this one panic.
-        pool.in_place_scope(|scope| {
-            for _ in 0..helpers {
-                scope.spawn(|_| work());
-            }
-            work();
-        });
-    }
-
-    fn run_alone(&self, input: &[i8], output: &mut [i8]) {
+impl Bench {
+    /// Runs pictures on the caller's thread.
+    fn run(&self, input: &[i8], output: &mut [i8]) {
         let lent = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut workspace = lent.unwrap_or_else(|| self.plan.workspace(1));
         self.plan.run(&mut workspace, input, output);
         self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+    }
+}
+
+/// Pictures of which each thread takes the next one when it is done with one, so that none waits long
+/// for another. A helper that the CPU had no time for finds nothing left to do, and nobody waits for it.
+struct Shift {
+    bench: Arc<Bench>,
+    input: Vec<i8>,
+    /// Pictures that somebody has taken.
+    taken: AtomicUsize,
+    work: Mutex<Work>,
+    all_done: Condvar,
+}
+
+struct Work {
+    output: Vec<i8>,
+    /// Pictures whose output is not there.
+    left: usize,
+    panicked: bool,
+}
+
+impl Shift {
+    fn run(bench: &Arc<Bench>, pool: &ThreadPool, input: &[i8], output: Vec<i8>) -> Vec<i8> {
+        let pictures = input.len() / bench.input_len;
+        let shift = Arc::new(Self {
+            bench: Arc::clone(bench),
+            input: input.to_vec(),
+            taken: AtomicUsize::new(0),
+            work: Mutex::new(Work { output, left: pictures, panicked: false }),
+            all_done: Condvar::new(),
+        });
+        for _ in 0..pool.current_num_threads().min(pictures - 1) {
+            let shift = Arc::clone(&shift);
+            pool.spawn(move || shift.help());
+        }
+        shift.help();
+        let mut work = shift.lock();
+        while work.left > 0 {
+            work = shift.all_done.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        assert!(!work.panicked, "a plan panicked");
+        std::mem::take(&mut work.output)
+    }
+
+    fn help(&self) {
+        let Bench { input_len, output_len, .. } = *self.bench;
+        let mut codes = vec![0; output_len];
+        loop {
+            let picture = self.taken.fetch_add(1, Ordering::Relaxed);
+            let Some(input) = self.input.chunks_exact(input_len).nth(picture) else { return };
+            let ran = catch_unwind(AssertUnwindSafe(|| self.bench.run(input, &mut codes)));
+            let mut work = self.lock();
+            work.output[picture * output_len..][..output_len].copy_from_slice(&codes);
+            work.panicked |= ran.is_err();
+            work.left -= 1;
+            if work.left == 0 {
+                self.all_done.notify_one();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

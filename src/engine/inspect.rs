@@ -19,8 +19,12 @@ use tensor::Checked;
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
 const HEADER_LEN: usize = 8;
-/// Products for a picture: sixty times the reference network's, and seconds on a small CPU.
-const MAX_PRODUCTS: usize = 1 << 33;
+/// Products for a picture: fifteen times the reference network's. tract, which runs a picture at each
+/// start, takes about 5 instructions for each, half a minute on the smallest CPUs.
+const MAX_PRODUCTS: usize = 1 << 31;
+/// Bytes of all values together, and of the weights of all operators together, of which several may
+/// share a tensor: a hundred times the reference network's. All may have to be in memory at once.
+const MAX_BYTES: usize = 1 << 25;
 
 /// Sides in pixels of the pictures that a network may read: from what still shows a face to what no
 /// small CPU should be asked for.
@@ -84,6 +88,33 @@ fn subgraph<'m>(model: &Model<'m>) -> Result<SubGraph<'m>, Fault> {
     Ok(graphs[0])
 }
 
+/// What operators take for a picture.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    /// Or comparisons.
+    products: usize,
+    /// Of the weights.
+    weight_bytes: usize,
+    /// Of the output.
+    value_bytes: usize,
+}
+
+impl Cost {
+    fn plus(self, more: Self) -> Self {
+        Self {
+            products: self.products.saturating_add(more.products),
+            weight_bytes: self.weight_bytes.saturating_add(more.weight_bytes),
+            value_bytes: self.value_bytes.saturating_add(more.value_bytes),
+        }
+    }
+
+    fn is_bearable(self) -> bool {
+        self.products <= MAX_PRODUCTS
+            && self.weight_bytes <= MAX_BYTES
+            && self.value_bytes <= MAX_BYTES
+    }
+}
+
 struct Network<'m> {
     graph: SubGraph<'m>,
     tensors: Vec<Checked>,
@@ -140,7 +171,7 @@ impl<'m> Network<'m> {
         let mut known: Vec<bool> = self.tensors.iter().map(|tensor| tensor.constant).collect();
         ensure(!known[self.input], "its input", || "is a constant".into())?;
         known[self.input] = true;
-        let mut products = 0usize;
+        let mut sum = Cost::default();
         for (i, operator) in self.graph.operators().into_iter().flatten().enumerate() {
             let kind = operator::kind(model, operator, i)?;
             let part = format!("operator {i} ({})", kind.variant_name().unwrap_or("unknown"));
@@ -151,10 +182,12 @@ impl<'m> Network<'m> {
                     format!("reads `{}`, which nothing computes", self.tensors[input].name)
                 })?;
             }
-            let more = operator::check(self, kind, &operator, &part, &inputs, &outputs)?;
-            products = products.saturating_add(more);
-            ensure(products <= MAX_PRODUCTS, &part, || {
-                format!("is more than a picture may take, {MAX_PRODUCTS} products in all")
+            sum = sum.plus(operator::check(self, kind, &operator, &part, &inputs, &outputs)?);
+            ensure(sum.is_bearable(), &part, || {
+                format!(
+                    "is too much: all together may take {MAX_PRODUCTS} products and {MAX_BYTES} bytes \
+                     of values and of weights"
+                )
             })?;
             ensure(!known[outputs[0]], &part, || "overwrites a tensor".into())?;
             known[outputs[0]] = true;

@@ -255,13 +255,20 @@ mod tests {
     fn the_shipped_model_gives_litert_s_bytes_on_every_cpu() {
         let inputs = include_bytes!("../../tests/data/golden_inputs.i8").map(|b| b as i8);
         let expected = include_bytes!("../../tests/data/golden_outputs.i8").map(|b| b as i8);
-        let model = include_bytes!("../../models/mien-slim.tflite");
-        let model = Model::from_bytes("mien-slim", model).unwrap();
+        let file = include_bytes!("../../models/mien-slim.tflite");
+        let network = read::read(file, BTreeMap::new()).unwrap();
+        for kernels in kernels::available() {
+            let plan = plan::Plan::new(&network, kernels).unwrap();
+            let mut codes = vec![0; expected.len()];
+            plan.run(&mut plan.workspace(1), &inputs, &mut codes);
+            assert_eq!(codes, expected, "{}", kernels.name);
+        }
+        let model = Model::from_bytes("mien-slim", file).unwrap();
         assert_eq!(model.run_raw(&inputs).unwrap(), expected);
         assert_ne!(model.engine(), "tract");
         // By threads, one of which has less to do; few pictures perhaps by their rows.
         let mut model = model;
-        for threads in [2, 3, 4, 40] {
+        for threads in [2, 3, 4, 40, usize::MAX] {
             model.set_threads(threads);
             assert_eq!(model.run_raw(&inputs).unwrap(), expected);
             let (input, output) =

@@ -65,7 +65,7 @@ pub enum Int8Op {
 pub struct Filter {
     /// Shape of the weights, see [`Int8Op`].
     pub shape: [usize; 4],
-    /// Codes −127…127, row-major, zero point 0.
+    /// Codes −128…127, the least of which quantizers leave out, row-major, zero point 0.
     pub weights: Vec<i8>,
     /// Scale of each output channel's weights.
     pub scales: Vec<f32>,

@@ -46,8 +46,12 @@ impl<'m> File<'m> {
         }
         let at = |index: i32| *place.get(usize::try_from(index).ok()?)?;
         let operators = self.graph.operators().into_iter().flatten().enumerate();
+        let unread = |i: usize, operator: &Operator| {
+            let kind = self.kind(operator).and_then(|kind| kind.variant_name());
+            format!("operator {i} ({})", kind.unwrap_or("unknown"))
+        };
         let steps = operators
-            .map(|(i, operator)| self.step(&operator, &at).ok_or_else(|| format!("operator {i}")));
+            .map(|(i, operator)| self.step(&operator, &at).ok_or_else(|| unread(i, &operator)));
         let (inputs, outputs) = (self.graph.inputs(), self.graph.outputs());
         let (input, output) =
             (inputs.map(|list| list.iter().next()), outputs.map(|list| list.iter().next()));

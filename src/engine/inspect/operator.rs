@@ -4,7 +4,7 @@
 use tract_tflite::tflite::{ActivationFunctionType, BuiltinOperator, Model, Operator, TensorType};
 
 use super::tensor::Checked;
-use super::{Fault, Network, ensure};
+use super::{Cost, Fault, Network, ensure};
 use crate::engine::codes::{CHANNEL_AXIS, activation_of, operator_of};
 use crate::engine::options::{self, Sliding};
 use crate::engine::window::Window;
@@ -34,7 +34,7 @@ pub fn kind(model: &Model, operator: Operator, index: usize) -> Result<BuiltinOp
     }
 }
 
-/// Checks an operator's tensors and options, and gives the products (or comparisons) that it takes.
+/// Checks an operator's tensors and options, and gives what it takes.
 pub fn check(
     network: &Network,
     kind: BuiltinOperator,
@@ -42,7 +42,7 @@ pub fn check(
     part: &str,
     inputs: &[usize],
     outputs: &[usize],
-) -> Result<usize, Fault> {
+) -> Result<Cost, Fault> {
     let wants = match kind {
         BuiltinOperator::ADD => 2,
         BuiltinOperator::MAX_POOL_2D => 1,
@@ -55,7 +55,7 @@ pub fn check(
     let inputs: Vec<&Checked> = inputs.iter().map(|&input| &network.tensors[input]).collect();
     let x = activation(inputs[0], part)?;
     let y = activation(&network.tensors[outputs[0]], part)?;
-    match kind {
+    let products = match kind {
         BuiltinOperator::ADD => sum(operator, part, &inputs, y),
         BuiltinOperator::CONCATENATION => concatenation(operator, part, &inputs, y),
         BuiltinOperator::MAX_POOL_2D => {
@@ -66,7 +66,13 @@ pub fn check(
             slides(&sliding, x, y, x.shape[3], 1, part)
         }
         _ => filter(kind, operator, part, &inputs, y),
-    }
+    }?;
+    let weights = inputs.iter().filter(|input| input.constant);
+    Ok(Cost {
+        products,
+        weight_bytes: weights.map(|weights| weights.len()).sum(),
+        value_bytes: y.len(),
+    })
 }
 
 /// An INT8 tensor `[1, h, w, c]` with one scale.
@@ -90,7 +96,7 @@ fn sum(operator: &Operator, part: &str, inputs: &[&Checked], y: &Checked) -> Res
         alike &= x.shape == y.shape && x.code() == y.code();
     }
     ensure(alike, part, || "has inputs and output of different shape or code".into())?;
-    Ok(y.shape.iter().product())
+    Ok(y.len())
 }
 
 /// Channels of values of one code, one after the other.
@@ -117,7 +123,7 @@ fn concatenation(
     ensure(channels == y.shape[3], part, || {
         format!("gives {channels} channels, but `{}` has {}", y.name, y.shape[3])
     })?;
-    Ok(y.shape.iter().product())
+    Ok(y.len())
 }
 
 /// A convolution, depthwise or not.
@@ -132,18 +138,19 @@ fn filter(
     let depthwise = kind == BuiltinOperator::DEPTHWISE_CONV_2D;
     ensure(weights.shape.len() == 4, part, || "has weights that are not 4-D".into())?;
     let out = weights.shape[if depthwise { 3 } else { 0 }];
-    let per_channel = |tensor: &Checked| {
+    let per_channel = |tensor: &Checked, axis: usize| {
         tensor.constant
             && tensor.zero_point == 0
-            && (tensor.scales.len() == 1 || tensor.scales.len() == out)
+            && (tensor.scales.len() == 1
+                || (tensor.scales.len() == out && tensor.scales_axis == axis))
     };
     let fits = weights.type_ == TensorType::INT8
         && weights.shape[3] == x.shape[3]
         && (!depthwise || weights.shape[0] == 1)
-        && per_channel(weights)
+        && per_channel(weights, if depthwise { 3 } else { 0 })
         && bias.type_ == TensorType::INT32
         && bias.shape == [out]
-        && per_channel(bias);
+        && per_channel(bias, 0);
     ensure(fits, part, || {
         let (w, b) = (&weights.shape, &bias.shape);
         format!("has weights {w:?} and bias {b:?} that don't fit input {:?}", x.shape)

@@ -14,6 +14,8 @@ pub struct Checked {
     pub type_: TensorType,
     pub shape: Vec<usize>,
     pub scales: Vec<f32>,
+    /// The axis along which there is one for each.
+    pub scales_axis: usize,
     pub zero_point: i64,
     /// Its values are in the file.
     pub constant: bool,
@@ -56,8 +58,21 @@ impl Checked {
                 format!("of shape {shape:?} has {} bytes", data.len())
             })?;
         }
-        let zero_point = zeros[0];
-        Ok(Self { name: name.into(), type_, shape, scales, zero_point, constant: data.is_some() })
+        let scales_axis = code.map_or(0, |code| code.quantized_dimension());
+        Ok(Self {
+            name: name.into(),
+            type_,
+            shape,
+            scales,
+            scales_axis: usize::try_from(scales_axis).unwrap_or(usize::MAX),
+            zero_point: zeros[0],
+            constant: data.is_some(),
+        })
+    }
+
+    /// Values, or weights.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
     }
 
     /// The code of a value with one scale.

@@ -11,7 +11,6 @@ use growing::Growing;
 
 #[test]
 fn plans_of_random_networks_give_the_plain_codes() {
-    let mut workspaces = 0;
     for seed in 0..if cfg!(miri) { 3 } else { 800 } {
         let mut rng = fastrand::Rng::with_seed(seed);
         let shape = [rng.usize(1..=14), rng.usize(1..=14), [1, 3, 5, 16][rng.usize(..4)]];
@@ -33,10 +32,8 @@ fn plans_of_random_networks_give_the_plain_codes() {
                 plan.run(&mut workspace, &pictures.concat(), &mut output);
                 assert_eq!(output, plain, "seed {seed}, {}", kernels.name);
             }
-            workspaces += plan.workspace_bytes();
         }
     }
-    assert!(workspaces > 0);
 }
 
 #[test]
