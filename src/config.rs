@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::button::ButtonOptions;
+use crate::camera::controls::{ControlOptions, PowerLine, Setting};
 use crate::camera::view::ViewOptions;
 use crate::face::detector::DetectorOptions;
 use crate::face::tracker::TrackerOptions;
@@ -84,11 +86,27 @@ pub struct CameraOptions {
     pub height: u32,
     /// Frames a second asked of a camera, and the rate of recordings.
     pub fps: f32,
+    /// Frames of a camera above this rate are dropped.
+    pub max_fps: Option<f32>,
+    /// See [`ControlOptions::exposure_ms`].
+    pub exposure_ms: Option<Setting>,
+    /// See [`ControlOptions::gain`].
+    pub gain: Option<Setting>,
+    /// See [`ControlOptions::power_line_hz`].
+    pub power_line_hz: Option<PowerLine>,
 }
 
 impl Default for CameraOptions {
     fn default() -> Self {
-        Self { width: 640, height: 480, fps: 10.0 }
+        Self {
+            width: 640,
+            height: 480,
+            fps: 10.0,
+            max_fps: None,
+            exposure_ms: None,
+            gain: None,
+            power_line_hz: None,
+        }
     }
 }
 
@@ -224,11 +242,19 @@ impl Config {
 }
 
 impl CameraOptions {
+    /// What its controls are set to.
+    pub fn controls(&self) -> ControlOptions {
+        let Self { exposure_ms, gain, power_line_hz, .. } = *self;
+        ControlOptions { exposure_ms, gain, power_line_hz }
+    }
+
     fn validate(&self) -> Result<(), String> {
         // Pictures below have no face the detector sees; above, no camera on a Pi.
         in_range("width", self.width, 40..=8192)?;
         in_range("height", self.height, 40..=8192)?;
-        in_range("fps", self.fps, 0.1..=240.0)
+        in_range("fps", self.fps, 0.1..=240.0)?;
+        self.max_fps.map_or(Ok(()), |fps| in_range("max_fps", fps, 0.1..=240.0))?;
+        self.controls().validate()
     }
 }
 
@@ -349,6 +375,11 @@ mod tests {
             ("room_period_s = 0", ["room_period_s = 0", "1 to 86400"]),
             ("device = 'a/b'", ["\"a/b\"", "without /"]),
             ("[camera]\nfps = nan", ["[camera]", "fps = NaN: must be 0.1 to 240"]),
+            ("[camera]\nmax_fps = 0", ["[camera]", "max_fps = 0: must be 0.1 to 240"]),
+            ("[camera]\nexposure_ms = 0", ["[camera]", "exposure_ms = 0: must be"]),
+            ("[camera]\nexposure_ms = 'aut'", ["line 2", "expected \"auto\" or a number"]),
+            ("[camera]\ngain = -1", ["[camera]", "gain = -1: must be \"auto\", or 0 or more"]),
+            ("[camera]\npower_line_hz = 55", ["[camera]", "must be 50, 60, \"auto\" or \"off\""]),
             ("[camera]\nwidth = 0", ["[camera]", "width = 0: must be 40 to 8192"]),
             ("[still]\nmax_change = -1.0", ["[still]", "max_change = -1: must be 0 to 255"]),
             ("[tracker]\nmin_overlap = 2.0", ["[tracker]", "min_overlap = 2"]),
