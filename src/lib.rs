@@ -29,6 +29,7 @@ pub mod config;
 pub mod engine;
 pub mod expression;
 pub mod face;
+pub mod gpio;
 pub mod image;
 pub mod kiosk;
 #[cfg(feature = "lab")]

@@ -67,8 +67,11 @@ impl<'a> Reporter<'a> {
     /// no expression's LED.
     pub fn show(&mut self, tracks: &[Track]) {
         let nearest = tracks.iter().max_by(|a, b| a.rect.area().total_cmp(&b.rect.area()));
-        let expression = nearest.and_then(|track| track.expression);
-        warn_of_leds(self.leds.show(expression, !tracks.is_empty()));
+        let shown = nearest.and_then(|track| {
+            let expression = track.expression?;
+            Some((expression, track.scores.expression[expression as usize]))
+        });
+        warn_of_leds(self.leds.show(shown, !tracks.is_empty()));
     }
 
     /// Lights all LEDs for a moment.
