@@ -43,7 +43,7 @@ impl Health {
 }
 
 impl Controls {
-    /// Pauses the kiosk: no frame is looked at, and the LEDs are dark; or goes on.
+    /// Pauses the kiosk: no frame is looked at, and the LEDs tell that it is paused; or goes on.
     pub fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
     }

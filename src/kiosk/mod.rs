@@ -3,12 +3,14 @@
 //! - [`reader`] finds and reads a frame's faces; [`still`] spares it frames that show no change,
 //!   [`night`] those that show nothing.
 //! - [`mailbox`] captures in a thread, so that the newest frame wins when the CPU is late.
+//! - `condition` is what it is about, which its LEDs and its `supervisor` (systemd) are told.
 //! - [`controls`] is how other threads pause, test and ask it.
 //! - [`teller`] picks the changes worth telling, [`mood`] is what the room shows on the whole; [`trouble`] tells failures without flooding.
 //! - [`stages`] keeps the time that each stage took.
 //!
 //! Time is the frames' own ([`Frame::time`]), so a replay gives the same events on any machine.
 
+mod condition;
 pub mod controls;
 pub mod mailbox;
 mod mood;
@@ -17,6 +19,7 @@ pub mod reader;
 mod reporter;
 pub mod stages;
 pub mod still;
+mod supervisor;
 mod teller;
 pub(crate) mod trouble;
 
@@ -34,6 +37,7 @@ use crate::report::event::{Event, StatusEvent};
 use crate::report::journal::Journal;
 use crate::report::leds::Leds;
 
+use condition::Condition;
 use controls::Controls;
 use mailbox::{Arrival, Mailbox};
 use night::{Night, NightOptions};
@@ -41,6 +45,7 @@ use reader::FaceReader;
 use reporter::Reporter;
 use stages::{Stage, StageTime, Stages};
 use still::{StillFilter, StillOptions};
+use supervisor::Supervisor;
 use teller::Teller;
 use trouble::BrokenFrames;
 
@@ -48,6 +53,8 @@ use trouble::BrokenFrames;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// A live source silent for longer shows no faces: its last frame is no longer true.
 const STALE: Duration = Duration::from_secs(2);
+/// Why a run ends that is begun anew.
+const NEW_CONFIGURATION: &str = "new configuration";
 
 /// How the source is read.
 pub enum Source {
@@ -146,6 +153,8 @@ pub fn run(
     options: &Options,
     stop: &AtomicBool,
 ) -> Result<Summary, KioskError> {
+    // A recording is there; a camera may take seconds, or be unplugged.
+    let started = matches!(source, Source::EveryFrame(_));
     let mut kiosk = Kiosk {
         reader,
         tracker,
@@ -155,7 +164,9 @@ pub fn run(
         teller: Teller::new(Duration::from_secs_f32(options.room_period_s)),
         now: Duration::ZERO,
         last_frame: Duration::ZERO,
-        camera_lost: false,
+        started,
+        camera_lost: None,
+        supervisor: Supervisor::from_environment(),
         reporter: Reporter::new(&options.device, leds, journal, &options.controls),
         controls: &options.controls,
         paused: false,
@@ -194,7 +205,11 @@ struct Kiosk<'a> {
     now: Duration,
     /// When the last frame came.
     last_frame: Duration,
-    camera_lost: bool,
+    /// The source has brought something, good or bad.
+    started: bool,
+    /// Why it gives no frames.
+    camera_lost: Option<String>,
+    supervisor: Supervisor,
     reporter: Reporter<'a>,
     controls: &'a Controls,
     paused: bool,
@@ -210,16 +225,20 @@ impl Kiosk<'_> {
     fn watch(&mut self, mut source: Source, stop: &AtomicBool) -> Result<&'static str, KioskError> {
         while !stop.load(Ordering::Relaxed) {
             if self.controls.is_restarting() {
-                return Ok("new configuration");
+                return Ok(NEW_CONFIGURATION);
             }
             self.obey();
-            self.reporter.keep_up();
+            self.reporter.keep_up(self.condition());
+            self.supervisor.keep_up(self.condition(), self.reporter.is_failing());
             if self.paused && matches!(source, Source::EveryFrame(_)) {
                 // A recording waits.
                 std::thread::sleep(PATIENCE);
+                self.supervisor.progress();
                 continue;
             }
-            match source.next() {
+            let arrival = source.next();
+            let is_news = !matches!(arrival, Arrival::Nothing);
+            match arrival {
                 Arrival::Frame { frame, late } => {
                     self.summary.late += late;
                     self.camera_works();
@@ -244,8 +263,22 @@ impl Kiosk<'_> {
                 }
                 Arrival::End(Some(error)) => return Err(error.into()),
             }
+            if is_news {
+                self.started = true;
+                self.supervisor.progress();
+            }
         }
         Ok("signal")
+    }
+
+    fn condition(&self) -> Condition {
+        match () {
+            () if self.paused => Condition::Paused,
+            () if self.camera_lost.is_some() => Condition::CameraLost,
+            () if !self.started => Condition::Starting,
+            () if self.is_night => Condition::Night,
+            () => Condition::Watching,
+        }
     }
 
     /// Does what other threads ask.
@@ -287,6 +320,9 @@ impl Kiosk<'_> {
         self.stages.add(Stage::Decode, frame.decode_time);
         self.now = self.now.max(frame.time);
         let frames = self.summary.frames;
+        if frames == 1 {
+            log::info!("the first frame came");
+        }
         self.controls.update(|health| health.frames = frames);
         self.last_frame = self.now;
         if self.darkness(&frame.image) {
@@ -304,7 +340,7 @@ impl Kiosk<'_> {
     }
 
     fn camera_works(&mut self) {
-        if std::mem::take(&mut self.camera_lost) {
+        if self.camera_lost.take().is_some() {
             log::info!("the camera gives frames again");
             self.controls.update(|health| health.camera_lost = false);
             self.reporter.append(&Event::Status(StatusEvent::CameraBack));
@@ -322,11 +358,15 @@ impl Kiosk<'_> {
         is_night
     }
 
+    /// Tells once that the camera is lost, and of each try only what is new.
     fn lost(&mut self, error: &CameraError) {
-        log::warn!("{error}; opening it again");
-        if !std::mem::replace(&mut self.camera_lost, true) {
+        let why = error.to_string();
+        let before = self.camera_lost.replace(why.clone());
+        if before.as_ref() != Some(&why) {
+            log::warn!("{why}; opening it again until it is there");
+        }
+        if before.is_none() {
             self.controls.update(|health| health.camera_lost = true);
-            let why = error.to_string();
             self.reporter.append(&Event::Status(StatusEvent::CameraLost { why }));
         }
     }
@@ -358,6 +398,9 @@ impl Kiosk<'_> {
 
     /// All faces leave, the LEDs go off, the journal is synced.
     fn finish(&mut self, why: &'static str) {
+        if why != NEW_CONFIGURATION {
+            self.supervisor.stopping();
+        }
         self.everyone_left();
         let frames = self.summary.frames;
         self.reporter.append(&Event::Status(StatusEvent::Stopped { why, frames }));

@@ -16,11 +16,10 @@ use crate::check::Verdict;
 /// Frames that `mien check` looks at.
 const CHECKED_FRAMES: usize = 20;
 
-/// Captures a V4L2 device; opened again whenever it is lost.
+/// Captures a V4L2 device; opened again whenever it is lost, and until it is there.
 pub fn open(device: &Path, config: &Config) -> anyhow::Result<Mailbox> {
     let (device, config) = (device.to_owned(), config.clone());
-    let open = move || open_once(&device, &config);
-    Ok(Mailbox::live(open()?, open))
+    Ok(Mailbox::live(move || open_once(&device, &config)))
 }
 
 fn open_once(device: &Path, config: &Config) -> Result<View<V4lCamera>, CameraError> {
