@@ -143,6 +143,8 @@ pub struct JournalConfig {
     pub max_age_days: f64,
     /// See [`crate::kiosk::Options::only_rooms_of_at_least`].
     pub only_rooms_of_at_least: Option<u32>,
+    /// See [`crate::kiosk::Options::vitals_period_s`].
+    pub vitals_period_s: u32,
 }
 
 impl JournalConfig {
@@ -154,6 +156,7 @@ impl JournalConfig {
 
     fn validate(&self) -> Result<(), String> {
         self.options().validate().map_err(|error| error.to_string())?;
+        in_range("vitals_period_s", self.vitals_period_s, 0..=86_400)?;
         let least_faces = self.only_rooms_of_at_least;
         least_faces.map_or(Ok(()), |k| in_range("only_rooms_of_at_least", k, 1..=1000))
     }
@@ -170,6 +173,7 @@ impl Default for JournalConfig {
             max_total_bytes,
             max_age_days,
             only_rooms_of_at_least: None,
+            vitals_period_s: 60,
         }
     }
 }
@@ -388,6 +392,7 @@ mod tests {
             ("[journal]\nsync_period_s = -1.0", ["[journal]", "sync_period_s"]),
             ("[journal]\nmax_age_days = 0.5", ["[journal]", "max_age_days = 0.5: must be 0"]),
             ("[journal]\nonly_rooms_of_at_least = 0", ["[journal]", "must be 1 to 1000"]),
+            ("[journal]\nvitals_period_s = 86401", ["[journal]", "must be 0 to 86400"]),
             ("[mqtt]\nhost = ''", ["[mqtt]", "host"]),
             ("[mqtt]\nport = 0", ["[mqtt]", "port = 0: must be 1 to 65535"]),
             ("[mqtt]\nin_flight = 0", ["[mqtt]", "in_flight = 0: must be 1 to 1000"]),

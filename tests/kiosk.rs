@@ -131,6 +131,7 @@ fn run_with(
         still: config.still,
         night: config.night,
         only_rooms_of_at_least: None,
+        vitals_period_s: 0,
         on_event: |_| (),
         controls: Arc::clone(controls),
     };
@@ -587,6 +588,35 @@ fn at_night_faces_leave_and_nothing_is_searched() {
     assert_eq!(outcome.statuses(), ["started", "night", "day", "stopped"]);
     // The first ten seconds might be a hand before the camera.
     assert_eq!(outcome.summary.unwrap().dark, 100);
+}
+
+#[test]
+fn what_the_kiosk_does_is_summed_up_once_a_period() {
+    let (stop, controls) = (Arc::new(AtomicBool::new(false)), Arc::new(Controls::default()));
+    let (theirs, ender) = (Arc::clone(&controls), Arc::clone(&stop));
+    let mut sequence = 0;
+    let camera = Scripted(move || {
+        // Until there is a record besides "started".
+        ender.store(theirs.health().records > 1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(5));
+        sequence += 1;
+        Ok(Some(blank(sequence)))
+    });
+    let source = Source::Newest(Mailbox::live(once(camera)));
+    let unsure_below = model().calibration().unsure_below;
+    let outcome =
+        run_with(reader(model()), unsure_below, source, "hall", &stop, &controls, |options| {
+            options.vitals_period_s = 1;
+            options.room_period_s = 1000.0;
+        });
+    let vitals = outcome.records.iter().find(|(topic, _)| topic == "mien/hall/vitals");
+    let (_, vitals) = vitals.expect("a period has passed");
+    assert!(vitals["seconds"].as_u64().unwrap() >= 1, "{vitals}");
+    let (frames, still) = (vitals["counts"][0].as_u64().unwrap(), &vitals["counts"][1]);
+    assert!(frames > 1 && frames <= outcome.summary.unwrap().frames, "{vitals}");
+    assert!(still.as_u64().unwrap() < frames, "the first frame is no still one: {vitals}");
+    assert!(vitals["p50_p95_ms"].as_array().is_some_and(|times| times.len() == 10), "{vitals}");
+    assert_eq!(outcome.records[1].0, "mien/hall/vitals", "one a period: {:?}", outcome.records);
 }
 
 /// A camera that hangs shows nothing that is still true.

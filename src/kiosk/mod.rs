@@ -6,12 +6,14 @@
 //! - `condition` is what it is about, which its LEDs and its `supervisor` (systemd) are told.
 //! - [`controls`] is how other threads pause, test and ask it.
 //! - [`teller`] picks the changes worth telling, [`mood`] is what the room shows on the whole; [`trouble`] tells failures without flooding.
-//! - [`stages`] keeps the time that each stage took.
+//! - [`stages`] keeps the time that each stage took; [`vitals`] sums up each minute with it, and with
+//!   what [`machine`] tells.
 //!
 //! Time is the frames' own ([`Frame::time`]), so a replay gives the same events on any machine.
 
 mod condition;
 pub mod controls;
+pub mod machine;
 pub mod mailbox;
 mod mood;
 pub mod night;
@@ -22,6 +24,7 @@ pub mod still;
 mod supervisor;
 mod teller;
 pub(crate) mod trouble;
+pub mod vitals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +36,7 @@ use crate::camera::{Camera, CameraError, Frame};
 use crate::engine::ModelError;
 use crate::face::tracker::{Track, Tracker};
 use crate::image::Grey;
-use crate::report::event::{Event, StatusEvent};
+use crate::report::event::{Event, StatusEvent, VitalsEvent};
 use crate::report::journal::Journal;
 use crate::report::leds::Leds;
 
@@ -48,6 +51,7 @@ use still::{StillFilter, StillOptions};
 use supervisor::Supervisor;
 use teller::Teller;
 use trouble::BrokenFrames;
+use vitals::{Counts, Vitals};
 
 /// Longest wait for a frame before the stop flag is looked at.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -98,6 +102,8 @@ pub struct Options {
     /// Nothing of single faces is told, and the room only while it has at least so many; none: all
     /// is told.
     pub only_rooms_of_at_least: Option<u32>,
+    /// What the kiosk does is summed up in the journal so often; 0: never. Seconds.
+    pub vitals_period_s: u32,
     /// Called with what the faces do, if it is journaled.
     pub on_event: fn(&Event),
     /// By which other threads pause and ask it.
@@ -153,6 +159,11 @@ pub fn run(
     options: &Options,
     stop: &AtomicBool,
 ) -> Result<Summary, KioskError> {
+    let start = Instant::now();
+    let vitals_period = match options.vitals_period_s {
+        0 => None,
+        seconds => Some(Duration::from_secs(seconds.into())),
+    };
     // A recording is there; a camera may take seconds, or be unplugged.
     let started = matches!(source, Source::EveryFrame(_));
     let mut kiosk = Kiosk {
@@ -173,10 +184,10 @@ pub fn run(
         on_event: options.on_event,
         only_rooms_of_at_least: options.only_rooms_of_at_least,
         stages: Stages::default(),
+        vitals: Vitals::new(vitals_period, start),
         summary: Summary::default(),
         broken: BrokenFrames::default(),
     };
-    let start = Instant::now();
     kiosk.reporter.append(&Event::Status(StatusEvent::Started {
         version: env!("CARGO_PKG_VERSION"),
         source: options.source.clone(),
@@ -216,6 +227,7 @@ struct Kiosk<'a> {
     on_event: fn(&Event),
     only_rooms_of_at_least: Option<u32>,
     stages: Stages,
+    vitals: Vitals,
     summary: Summary,
     broken: BrokenFrames,
 }
@@ -228,6 +240,7 @@ impl Kiosk<'_> {
                 return Ok(NEW_CONFIGURATION);
             }
             self.obey();
+            self.tell_vitals();
             self.reporter.keep_up(self.condition());
             self.supervisor.keep_up(self.condition(), self.reporter.is_failing());
             if self.paused && matches!(source, Source::EveryFrame(_)) {
@@ -304,6 +317,17 @@ impl Kiosk<'_> {
             self.reporter.append(&Event::Status(status));
             log::info!("{}", if paused { "paused" } else { "watching again" });
         }
+    }
+
+    /// Sums the last period up, if it is over.
+    fn tell_vitals(&mut self) {
+        let Summary { frames, still, dark, late, faces, .. } = self.summary;
+        let counts = Counts { frames, still, dark, broken: self.broken.count, late, faces };
+        let Some(vitals) = self.vitals.take(Instant::now(), counts, &mut self.stages) else {
+            return;
+        };
+        let faces_told = self.only_rooms_of_at_least.is_none();
+        self.reporter.append(&Event::Vitals(VitalsEvent { faces_told, ..vitals }));
     }
 
     fn everyone_left(&mut self) {
@@ -411,7 +435,7 @@ impl Kiosk<'_> {
 /// Whether the event says nothing of fewer faces than `least`.
 fn may_tell(event: &Event, least: Option<u32>) -> bool {
     match (event, least) {
-        (_, None) | (Event::Status(_), _) => true,
+        (_, None) | (Event::Status(_) | Event::Vitals(_), _) => true,
         (Event::Face(_), Some(_)) => false,
         (Event::Room(room), Some(least)) => room.faces() >= least,
     }

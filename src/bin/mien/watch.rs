@@ -132,6 +132,7 @@ fn watch(
         still: config.still.clone(),
         night: config.night.clone(),
         only_rooms_of_at_least: config.journal.only_rooms_of_at_least,
+        vitals_period_s: config.journal.vitals_period_s,
         on_event: print_event,
         controls,
     };
