@@ -51,6 +51,8 @@ pub struct Config {
     pub tracker: TrackerOptions,
     /// Which LED shows what.
     pub leds: LedOptions,
+    /// What pauses it.
+    pub button: ButtonOptions,
     /// Where and how the journal is kept.
     pub journal: JournalConfig,
     /// Which broker gets the journal; without it, none.
@@ -70,6 +72,7 @@ impl Default for Config {
             expression: ExpressionOptions::default(),
             tracker: TrackerOptions::default(),
             leds: LedOptions::default(),
+            button: ButtonOptions::default(),
             journal: JournalConfig::default(),
             mqtt: None,
         }
@@ -219,7 +222,7 @@ impl Config {
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let at = |section| move |error: &dyn ToString| (section, error.to_string());
         let Self { device, room_period_s, camera, view, night, still, detector, .. } = self;
-        let Self { expression, tracker, leds, journal, mqtt, .. } = self;
+        let Self { expression, tracker, leds, button, journal, mqtt, .. } = self;
         let device_fits = !device.is_empty()
             && device.len() <= MAX_DEVICE_NAME
             && !device.contains(['/', '+', '#', '\0']);
@@ -240,6 +243,7 @@ impl Config {
         expression.validate().map_err(|e| at("[expression]")(&e))?;
         tracker.validate().map_err(|e| at("[tracker]")(&e))?;
         leds.validate().map_err(|e| at("[leds]")(&e))?;
+        button.validate(leds).map_err(|e| at("[button]")(&e))?;
         journal.validate().map_err(|e| at("[journal]")(&e))?;
         mqtt.as_ref().map_or(Ok(()), MqttOptions::validate).map_err(|e| at("[mqtt]")(&e))
     }
@@ -389,6 +393,7 @@ mod tests {
             ("[tracker]\nmin_overlap = 2.0", ["[tracker]", "min_overlap = 2"]),
             ("[expression]\nunsure_below = 1.5", ["[expression]", "unsure_below = 1.5"]),
             ("[detector]\nmin_face_px = 1", ["[detector]", "min_face_px"]),
+            ("[leds.lines]\nsad = 4\n[button]\nline = 4", ["[button]", "LED sad is on this line"]),
             ("[journal]\nsync_period_s = -1.0", ["[journal]", "sync_period_s"]),
             ("[journal]\nmax_age_days = 0.5", ["[journal]", "max_age_days = 0.5: must be 0"]),
             ("[journal]\nonly_rooms_of_at_least = 0", ["[journal]", "must be 1 to 1000"]),

@@ -45,6 +45,11 @@ pub(crate) fn output(
     take(chip, line, LineRequestFlags::OUTPUT, u8::from(high), of)
 }
 
+/// Takes a line as an input.
+pub(crate) fn input(chip: &mut Chip, line: u32, of: Use) -> Result<CdevPin, GpioError> {
+    take(chip, line, LineRequestFlags::INPUT, 0, of)
+}
+
 fn take(
     chip: &mut Chip,
     line: u32,

@@ -48,6 +48,11 @@ impl Controls {
         self.paused.store(paused, Ordering::Relaxed);
     }
 
+    /// Pauses the kiosk if it is to watch, and has it go on if it is to pause.
+    pub fn toggle_pause(&self) {
+        self.paused.fetch_not(Ordering::Relaxed);
+    }
+
     /// Whether it is to pause.
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
