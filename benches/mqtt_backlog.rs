@@ -130,6 +130,7 @@ fn watch(dir: &Path, stop: &AtomicBool) -> anyhow::Result<Vec<StageTime>> {
     let options = Options {
         night: Default::default(),
         only_rooms_of_at_least: None,
+        vitals_period_s: 0,
         device: "bench".into(),
         source: CLIP.into(),
         model: MODEL.into(),

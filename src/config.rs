@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::button::ButtonOptions;
+use crate::camera::controls::{ControlOptions, PowerLine, Setting};
 use crate::camera::view::ViewOptions;
 use crate::face::detector::DetectorOptions;
 use crate::face::tracker::TrackerOptions;
@@ -49,6 +51,8 @@ pub struct Config {
     pub tracker: TrackerOptions,
     /// Which LED shows what.
     pub leds: LedOptions,
+    /// What pauses it.
+    pub button: ButtonOptions,
     /// Where and how the journal is kept.
     pub journal: JournalConfig,
     /// Which broker gets the journal; without it, none.
@@ -68,6 +72,7 @@ impl Default for Config {
             expression: ExpressionOptions::default(),
             tracker: TrackerOptions::default(),
             leds: LedOptions::default(),
+            button: ButtonOptions::default(),
             journal: JournalConfig::default(),
             mqtt: None,
         }
@@ -84,11 +89,27 @@ pub struct CameraOptions {
     pub height: u32,
     /// Frames a second asked of a camera, and the rate of recordings.
     pub fps: f32,
+    /// Frames of a camera above this rate are dropped.
+    pub max_fps: Option<f32>,
+    /// See [`ControlOptions::exposure_ms`].
+    pub exposure_ms: Option<Setting>,
+    /// See [`ControlOptions::gain`].
+    pub gain: Option<Setting>,
+    /// See [`ControlOptions::power_line_hz`].
+    pub power_line_hz: Option<PowerLine>,
 }
 
 impl Default for CameraOptions {
     fn default() -> Self {
-        Self { width: 640, height: 480, fps: 10.0 }
+        Self {
+            width: 640,
+            height: 480,
+            fps: 10.0,
+            max_fps: None,
+            exposure_ms: None,
+            gain: None,
+            power_line_hz: None,
+        }
     }
 }
 
@@ -125,6 +146,8 @@ pub struct JournalConfig {
     pub max_age_days: f64,
     /// See [`crate::kiosk::Options::only_rooms_of_at_least`].
     pub only_rooms_of_at_least: Option<u32>,
+    /// See [`crate::kiosk::Options::vitals_period_s`].
+    pub vitals_period_s: u32,
 }
 
 impl JournalConfig {
@@ -136,6 +159,7 @@ impl JournalConfig {
 
     fn validate(&self) -> Result<(), String> {
         self.options().validate().map_err(|error| error.to_string())?;
+        in_range("vitals_period_s", self.vitals_period_s, 0..=86_400)?;
         let least_faces = self.only_rooms_of_at_least;
         least_faces.map_or(Ok(()), |k| in_range("only_rooms_of_at_least", k, 1..=1000))
     }
@@ -152,6 +176,7 @@ impl Default for JournalConfig {
             max_total_bytes,
             max_age_days,
             only_rooms_of_at_least: None,
+            vitals_period_s: 60,
         }
     }
 }
@@ -197,7 +222,7 @@ impl Config {
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let at = |section| move |error: &dyn ToString| (section, error.to_string());
         let Self { device, room_period_s, camera, view, night, still, detector, .. } = self;
-        let Self { expression, tracker, leds, journal, mqtt, .. } = self;
+        let Self { expression, tracker, leds, button, journal, mqtt, .. } = self;
         let device_fits = !device.is_empty()
             && device.len() <= MAX_DEVICE_NAME
             && !device.contains(['/', '+', '#', '\0']);
@@ -218,17 +243,26 @@ impl Config {
         expression.validate().map_err(|e| at("[expression]")(&e))?;
         tracker.validate().map_err(|e| at("[tracker]")(&e))?;
         leds.validate().map_err(|e| at("[leds]")(&e))?;
+        button.validate(leds).map_err(|e| at("[button]")(&e))?;
         journal.validate().map_err(|e| at("[journal]")(&e))?;
         mqtt.as_ref().map_or(Ok(()), MqttOptions::validate).map_err(|e| at("[mqtt]")(&e))
     }
 }
 
 impl CameraOptions {
+    /// What its controls are set to.
+    pub fn controls(&self) -> ControlOptions {
+        let Self { exposure_ms, gain, power_line_hz, .. } = *self;
+        ControlOptions { exposure_ms, gain, power_line_hz }
+    }
+
     fn validate(&self) -> Result<(), String> {
         // Pictures below have no face the detector sees; above, no camera on a Pi.
         in_range("width", self.width, 40..=8192)?;
         in_range("height", self.height, 40..=8192)?;
-        in_range("fps", self.fps, 0.1..=240.0)
+        in_range("fps", self.fps, 0.1..=240.0)?;
+        self.max_fps.map_or(Ok(()), |fps| in_range("max_fps", fps, 0.1..=240.0))?;
+        self.controls().validate()
     }
 }
 
@@ -349,14 +383,21 @@ mod tests {
             ("room_period_s = 0", ["room_period_s = 0", "1 to 86400"]),
             ("device = 'a/b'", ["\"a/b\"", "without /"]),
             ("[camera]\nfps = nan", ["[camera]", "fps = NaN: must be 0.1 to 240"]),
+            ("[camera]\nmax_fps = 0", ["[camera]", "max_fps = 0: must be 0.1 to 240"]),
+            ("[camera]\nexposure_ms = 0", ["[camera]", "exposure_ms = 0: must be"]),
+            ("[camera]\nexposure_ms = 'aut'", ["line 2", "expected \"auto\" or a number"]),
+            ("[camera]\ngain = -1", ["[camera]", "gain = -1: must be \"auto\", or 0 or more"]),
+            ("[camera]\npower_line_hz = 55", ["[camera]", "must be 50, 60, \"auto\" or \"off\""]),
             ("[camera]\nwidth = 0", ["[camera]", "width = 0: must be 40 to 8192"]),
             ("[still]\nmax_change = -1.0", ["[still]", "max_change = -1: must be 0 to 255"]),
             ("[tracker]\nmin_overlap = 2.0", ["[tracker]", "min_overlap = 2"]),
             ("[expression]\nunsure_below = 1.5", ["[expression]", "unsure_below = 1.5"]),
             ("[detector]\nmin_face_px = 1", ["[detector]", "min_face_px"]),
+            ("[leds.lines]\nsad = 4\n[button]\nline = 4", ["[button]", "LED sad is on this line"]),
             ("[journal]\nsync_period_s = -1.0", ["[journal]", "sync_period_s"]),
             ("[journal]\nmax_age_days = 0.5", ["[journal]", "max_age_days = 0.5: must be 0"]),
             ("[journal]\nonly_rooms_of_at_least = 0", ["[journal]", "must be 1 to 1000"]),
+            ("[journal]\nvitals_period_s = 86401", ["[journal]", "must be 0 to 86400"]),
             ("[mqtt]\nhost = ''", ["[mqtt]", "host"]),
             ("[mqtt]\nport = 0", ["[mqtt]", "port = 0: must be 1 to 65535"]),
             ("[mqtt]\nin_flight = 0", ["[mqtt]", "in_flight = 0: must be 1 to 1000"]),

@@ -9,6 +9,8 @@
 //! 4. [`kiosk`] is the loop that joins these: newest frame first, still frames skipped.
 //! 5. [`report`] tells: events, LEDs, the journal on disk, pictures.
 //!
+//! A [`button`] pauses it; LEDs and button are on the machine's [`gpio`].
+//!
 //! [`config`] is what a user may set. `lab` (feature `lab`, host only) makes the model file:
 //! dataset → network → training → quantization → evaluation.
 //!
@@ -23,12 +25,14 @@
 #[cfg(test)]
 extern crate self as mien;
 
+pub mod button;
 pub mod camera;
 pub mod classifier;
 pub mod config;
 pub mod engine;
 pub mod expression;
 pub mod face;
+pub mod gpio;
 pub mod image;
 pub mod kiosk;
 #[cfg(feature = "lab")]

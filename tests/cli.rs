@@ -118,8 +118,21 @@ fn a_camera_needs_a_build_with_cameras() {
 
 #[test]
 #[cfg(feature = "v4l")]
-fn a_camera_that_is_not_there_is_named() {
-    assert_fails(&Place::new().mien(&["run", "--source", "/dev/video63"]), 1, &["/dev/video63"]);
+fn a_camera_that_is_not_there_is_named_and_waited_for() {
+    let place = Place::new();
+    let mut command = place.command(&["run", "--source", "/dev/video63"]);
+    let mut mien = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(mien.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.contains("can't open /dev/video63: no such device"), "{line}");
+    assert!(line.contains("opening it again"), "{line}");
+    assert!(Command::new("kill").arg(mien.id().to_string()).status().unwrap().success());
+    assert_ok(&mien.wait_with_output().unwrap());
+    let journal = place.journal("mien-log");
+    let states: Vec<_> =
+        journal.iter().filter_map(|record| record["payload"]["state"].as_str()).collect();
+    assert_eq!(states, ["started", "camera_lost", "stopped"]);
 }
 
 #[test]

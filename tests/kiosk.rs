@@ -110,30 +110,32 @@ fn run_controlled(
     stop: &AtomicBool,
     controls: &Arc<Controls>,
 ) -> Outcome {
-    run_with(reader(model()), unsure_below, None, source, device, stop, controls)
+    run_with(reader(model()), unsure_below, source, device, stop, controls, |_| ())
 }
 
 fn run_with(
     reader: FaceReader,
     unsure_below: f32,
-    only_rooms_of_at_least: Option<u32>,
     source: Source,
     device: &str,
     stop: &AtomicBool,
     controls: &Arc<Controls>,
+    change: impl FnOnce(&mut Options),
 ) -> Outcome {
     let config = Config::default();
-    let options = Options {
+    let mut options = Options {
         device: device.into(),
         source: "test".into(),
         model: "test".into(),
         room_period_s: 1.0,
         still: config.still,
         night: config.night,
-        only_rooms_of_at_least,
+        only_rooms_of_at_least: None,
+        vitals_period_s: 0,
         on_event: |_| (),
         controls: Arc::clone(controls),
     };
+    change(&mut options);
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(directory.path(), config.journal.options()).unwrap();
     let pins = Led::ALL.map(|_| Pin::default());
@@ -357,7 +359,7 @@ fn gender_switched_off_is_nowhere() {
     assert!(told.count() > 0, "switched on it is told");
     let reader = reader(model()).without_gender();
     let outcome =
-        run_with(reader, 0.0, None, clip(), "hall", &AtomicBool::new(false), &Arc::default());
+        run_with(reader, 0.0, clip(), "hall", &AtomicBool::new(false), &Arc::default(), |_| ());
     assert!(!Followed::all(&outcome.records).is_empty());
     for (topic, payload) in &outcome.records {
         let text = payload.to_string();
@@ -375,8 +377,17 @@ fn only_rooms_of_enough_faces_are_told_if_so_wished() {
     let enough: Vec<u64> = all.iter().copied().filter(|faces| *faces >= 2).collect();
     assert!(!enough.is_empty() && enough.len() < all.len(), "the clip has both: {all:?}");
     let unsure_below = model().calibration().unsure_below;
-    let outcome =
-        run_with(reader(model()), unsure_below, Some(2), clip(), "hall", &stop, &Arc::default());
+    let outcome = run_with(
+        reader(model()),
+        unsure_below,
+        clip(),
+        "hall",
+        &stop,
+        &Arc::default(),
+        |options| {
+            options.only_rooms_of_at_least = Some(2);
+        },
+    );
     assert_eq!(rooms(&outcome.records), enough);
     let others = outcome.records.iter().filter(|(topic, _)| topic != "mien/hall/room");
     assert!(
@@ -416,13 +427,24 @@ fn lost() -> CameraError {
     CameraError::Lost { source_name: "test".into(), why: "unplugged".into() }
 }
 
+/// Opens a camera, and after that nothing.
+fn once<C: Camera>(camera: C) -> impl FnMut() -> Result<C, CameraError> {
+    let mut camera = Some(camera);
+    move || camera.take().ok_or_else(lost)
+}
+
 #[test]
 fn a_lost_camera_is_journaled_and_opened_again() {
     let stop = Arc::new(AtomicBool::new(false));
     let theirs = Arc::clone(&stop);
     type Next = Box<dyn FnMut() -> Result<Option<Frame>, CameraError> + Send>;
-    let first: Next = Box::new(|| Err(lost()));
-    let reopen = move || {
+    let mut tries = 0;
+    let open = move || {
+        tries += 1;
+        if tries == 1 {
+            let first: Next = Box::new(|| Err(lost()));
+            return Ok(Scripted(first));
+        }
         let (stop, mut sequence) = (Arc::clone(&theirs), 0);
         let next: Next = Box::new(move || {
             // The mailbox asks for the next frame when it has posted the last; the loop fetches
@@ -438,7 +460,7 @@ fn a_lost_camera_is_journaled_and_opened_again() {
         });
         Ok(Scripted(next))
     };
-    let mailbox = Mailbox::live(Scripted(first), reopen);
+    let mailbox = Mailbox::live(open);
     let outcome = run(Source::Newest(mailbox), "hall", &stop);
     assert_eq!(outcome.statuses(), ["started", "camera_lost", "camera_back", "stopped"]);
     assert!(outcome.summary.unwrap().frames > 0);
@@ -504,6 +526,7 @@ fn a_paused_kiosk_looks_at_nothing() {
         std::thread::sleep(Duration::from_millis(5));
         sequence += 1;
         match sequence {
+            // However long it takes the kiosk to start.
             40 => {
                 until(|| theirs.health().paused);
                 assert_eq!(theirs.health().frames, 0);
@@ -515,7 +538,7 @@ fn a_paused_kiosk_looks_at_nothing() {
         }
         Ok(Some(blank(sequence)))
     });
-    let source = Source::Newest(Mailbox::live(camera, || Err(lost())));
+    let source = Source::Newest(Mailbox::live(once(camera)));
     let outcome = run_controlled(0.5, source, "hall", &stop, &controls);
     assert_eq!(outcome.statuses(), ["started", "paused", "resumed", "stopped"]);
     let frames = outcome.summary.unwrap().frames;
@@ -575,4 +598,69 @@ fn at_night_faces_leave_and_nothing_is_searched() {
     assert_eq!(outcome.statuses(), ["started", "night", "day", "stopped"]);
     // The first ten seconds might be a hand before the camera.
     assert_eq!(outcome.summary.unwrap().dark, 100);
+}
+
+#[test]
+fn what_the_kiosk_does_is_summed_up_once_a_period() {
+    let (stop, controls) = (Arc::new(AtomicBool::new(false)), Arc::new(Controls::default()));
+    let (theirs, ender) = (Arc::clone(&controls), Arc::clone(&stop));
+    let mut sequence = 0;
+    let camera = Scripted(move || {
+        // Until there is a record besides "started".
+        ender.store(theirs.health().records > 1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(5));
+        sequence += 1;
+        Ok(Some(blank(sequence)))
+    });
+    let source = Source::Newest(Mailbox::live(once(camera)));
+    let unsure_below = model().calibration().unsure_below;
+    let outcome =
+        run_with(reader(model()), unsure_below, source, "hall", &stop, &controls, |options| {
+            options.vitals_period_s = 1;
+            options.room_period_s = 1000.0;
+        });
+    let vitals = outcome.records.iter().find(|(topic, _)| topic == "mien/hall/vitals");
+    let (_, vitals) = vitals.expect("a period has passed");
+    assert!(vitals["seconds"].as_u64().unwrap() >= 1, "{vitals}");
+    let (frames, still) = (vitals["counts"][0].as_u64().unwrap(), &vitals["counts"][1]);
+    assert!(frames > 1 && frames <= outcome.summary.unwrap().frames, "{vitals}");
+    assert!(still.as_u64().unwrap() < frames, "the first frame is no still one: {vitals}");
+    assert!(vitals["p50_p95_ms"].as_array().is_some_and(|times| times.len() == 10), "{vitals}");
+    assert_eq!(outcome.records[1].0, "mien/hall/vitals", "one a period: {:?}", outcome.records);
+}
+
+/// A camera that hangs shows nothing that is still true.
+#[test]
+fn who_was_seen_leaves_when_no_frame_comes_for_a_while() {
+    let (stop, controls) = (Arc::new(AtomicBool::new(false)), Arc::new(Controls::default()));
+    let (theirs, ender) = (Arc::clone(&controls), Arc::clone(&stop));
+    let mut clip = Replay::open(&models().join("demo.mjpeg"), script().frames_per_second).unwrap();
+    let mut given = 0;
+    let camera = Scripted(move || {
+        // Each frame is looked at before the next one comes.
+        while theirs.health().frames < given {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if given == 20 {
+            // It gives no more until that is told.
+            let before = theirs.health().records;
+            while theirs.health().records <= before {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            ender.store(true, Ordering::Relaxed);
+            return Err(lost());
+        }
+        given += 1;
+        clip.next_frame()
+    });
+    let source = Source::Newest(Mailbox::live(once(camera)));
+    let outcome = run_controlled(0.0, source, "hall", &stop, &controls);
+    let faces = Followed::all(&outcome.records);
+    assert!(!faces.is_empty() && faces.iter().all(|face| face.to_s.is_finite()));
+    let left = outcome.records.iter().position(|(_, payload)| payload["state"] == "left");
+    let ended = outcome.records.iter().position(|(_, payload)| {
+        ["camera_lost", "stopped"].iter().any(|state| payload["state"] == *state)
+    });
+    assert!(left < ended, "{:?}", outcome.records);
+    assert!(outcome.pins.iter().all(|pin| !pin.is_high()));
 }

@@ -246,6 +246,8 @@ fn other_commands_are_answered() {
     assert_eq!(refused["ok"], false);
     assert!(refused["why"].as_str().unwrap().contains("did you mean `in_flight`"), "{refused}");
 
+    // Who paused it does not want to be seen by the next one either.
+    assert_eq!(home.command("pause", "ON")["ok"], true);
     fs::write(&path, config("attic", port, ALL)).unwrap();
     let before = home.subscriber.count();
     assert_eq!(home.command("config-reload", "")["ok"], true);
@@ -253,6 +255,8 @@ fn other_commands_are_answered() {
     home.subscriber.wait_for("mien/attic/status", before, |status| status.payload == b"online");
     let refused = home.subscriber.wait_for("mien/attic/reply/pause", before, |_| true).json();
     assert!(refused["why"].as_str().unwrap().contains("retain"), "{refused}");
+    home.subscriber.wait_for("mien/attic/kiosk", before, |kiosk| kiosk.json()["state"] == "paused");
+    home.subscriber.publish("mien/attic/set/pause", "OFF", false);
     home.subscriber.wait_for("mien/attic/room", before, |room| room.json()["faces"] != 0);
 }
 

@@ -1,7 +1,9 @@
 //! Where frames come from: [`Camera`], and its implementations.
 
+pub mod controls;
 pub mod devices;
 pub mod mjpeg;
+pub mod pace;
 pub mod quality;
 pub mod replay;
 #[cfg(feature = "v4l")]

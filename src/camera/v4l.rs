@@ -12,6 +12,7 @@
 //! - It calls the kernel directly, so that preloaded translators such as `libcamerify` never see
 //!   its calls: a Raspberry Pi's own camera needs `v4l2loopback`.
 
+mod controls;
 pub mod offers;
 mod pixels;
 
@@ -30,6 +31,8 @@ use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 use v4l::{Device, Format};
 
+use super::controls::ControlOptions;
+use super::pace::Pace;
 use super::{Camera, CameraError, Frame};
 pub use pixels::PixelFormat;
 use pixels::{Layout, is_raw_bayer};
@@ -61,38 +64,38 @@ pub struct V4lCamera {
     layout: Layout,
     started: Instant,
     counter: FrameCounter,
+    pace: Pace,
+}
+
+/// What is asked of a camera, which may give something else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wanted {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Frames a second.
+    pub fps: f32,
+    /// Frames above this rate are dropped undecoded.
+    pub max_fps: Option<f32>,
+    /// Only this pixel format; none: the best of those offered.
+    pub format: Option<PixelFormat>,
+    /// What its controls are set to.
+    pub controls: ControlOptions,
 }
 
 impl V4lCamera {
-    /// Opens a video device at the offered size and rate nearest to those wanted (pixels, frames
-    /// per second), and waits for its first frame, which is thrown away: webcams and loopback
-    /// devices start with a torn or stale one.
+    /// Opens a video device at the offered size and rate nearest to those wanted, sets its
+    /// controls, and waits for its first frame, which is thrown away: webcams and loopback devices
+    /// start with a torn or stale one.
     ///
     /// # Errors
     ///
     /// [`CameraError::Open`], with a way out: no such device, no permission, in use, no camera,
-    /// raw sensor data only, no format that this program reads, or no frame within 5 s.
-    pub fn open(path: &Path, width: u32, height: u32, fps: f32) -> Result<Self, CameraError> {
-        Self::open_wanted(path, Wanted { width, height, fps, format: None })
-    }
-
-    /// Like [`open`](Self::open), in this pixel format only.
-    ///
-    /// # Errors
-    ///
-    /// [`CameraError::Open`], as there, or because the device does not offer the format.
-    pub fn open_as(
-        path: &Path,
-        format: PixelFormat,
-        width: u32,
-        height: u32,
-        fps: f32,
-    ) -> Result<Self, CameraError> {
-        Self::open_wanted(path, Wanted { width, height, fps, format: Some(format) })
-    }
-
-    fn open_wanted(path: &Path, wanted: Wanted) -> Result<Self, CameraError> {
-        panic::catch_unwind(AssertUnwindSafe(|| Self::try_open(path, wanted)))
+    /// raw sensor data only, no format that this program reads or not the one that is wanted, or no
+    /// frame within 5 s.
+    pub fn open(path: &Path, wanted: &Wanted) -> Result<Self, CameraError> {
+        panic::catch_unwind(AssertUnwindSafe(|| Self::try_open(path, *wanted)))
             .unwrap_or_else(|_| Err(CANT_TAKE.into()))
             .map_err(|why| CameraError::Open { source_name: path.to_owned(), why })
     }
@@ -101,6 +104,7 @@ impl V4lCamera {
         let device = Device::with_path(path).map_err(|error| open_failure(&error))?;
         let layout = set_up(&device, wanted)?;
         log::info!("{}: {layout:?}", path.display());
+        controls::apply(&device, path, &wanted.controls);
 
         let stream = Stream::with_buffers(&device, buffer::Type::VideoCapture, BUFFERS)
             .map_err(|error| start_failure(&error))?;
@@ -112,6 +116,7 @@ impl V4lCamera {
             layout,
             started: Instant::now(),
             counter,
+            pace: Pace::new(wanted.max_fps),
         };
         let stream = camera.stream.as_mut().expect("it was just put there");
         stream.set_timeout(FIRST_FRAME_TIMEOUT);
@@ -126,14 +131,18 @@ impl V4lCamera {
         self.layout.format
     }
 
-    /// Waits for a frame, and decodes it.
+    /// Waits for a frame that is not too many, and decodes it.
     fn capture(&mut self) -> Result<Frame, CaptureFailure> {
         let stream = self.stream.as_mut().ok_or(CaptureFailure::Closed)?;
-        wait_for_frame(stream)?;
-        let (buffer, metadata) = CaptureStream::next(stream)?;
-
-        let sequence = self.counter.count(metadata.sequence);
-        let arrived = Instant::now();
+        let (buffer, metadata, sequence, arrived) = loop {
+            wait_for_frame(stream)?;
+            let (buffer, metadata) = CaptureStream::next(stream)?;
+            let sequence = self.counter.count(metadata.sequence);
+            let arrived = Instant::now();
+            if self.pace.wants(arrived.duration_since(self.started)) {
+                break (buffer, metadata, sequence, arrived);
+            }
+        };
         let image = decode(self.layout, buffer, metadata)
             .map_err(|why| CaptureFailure::Broken { sequence, why })?;
         let time = arrived.duration_since(self.started);
@@ -240,16 +249,6 @@ impl FrameCounter {
     }
 }
 
-/// What the user asked of the camera.
-#[derive(Clone, Copy)]
-struct Wanted {
-    width: u32,
-    height: u32,
-    fps: f32,
-    /// `None` leaves the choice to this module.
-    format: Option<PixelFormat>,
-}
-
 /// Sets format and rate; the layout is what the driver then said.
 fn set_up(device: &Device, wanted: Wanted) -> Result<Layout, String> {
     let offers = offers(device, wanted)?;
@@ -259,7 +258,7 @@ fn set_up(device: &Device, wanted: Wanted) -> Result<Layout, String> {
     let layout = Layout::from_driver(&format)?;
 
     // Many drivers know no rates; frames then come as they come.
-    let rate = wanted.fps.round().max(1.0) as u32;
+    let rate = wanted.fps.min(wanted.max_fps.unwrap_or(f32::INFINITY)).round().max(1.0) as u32;
     if let Err(error) = device.set_params(&Parameters::with_fps(rate)) {
         log::debug!("the driver won't set a rate of {rate} frames per second: {error}");
     }
@@ -300,7 +299,8 @@ fn offers(device: &Device, wanted: Wanted) -> Result<Vec<Offer>, String> {
         } else if all_raw {
             format!("it offers only raw sensor data ({names}); {CSI_HINT}")
         } else {
-            format!("it offers only {names}; this program reads GREY, NV12, YUYV, UYVY and MJPG")
+            let readable = PixelFormat::ALL.map(|format| format.fourcc().to_string());
+            format!("it offers only {names}; this program reads {}", readable.join(", "))
         });
     }
     Ok(offers)
@@ -404,7 +404,15 @@ mod tests {
 
     #[test]
     fn what_is_no_camera_is_refused_with_a_way_out() {
-        let why = |path: &str| match V4lCamera::open(Path::new(path), 640, 480, 30.0) {
+        let wanted = Wanted {
+            width: 640,
+            height: 480,
+            fps: 30.0,
+            max_fps: None,
+            format: None,
+            controls: ControlOptions::default(),
+        };
+        let why = |path: &str| match V4lCamera::open(Path::new(path), &wanted) {
             Err(CameraError::Open { source_name, why }) => {
                 assert_eq!(source_name, Path::new(path));
                 why

@@ -43,9 +43,14 @@ impl Health {
 }
 
 impl Controls {
-    /// Pauses the kiosk: no frame is looked at, and the LEDs are dark; or goes on.
+    /// Pauses the kiosk: no frame is looked at, and the LEDs tell that it is paused; or goes on.
     pub fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Relaxed);
+    }
+
+    /// Pauses the kiosk if it is to watch, and has it go on if it is to pause.
+    pub fn toggle_pause(&self) {
+        self.paused.fetch_not(Ordering::Relaxed);
     }
 
     /// Whether it is to pause.

@@ -53,13 +53,10 @@ struct Slot {
 }
 
 impl Mailbox {
-    /// Captures a live camera. When it is lost, `reopen` is tried with growing pauses until it
-    /// succeeds. Frames are stamped with the time since this call.
-    pub fn live<C: Camera + 'static>(
-        camera: C,
-        reopen: impl FnMut() -> Result<C, CameraError> + Send + 'static,
-    ) -> Self {
-        Self::spawn(move |shared| shared.capture_live(camera, reopen))
+    /// Captures a live camera. If it can't be opened or is lost, `open` is tried again with growing
+    /// pauses until it succeeds. Frames are stamped with the time since this call.
+    pub fn live<C: Camera>(open: impl FnMut() -> Result<C, CameraError> + Send + 'static) -> Self {
+        Self::spawn(move |shared| shared.capture_live(open))
     }
 
     /// Plays a replay at its nominal rate, as a camera would give it.
@@ -204,15 +201,12 @@ impl Shared {
 
     fn capture_live<C: Camera>(
         &self,
-        camera: C,
-        mut reopen: impl FnMut() -> Result<C, CameraError>,
+        mut open: impl FnMut() -> Result<C, CameraError>,
     ) -> Option<CameraError> {
-        let mut camera = Some(camera);
         let mut pause = FIRST_RETRY;
         loop {
-            let opened = camera.take().map_or_else(&mut reopen, Ok);
             let lost =
-                opened.map_or_else(Some, |camera| self.capture_until_lost(camera, &mut pause));
+                open().map_or_else(Some, |camera| self.capture_until_lost(camera, &mut pause));
             // Without a reason, the mailbox was closed.
             let error = lost?;
             if !self.post(|slot| slot.put_lost(error))
@@ -328,10 +322,10 @@ mod tests {
     #[test]
     fn a_lost_camera_is_opened_again() {
         let (send, receive) = channel();
-        let mut spare = Some(Scripted(receive));
         let (first, gone) = channel();
         drop(first);
-        let mailbox = Mailbox::live(Scripted(gone), move || spare.take().ok_or_else(lost));
+        let mut cameras = [Scripted(gone), Scripted(receive)].into_iter();
+        let mailbox = Mailbox::live(move || cameras.next().ok_or_else(lost));
         assert!(matches!(mailbox.next(LONG), Arrival::Lost(CameraError::Lost { .. })));
         send.send(Ok(frame(7))).unwrap();
         assert!(matches!(mailbox.next(LONG), Arrival::Frame { frame, .. } if frame.sequence == 7));

@@ -3,13 +3,17 @@
 //! - [`reader`] finds and reads a frame's faces; [`still`] spares it frames that show no change,
 //!   [`night`] those that show nothing.
 //! - [`mailbox`] captures in a thread, so that the newest frame wins when the CPU is late.
+//! - `condition` is what it is about, which its LEDs and its `supervisor` (systemd) are told.
 //! - [`controls`] is how other threads pause, test and ask it.
 //! - [`teller`] picks the changes worth telling, [`mood`] is what the room shows on the whole; [`trouble`] tells failures without flooding.
-//! - [`stages`] keeps the time that each stage took.
+//! - [`stages`] keeps the time that each stage took; [`vitals`] sums up each minute with it, and with
+//!   what [`machine`] tells.
 //!
 //! Time is the frames' own ([`Frame::time`]), so a replay gives the same events on any machine.
 
+mod condition;
 pub mod controls;
+pub mod machine;
 pub mod mailbox;
 mod mood;
 pub mod night;
@@ -17,8 +21,10 @@ pub mod reader;
 mod reporter;
 pub mod stages;
 pub mod still;
+mod supervisor;
 mod teller;
 pub(crate) mod trouble;
+pub mod vitals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,10 +36,11 @@ use crate::camera::{Camera, CameraError, Frame};
 use crate::engine::ModelError;
 use crate::face::tracker::{Track, Tracker};
 use crate::image::Grey;
-use crate::report::event::{Event, StatusEvent};
+use crate::report::event::{Event, StatusEvent, VitalsEvent};
 use crate::report::journal::Journal;
 use crate::report::leds::Leds;
 
+use condition::Condition;
 use controls::Controls;
 use mailbox::{Arrival, Mailbox};
 use night::{Night, NightOptions};
@@ -41,13 +48,17 @@ use reader::FaceReader;
 use reporter::Reporter;
 use stages::{Stage, StageTime, Stages};
 use still::{StillFilter, StillOptions};
+use supervisor::Supervisor;
 use teller::Teller;
 use trouble::BrokenFrames;
+use vitals::{Counts, Vitals};
 
 /// Longest wait for a frame before the stop flag is looked at.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// A live source silent for longer shows no faces: its last frame is no longer true.
 const STALE: Duration = Duration::from_secs(2);
+/// Why a run ends that is begun anew.
+const NEW_CONFIGURATION: &str = "new configuration";
 
 /// How the source is read.
 pub enum Source {
@@ -91,6 +102,8 @@ pub struct Options {
     /// Nothing of single faces is told, and the room only while it has at least so many; none: all
     /// is told.
     pub only_rooms_of_at_least: Option<u32>,
+    /// What the kiosk does is summed up in the journal so often; 0: never. Seconds.
+    pub vitals_period_s: u32,
     /// Called with what the faces do, if it is journaled.
     pub on_event: fn(&Event),
     /// By which other threads pause and ask it.
@@ -146,6 +159,13 @@ pub fn run(
     options: &Options,
     stop: &AtomicBool,
 ) -> Result<Summary, KioskError> {
+    let start = Instant::now();
+    let vitals_period = match options.vitals_period_s {
+        0 => None,
+        seconds => Some(Duration::from_secs(seconds.into())),
+    };
+    // A recording is there; a camera may take seconds, or be unplugged.
+    let started = matches!(source, Source::EveryFrame(_));
     let mut kiosk = Kiosk {
         reader,
         tracker,
@@ -155,17 +175,19 @@ pub fn run(
         teller: Teller::new(Duration::from_secs_f32(options.room_period_s)),
         now: Duration::ZERO,
         last_frame: Duration::ZERO,
-        camera_lost: false,
+        started,
+        camera_lost: None,
+        supervisor: Supervisor::from_environment(),
         reporter: Reporter::new(&options.device, leds, journal, &options.controls),
         controls: &options.controls,
         paused: false,
         on_event: options.on_event,
         only_rooms_of_at_least: options.only_rooms_of_at_least,
         stages: Stages::default(),
+        vitals: Vitals::new(vitals_period, start),
         summary: Summary::default(),
         broken: BrokenFrames::default(),
     };
-    let start = Instant::now();
     kiosk.reporter.append(&Event::Status(StatusEvent::Started {
         version: env!("CARGO_PKG_VERSION"),
         source: options.source.clone(),
@@ -194,13 +216,18 @@ struct Kiosk<'a> {
     now: Duration,
     /// When the last frame came.
     last_frame: Duration,
-    camera_lost: bool,
+    /// The source has brought something, good or bad.
+    started: bool,
+    /// Why it gives no frames.
+    camera_lost: Option<String>,
+    supervisor: Supervisor,
     reporter: Reporter<'a>,
     controls: &'a Controls,
     paused: bool,
     on_event: fn(&Event),
     only_rooms_of_at_least: Option<u32>,
     stages: Stages,
+    vitals: Vitals,
     summary: Summary,
     broken: BrokenFrames,
 }
@@ -210,16 +237,21 @@ impl Kiosk<'_> {
     fn watch(&mut self, mut source: Source, stop: &AtomicBool) -> Result<&'static str, KioskError> {
         while !stop.load(Ordering::Relaxed) {
             if self.controls.is_restarting() {
-                return Ok("new configuration");
+                return Ok(NEW_CONFIGURATION);
             }
             self.obey();
-            self.reporter.keep_up();
+            self.tell_vitals();
+            self.reporter.keep_up(self.condition());
+            self.supervisor.keep_up(self.condition(), self.reporter.is_failing());
             if self.paused && matches!(source, Source::EveryFrame(_)) {
                 // A recording waits.
                 std::thread::sleep(PATIENCE);
+                self.supervisor.progress();
                 continue;
             }
-            match source.next() {
+            let arrival = source.next();
+            let is_news = !matches!(arrival, Arrival::Nothing);
+            match arrival {
                 Arrival::Frame { frame, late } => {
                     self.summary.late += late;
                     self.camera_works();
@@ -244,8 +276,22 @@ impl Kiosk<'_> {
                 }
                 Arrival::End(Some(error)) => return Err(error.into()),
             }
+            if is_news {
+                self.started = true;
+                self.supervisor.progress();
+            }
         }
         Ok("signal")
+    }
+
+    fn condition(&self) -> Condition {
+        match () {
+            () if self.paused => Condition::Paused,
+            () if self.camera_lost.is_some() => Condition::CameraLost,
+            () if !self.started => Condition::Starting,
+            () if self.is_night => Condition::Night,
+            () => Condition::Watching,
+        }
     }
 
     /// Does what other threads ask.
@@ -273,6 +319,17 @@ impl Kiosk<'_> {
         }
     }
 
+    /// Sums the last period up, if it is over.
+    fn tell_vitals(&mut self) {
+        let Summary { frames, still, dark, late, faces, .. } = self.summary;
+        let counts = Counts { frames, still, dark, broken: self.broken.count, late, faces };
+        let Some(vitals) = self.vitals.take(Instant::now(), counts, &mut self.stages) else {
+            return;
+        };
+        let faces_told = self.only_rooms_of_at_least.is_none();
+        self.reporter.append(&Event::Vitals(VitalsEvent { faces_told, ..vitals }));
+    }
+
     fn everyone_left(&mut self) {
         let mut events = self.teller.everyone_left(self.now);
         events.retain(|event| may_tell(event, self.only_rooms_of_at_least));
@@ -287,6 +344,9 @@ impl Kiosk<'_> {
         self.stages.add(Stage::Decode, frame.decode_time);
         self.now = self.now.max(frame.time);
         let frames = self.summary.frames;
+        if frames == 1 {
+            log::info!("the first frame came");
+        }
         self.controls.update(|health| health.frames = frames);
         self.last_frame = self.now;
         if self.darkness(&frame.image) {
@@ -304,7 +364,7 @@ impl Kiosk<'_> {
     }
 
     fn camera_works(&mut self) {
-        if std::mem::take(&mut self.camera_lost) {
+        if self.camera_lost.take().is_some() {
             log::info!("the camera gives frames again");
             self.controls.update(|health| health.camera_lost = false);
             self.reporter.append(&Event::Status(StatusEvent::CameraBack));
@@ -322,11 +382,15 @@ impl Kiosk<'_> {
         is_night
     }
 
+    /// Tells once that the camera is lost, and of each try only what is new.
     fn lost(&mut self, error: &CameraError) {
-        log::warn!("{error}; opening it again");
-        if !std::mem::replace(&mut self.camera_lost, true) {
+        let why = error.to_string();
+        let before = self.camera_lost.replace(why.clone());
+        if before.as_ref() != Some(&why) {
+            log::warn!("{why}; opening it again until it is there");
+        }
+        if before.is_none() {
             self.controls.update(|health| health.camera_lost = true);
-            let why = error.to_string();
             self.reporter.append(&Event::Status(StatusEvent::CameraLost { why }));
         }
     }
@@ -358,6 +422,9 @@ impl Kiosk<'_> {
 
     /// All faces leave, the LEDs go off, the journal is synced.
     fn finish(&mut self, why: &'static str) {
+        if why != NEW_CONFIGURATION {
+            self.supervisor.stopping();
+        }
         self.everyone_left();
         let frames = self.summary.frames;
         self.reporter.append(&Event::Status(StatusEvent::Stopped { why, frames }));
@@ -368,7 +435,7 @@ impl Kiosk<'_> {
 /// Whether the event says nothing of fewer faces than `least`.
 fn may_tell(event: &Event, least: Option<u32>) -> bool {
     match (event, least) {
-        (_, None) | (Event::Status(_), _) => true,
+        (_, None) | (Event::Status(_) | Event::Vitals(_), _) => true,
         (Event::Face(_), Some(_)) => false,
         (Event::Room(room), Some(least)) => room.faces() >= least,
     }

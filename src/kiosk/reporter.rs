@@ -5,17 +5,15 @@ use std::time::{Duration, Instant};
 use crate::face::tracker::Track;
 use crate::report::event::{Event, StatusEvent};
 use crate::report::journal::{Journal, JournalError};
+use crate::report::leds::pattern::Pattern;
 use crate::report::leds::{LedError, Leds};
 
+use super::condition::Condition;
 use super::controls::Controls;
 use super::trouble::Trouble;
 
 /// How long a test lights all LEDs.
 const LED_TEST: Duration = Duration::from_secs(2);
-/// While the journal's disk refuses, all LEDs flash once in this time …
-const FLASH_PERIOD_MS: u128 = 2000;
-/// … for so long.
-const FLASH_MS: u128 = 500;
 
 /// Passes on to the LEDs and the journal what is seen.
 pub struct Reporter<'a> {
@@ -26,6 +24,8 @@ pub struct Reporter<'a> {
     controls: &'a Controls,
     /// A test of the LEDs lasts until then.
     test_until: Option<Instant>,
+    /// What all LEDs tell together, and since when.
+    pattern: Option<(Pattern, Instant)>,
     outage: Option<Outage>,
     /// Records deleted undelivered, as told.
     deleted: u64,
@@ -49,7 +49,7 @@ impl<'a> Reporter<'a> {
         controls: &'a Controls,
     ) -> Self {
         let trouble = Trouble::new("journal");
-        let (test_until, outage) = (None, None);
+        let (test_until, pattern, outage) = (None, None, None);
         Self {
             device,
             leds,
@@ -57,6 +57,7 @@ impl<'a> Reporter<'a> {
             trouble,
             controls,
             test_until,
+            pattern,
             outage,
             deleted: 0,
             records: 0,
@@ -67,8 +68,11 @@ impl<'a> Reporter<'a> {
     /// no expression's LED.
     pub fn show(&mut self, tracks: &[Track]) {
         let nearest = tracks.iter().max_by(|a, b| a.rect.area().total_cmp(&b.rect.area()));
-        let expression = nearest.and_then(|track| track.expression);
-        warn_of_leds(self.leds.show(expression, !tracks.is_empty()));
+        let shown = nearest.and_then(|track| {
+            let expression = track.expression?;
+            Some((expression, track.scores.expression[expression as usize]))
+        });
+        warn_of_leds(self.leds.show(shown, !tracks.is_empty()));
     }
 
     /// Lights all LEDs for a moment.
@@ -89,8 +93,9 @@ impl<'a> Reporter<'a> {
         });
     }
 
-    /// To be called often: syncs the journal if its period is over, and tells how its disk does.
-    pub fn keep_up(&mut self) {
+    /// To be called often: syncs the journal if its period is over, tells how its disk does, and has
+    /// the LEDs tell what the kiosk is about.
+    pub fn keep_up(&mut self, condition: Condition) {
         if let Some(below) = self.controls.delivered() {
             self.journal.set_acknowledged(below);
         }
@@ -98,8 +103,14 @@ impl<'a> Reporter<'a> {
         let _ = self.journal.sync_if_due();
         self.tell_outage();
         self.tell_deleted();
-        let failing = self.outage.is_some();
+        let failing = self.is_failing();
         self.controls.update(|health| health.journal_failing = failing);
+        self.show_pattern(condition);
+    }
+
+    /// Whether the journal's disk refuses.
+    pub fn is_failing(&self) -> bool {
+        self.outage.is_some()
     }
 
     fn tell_outage(&mut self) {
@@ -123,9 +134,25 @@ impl<'a> Reporter<'a> {
             }
             _ => {}
         }
-        let flash = self.outage.as_ref().is_some_and(|outage| flashes(outage.since.elapsed()));
-        self.test_until = self.test_until.filter(|until| Instant::now() < *until);
-        warn_of_leds(self.leds.all(flash || self.test_until.is_some()));
+    }
+
+    fn show_pattern(&mut self, condition: Condition) {
+        let now = Instant::now();
+        self.test_until = self.test_until.filter(|until| now < *until);
+        // People before the kiosk come first, then whoever looks after it.
+        let pattern = match condition {
+            _ if self.test_until.is_some() => Some(Pattern::Test),
+            Condition::Paused => Some(Pattern::Paused),
+            _ if self.is_failing() => Some(Pattern::DiskTrouble),
+            Condition::CameraLost => Some(Pattern::NoCamera),
+            Condition::Starting => Some(Pattern::Starting),
+            Condition::Watching | Condition::Night => None,
+        };
+        if self.pattern.map(|(pattern, _)| pattern) != pattern {
+            self.pattern = pattern.map(|pattern| (pattern, now));
+        }
+        let lit = self.pattern.is_some_and(|(pattern, since)| pattern.is_lit(now - since));
+        warn_of_leds(self.leds.all(lit));
     }
 
     /// The journal itself has warned.
@@ -147,11 +174,6 @@ impl<'a> Reporter<'a> {
             log::error!("{waiting} records are lost with memory");
         }
     }
-}
-
-/// Whether all LEDs are lit at this moment of an outage.
-fn flashes(outage: Duration) -> bool {
-    outage.as_millis() % FLASH_PERIOD_MS < FLASH_MS
 }
 
 /// The LEDs tell each failing line once.
@@ -202,18 +224,18 @@ mod tests {
         let mut reporter = Reporter::new("hall", &mut leds, &mut journal, &controls);
         let event = Event::Status(StatusEvent::CameraBack);
         reporter.append(&event);
-        reporter.keep_up();
+        reporter.keep_up(Condition::Watching);
         assert!(!pin.0.load(Ordering::Relaxed));
 
         disk.refuse(true);
         reporter.append(&event);
         disk.pass_s(6.0);
-        reporter.keep_up();
+        reporter.keep_up(Condition::Watching);
         assert!(reporter.outage.is_some() && pin.0.load(Ordering::Relaxed), "no flash");
 
         disk.refuse(false);
         disk.pass_s(6.0);
-        reporter.keep_up();
+        reporter.keep_up(Condition::Watching);
         assert!(reporter.outage.is_none() && !pin.0.load(Ordering::Relaxed), "still flashing");
         assert_eq!(reporter.records, 3);
         reporter.close();
@@ -223,8 +245,28 @@ mod tests {
     }
 
     #[test]
-    fn a_flash_is_short() {
-        let lit = (0..40).filter(|i| flashes(Duration::from_millis(i * 100))).count();
-        assert_eq!(lit, 10);
+    fn the_leds_tell_what_the_kiosk_is_about() {
+        let pin = Pin::default();
+        let mut leds = Leds::on_pins(vec![(Led::FaceSeen, 1, pin.clone())], false);
+        let (disk, controls) = (TestDisk::new(), Controls::default());
+        let mut journal = disk.journal();
+        let mut reporter = Reporter::new("hall", &mut leds, &mut journal, &controls);
+        let pattern = |reporter: &mut Reporter, condition| {
+            reporter.keep_up(condition);
+            let pattern = reporter.pattern.map(|(pattern, _)| pattern);
+            assert_eq!(pin.0.load(Ordering::Relaxed), pattern.is_some(), "each begins lit");
+            pattern
+        };
+        assert_eq!(pattern(&mut reporter, Condition::Starting), Some(Pattern::Starting));
+        assert_eq!(pattern(&mut reporter, Condition::Watching), None);
+        assert_eq!(pattern(&mut reporter, Condition::CameraLost), Some(Pattern::NoCamera));
+        assert_eq!(pattern(&mut reporter, Condition::Night), None);
+        disk.refuse(true);
+        reporter.append(&Event::Status(StatusEvent::CameraBack));
+        disk.pass_s(6.0);
+        assert_eq!(pattern(&mut reporter, Condition::Watching), Some(Pattern::DiskTrouble));
+        assert_eq!(pattern(&mut reporter, Condition::Paused), Some(Pattern::Paused));
+        reporter.test_leds();
+        assert_eq!(pattern(&mut reporter, Condition::Paused), Some(Pattern::Test));
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// Latest durations kept per stage for the percentiles: some minutes of a camera, 32 KiB.
+/// Latest durations kept per stage for the percentiles: some minutes of a camera, 16 KiB.
 const KEPT: usize = 4096;
 
 /// A frame's way, in order.
@@ -59,11 +59,15 @@ pub struct StageTime {
 /// Collects durations by stage in constant memory.
 #[derive(Debug, Default)]
 pub struct Stages {
-    stages: [Durations; Stage::ALL.len()],
+    all: Durations,
+    /// Since they were last taken.
+    recent: Durations,
 }
 
+type Durations = [StageDurations; Stage::ALL.len()];
+
 #[derive(Debug, Default)]
-struct Durations {
+struct StageDurations {
     count: u64,
     total: Duration,
     latest: VecDeque<f32>,
@@ -72,13 +76,9 @@ struct Durations {
 impl Stages {
     /// Notes that a frame spent `took` in `stage`.
     pub fn add(&mut self, stage: Stage, took: Duration) {
-        let durations = &mut self.stages[stage as usize];
-        durations.count += 1;
-        durations.total += took;
-        if durations.latest.len() == KEPT {
-            durations.latest.pop_front();
+        for durations in [&mut self.all, &mut self.recent] {
+            durations[stage as usize].add(took);
         }
-        durations.latest.push_back(took.as_secs_f32() * 1e3);
     }
 
     /// Runs `work` and notes its time under `stage`.
@@ -91,18 +91,39 @@ impl Stages {
 
     /// Mean and percentiles of each stage, in a frame's order; zeros where no frame came.
     pub fn times(&self) -> [StageTime; Stage::ALL.len()] {
-        Stage::ALL.map(|stage| {
-            let durations = &self.stages[stage as usize];
-            let mut sorted: Vec<f32> = durations.latest.iter().copied().collect();
-            sorted.sort_by(f32::total_cmp);
-            StageTime {
-                stage,
-                frames: durations.count,
-                mean_ms: durations.total.as_secs_f64() * 1e3 / durations.count.max(1) as f64,
-                p50_ms: nearest_rank(&sorted, 0.50),
-                p95_ms: nearest_rank(&sorted, 0.95),
-            }
-        })
+        times(&self.all)
+    }
+
+    /// The same of what came since this was last called.
+    pub fn take_recent(&mut self) -> [StageTime; Stage::ALL.len()] {
+        times(&std::mem::take(&mut self.recent))
+    }
+}
+
+fn times(durations: &Durations) -> [StageTime; Stage::ALL.len()] {
+    Stage::ALL.map(|stage| durations[stage as usize].time(stage))
+}
+
+impl StageDurations {
+    fn add(&mut self, took: Duration) {
+        self.count += 1;
+        self.total += took;
+        if self.latest.len() == KEPT {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(took.as_secs_f32() * 1e3);
+    }
+
+    fn time(&self, stage: Stage) -> StageTime {
+        let mut sorted: Vec<f32> = self.latest.iter().copied().collect();
+        sorted.sort_by(f32::total_cmp);
+        StageTime {
+            stage,
+            frames: self.count,
+            mean_ms: self.total.as_secs_f64() * 1e3 / self.count.max(1) as f64,
+            p50_ms: nearest_rank(&sorted, 0.50),
+            p95_ms: nearest_rank(&sorted, 0.95),
+        }
     }
 }
 
@@ -134,7 +155,21 @@ mod tests {
         for _ in 0..2 * KEPT {
             stages.add(Stage::Crop, Duration::from_millis(1));
         }
-        let crop = &stages.stages[Stage::Crop as usize];
-        assert_eq!((crop.count, crop.latest.len()), (2 * KEPT as u64, KEPT));
+        for durations in [&stages.all, &stages.recent] {
+            let crop = &durations[Stage::Crop as usize];
+            assert_eq!((crop.count, crop.latest.len()), (2 * KEPT as u64, KEPT));
+        }
+    }
+
+    #[test]
+    fn what_was_taken_is_not_told_again() {
+        let mut stages = Stages::default();
+        stages.add(Stage::Detect, Duration::from_millis(10));
+        assert_eq!(stages.take_recent()[1].p95_ms, 10.0);
+        stages.add(Stage::Detect, Duration::from_millis(2));
+        let [_, recent, ..] = stages.take_recent();
+        assert_eq!((recent.frames, recent.p95_ms), (1, 2.0));
+        let [_, all, ..] = stages.times();
+        assert_eq!((all.frames, all.p95_ms), (2, 10.0));
     }
 }

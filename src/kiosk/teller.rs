@@ -225,7 +225,7 @@ mod tests {
             Event::Face(face).payload().to_string(),
             concat!(
                 r#"{"state":"appeared","expression":"happy","share":1.0,"gender":"male","#,
-                r#""gender_share":0.75,"box":[0,1,2,3],"time_s":1.23}"#
+                r#""gender_share":0.75,"box":[0,1,2,3],"time_s":1.2}"#
             )
         );
     }

@@ -9,6 +9,8 @@ use crate::classifier::Scores;
 use crate::expression::{Expression, Gender, answer_name};
 use crate::face::tracker::Track;
 use crate::image::Rect;
+use crate::kiosk::stages::{Stage, StageTime};
+use crate::kiosk::vitals::Counts;
 use crate::report::journal::Delivery;
 
 /// The mood of an empty room.
@@ -23,6 +25,8 @@ pub enum Event {
     Room(RoomEvent),
     /// The kiosk itself.
     Status(StatusEvent),
+    /// What it did lately.
+    Vitals(VitalsEvent),
 }
 
 /// What happened to a face.
@@ -96,18 +100,37 @@ pub enum StatusEvent {
     Stopped { why: &'static str, frames: u64 },
 }
 
+/// What the kiosk did in the last period, and how its machine is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VitalsEvent {
+    /// Length of the period.
+    pub seconds: u64,
+    /// What was counted in it.
+    pub counts: Counts,
+    /// What the stages took in it, in a frame's order.
+    pub stages: [StageTime; Stage::ALL.len()],
+    /// Whether anything is told of how many faces there were.
+    pub faces_told: bool,
+    /// The CPU's temperature, °C, if the machine tells.
+    pub cpu_celsius: Option<f64>,
+    /// See [`crate::kiosk::machine::throttled`].
+    pub throttled: Option<u32>,
+}
+
 impl Event {
     /// Whether it tells of a face not seen before.
     pub fn is_appearance(&self) -> bool {
         matches!(self, Event::Face(FaceEvent { change: FaceChange::Appeared, .. }))
     }
 
-    /// Its topic: `mien/<device>/face/<track>`, `mien/<device>/room` or `mien/<device>/status`.
+    /// Its topic: `mien/<device>/face/<track>`, `mien/<device>/room`, `mien/<device>/status` or
+    /// `mien/<device>/vitals`.
     pub fn topic(&self, device: &str) -> String {
         match self {
             Event::Face(face) => format!("mien/{device}/face/{}", face.track.id),
             Event::Room(_) => format!("mien/{device}/room"),
             Event::Status(_) => format!("mien/{device}/status"),
+            Event::Vitals(_) => format!("mien/{device}/vitals"),
         }
     }
 
@@ -117,7 +140,7 @@ impl Event {
     }
 
     /// Its payload, short for the card's sake: shares are rounded to 2 decimals, the box to pixels,
-    /// times to 10 ms.
+    /// times to 1/10 s.
     pub fn payload(&self) -> Value {
         match self {
             Event::Face(face) => face.payload(),
@@ -130,8 +153,43 @@ impl Event {
                 "time_s": seconds(room.time),
             }),
             Event::Status(status) => json!(status),
+            Event::Vitals(vitals) => vitals.payload(),
         }
     }
+}
+
+impl VitalsEvent {
+    /// Arrays, for the card's sake: the counts, then p50 and p95 of each stage in ms, 0 where no frame
+    /// went through. Milliseconds and degrees are rounded to 1/10. What is not told of faces is null
+    /// or 0, what the machine does not tell is left out.
+    pub fn payload(&self) -> Value {
+        let Self { seconds, counts, stages, faces_told, cpu_celsius, throttled } = self;
+        let Counts { frames, still, dark, broken, late, faces } = counts;
+        let faces = faces_told.then_some(faces);
+        let told = |stage| *faces_told || !matches!(stage, Stage::Crop | Stage::Classify);
+        let times = stages.iter().map(|time| match told(time.stage) {
+            true => [tenths(time.p50_ms), tenths(time.p95_ms)],
+            false => [json!(0), json!(0)],
+        });
+        let mut payload = json!({
+            "seconds": seconds,
+            "counts": [frames, still, dark, broken, late, faces],
+            "p50_p95_ms": times.flatten().collect::<Vec<_>>(),
+        });
+        if let Some(celsius) = cpu_celsius {
+            payload["cpu_celsius"] = tenths(*celsius);
+        }
+        if let Some(bits) = throttled {
+            payload["throttled"] = json!(format!("{bits:#x}"));
+        }
+        payload
+    }
+}
+
+/// To the nearest 1/10; without a fraction if there is none.
+fn tenths(value: f64) -> Value {
+    let tenths = (10.0 * value).round() as i64;
+    if tenths % 10 == 0 { json!(tenths / 10) } else { json!(tenths as f64 / 10.0) }
 }
 
 impl FaceEvent {
@@ -197,5 +255,43 @@ fn rounded(value: f32, parts: f64) -> f64 {
 }
 
 fn seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 100.0).round() / 100.0
+    (time.as_secs_f64() * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vitals_are_short_and_leave_out_what_the_machine_does_not_tell() {
+        let time =
+            |stage, p50_ms, p95_ms| StageTime { stage, frames: 60, mean_ms: 1.0, p50_ms, p95_ms };
+        let [decode, detect, crop, classify, report] = Stage::ALL;
+        let vitals = VitalsEvent {
+            seconds: 60,
+            counts: Counts { frames: 600, still: 540, faces: 31, late: 3, ..Counts::default() },
+            stages: [
+                time(decode, 1.02, 1.9),
+                time(detect, 13.94, 17.26),
+                time(crop, 0.1, 0.1),
+                time(classify, 0.2, 0.4),
+                time(report, 0.01, 0.06),
+            ],
+            faces_told: true,
+            cpu_celsius: None,
+            throttled: None,
+        };
+        let expected = concat!(
+            r#"{"seconds":60,"counts":[600,540,0,0,3,31],"#,
+            r#""p50_p95_ms":[1,1.9,13.9,17.3,0.1,0.1,0.2,0.4,0,0.1]}"#
+        );
+        assert_eq!(vitals.payload().to_string(), expected);
+        let hot = VitalsEvent { cpu_celsius: Some(81.26), throttled: Some(0x50005), ..vitals };
+        let payload = hot.payload();
+        assert_eq!(payload["cpu_celsius"], 81.3);
+        assert_eq!(payload["throttled"], "0x50005");
+        let payload = VitalsEvent { faces_told: false, ..hot }.payload();
+        assert_eq!(payload["counts"], json!([600, 540, 0, 0, 3, null]));
+        assert_eq!(payload["p50_p95_ms"], json!([1, 1.9, 13.9, 17.3, 0, 0, 0, 0, 0, 0.1]));
+    }
 }

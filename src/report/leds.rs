@@ -4,12 +4,14 @@
 //! `gpio-cdev`) or of a Raspberry Pi's registers (feature `gpio-rppal`), both through
 //! embedded-hal's `OutputPin`; or a line drawn in the terminal; or nothing.
 
+mod brightness;
 #[cfg(feature = "gpio-cdev")]
 mod cdev;
 #[cfg(not(feature = "gpio-cdev"))]
 #[path = "leds/cdev_absent.rs"]
 mod cdev;
 mod options;
+pub mod pattern;
 mod pins;
 #[cfg(feature = "gpio-rppal")]
 mod rppal;
@@ -23,10 +25,12 @@ use std::io::{IsTerminal, stdout};
 use embedded_hal::digital::OutputPin;
 
 use crate::expression::Expression;
+use crate::gpio::{GpioError, Use};
 
 pub use options::{Backend, LedLines, LedOptions};
 
-use pins::Pins;
+use brightness::Brightness;
+use pins::{Pins, Switched};
 use terminal::Terminal;
 
 /// One of the eight.
@@ -58,12 +62,20 @@ impl Led {
             Led::FaceSeen => "face_seen",
         }
     }
+
+    /// As in "LED happy".
+    #[cfg_attr(not(any(feature = "gpio-cdev", feature = "gpio-rppal")), allow(dead_code))]
+    fn in_words(self) -> String {
+        format!("LED {}", self.name())
+    }
 }
 
 /// What is to be lit.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Lit {
     expression: Option<Expression>,
+    /// Of the expression's LED.
+    brightness: Brightness,
     face_seen: bool,
     /// All, whatever is shown.
     all: bool,
@@ -76,6 +88,15 @@ impl Lit {
                 Led::Showing(expression) => self.expression == Some(expression),
                 Led::FaceSeen => self.face_seen,
             }
+    }
+
+    /// The share of the time that it is to be lit.
+    fn duty(self, led: Led) -> f32 {
+        match led {
+            _ if !self.includes(led) => 0.0,
+            Led::Showing(_) if !self.all => self.brightness.duty(),
+            _ => 1.0,
+        }
     }
 }
 
@@ -92,7 +113,6 @@ trait Panel: Send {
 
 /// Why LEDs could not be had, or did not obey.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum LedError {
     /// Two LEDs are on one line.
     #[error(
@@ -103,27 +123,18 @@ pub enum LedError {
     /// A GPIO back end is asked for, but no LED has a line.
     #[error("LED back end \"{backend}\" needs lines; name them under `[leds.lines]`")]
     NoLines { backend: &'static str },
-    /// The back end is not part of this program.
-    #[error(
-        "this program was built without LED back end \"{backend}\"; build it with `--features \
-         {feature}`, or set `backend = \"auto\"` under `[leds]`"
-    )]
-    NotBuilt { backend: &'static str, feature: &'static str },
-    /// This machine has no such GPIO.
-    #[error("no GPIO for the LEDs: {looked_for} not found; check `chip_label` under `[leds]`")]
-    NoHardware { looked_for: String },
-    /// The GPIO is there, but closed to this program.
-    #[error("can't use GPIO {device}: {why}; let this user use it (`usermod -aG gpio USER`)")]
-    Open { device: String, why: String },
     /// A line can't be had.
-    #[error(
-        "can't take line {line} for LED {}: {why}; free it, or name another under `[leds.lines]`",
-        led.name()
-    )]
-    Line { led: Led, line: u32, why: String },
+    #[error(transparent)]
+    Gpio(#[from] GpioError),
     /// Lines do not obey; the other LEDs go on.
     #[error("LEDs failed: {}", failed.join("; "))]
     Failed { failed: Vec<String> },
+}
+
+/// What an LED's line is for.
+#[cfg_attr(not(any(feature = "gpio-cdev", feature = "gpio-rppal")), allow(dead_code))]
+fn section_use(led: &str) -> Use<'_> {
+    Use { user: led, section: "[leds.lines]" }
 }
 
 /// The LEDs. They are dark at first, and again when this is dropped, also by a panic.
@@ -153,7 +164,8 @@ impl Leds {
     where
         P: OutputPin + Send + 'static,
     {
-        Self::dark(Some(Box::new(Pins::new(pins, active_low))))
+        let pins = pins.into_iter().map(|(led, line, pin)| (led, line, Switched(pin)));
+        Self::dark(Some(Box::new(Pins::new(pins.collect(), active_low))))
     }
 
     fn dark(panel: Option<Box<dyn Panel>>) -> Self {
@@ -169,15 +181,19 @@ impl Leds {
         self.panel.as_ref().is_none_or(|panel| panel.is_drawing())
     }
 
-    /// Lights the expression's LED, or none, and the "face seen" LED or not.
+    /// Lights the LED of the expression shown, or none, and the "face seen" LED or not. Where LEDs
+    /// can be dimmed, the expression's is as bright as its share (0…1) is large.
     ///
     /// An error names the lines that fail, once until they work again; the others are set.
     pub fn show(
         &mut self,
-        expression: Option<Expression>,
+        shown: Option<(Expression, f32)>,
         face_seen: bool,
     ) -> Result<(), LedError> {
-        self.wanted = Lit { expression, face_seen, ..self.wanted };
+        let expression = shown.map(|(expression, _)| expression);
+        let brightness =
+            shown.map_or_else(Brightness::default, |(_, share)| Brightness::of_share(share));
+        self.wanted = Lit { expression, brightness, face_seen, ..self.wanted };
         self.update()
     }
 
@@ -218,9 +234,14 @@ impl Drop for Leds {
 /// GPIO if lines are set and there is any, else the terminal.
 fn automatic(options: &LedOptions) -> Result<Option<Box<dyn Panel>>, LedError> {
     if options.lines.named().next().is_some() {
-        for open in [cdev::open, rppal::open] {
+        // Of the two only the registers can dim.
+        let backends = match options.dim {
+            true => [rppal::open, cdev::open],
+            false => [cdev::open, rppal::open],
+        };
+        for open in backends {
             match open(options) {
-                Err(LedError::NotBuilt { .. } | LedError::NoHardware { .. }) => {}
+                Err(LedError::Gpio(GpioError::NotBuilt { .. } | GpioError::NoHardware { .. })) => {}
                 panel => return panel.map(Some),
             }
         }

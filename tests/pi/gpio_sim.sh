@@ -1,7 +1,8 @@
 #!/bin/bash
 # LEDs on simulated GPIO lines, read back through the simulator's sysfs: they follow the expressions
 # of the bundled clip's faces, with high and with low as lit; SIGTERM darkens them; a killed program
-# leaves its lines free, and the next one takes them again.
+# leaves its lines free, and the next one takes them again. A button on a line pauses and resumes; lines
+# that are in use twice are named.
 #
 #   tests/pi/gpio_sim.sh
 set -euo pipefail
@@ -66,6 +67,7 @@ play() {
         printf '[camera]\nfps = 2.0\n[leds]\nbackend = "cdev"\nactive_low = %s\n' "$active_low"
         echo '[leds.lines]'
         for led in $leds; do echo "${led%:*} = ${led#*:}"; done
+        echo "$more_config"
     } >config.toml
     rm -rf frames
     mkdir frames
@@ -79,6 +81,8 @@ play() {
     mien run --source frames --realtime --config config.toml --log log >mien.log 2>&1 &
     mien=$!
 }
+
+more_config=
 
 echo "== they follow the expressions"
 lit_level=1
@@ -109,7 +113,7 @@ await ""
 echo "== low is lit"
 lit_level=0
 pull down
-play true blank happy happy happy happy
+play true blank blank blank happy happy happy happy
 await ""
 await "happy face_seen"
 pull up
@@ -123,6 +127,46 @@ await "happy face_seen"
 kill $mien
 wait $mien || fail "status $?"
 await ""
+
+echo "== a button"
+lit_level=1
+pull down
+all=$(for led in $leds; do echo "${led%:*}"; done | paste -s -d ' ')
+more_config="[button]
+line = 17"
+button=$lines/sim_gpio17/pull
+echo pull-up >$button
+# Pressed, with contacts that bounce, and let go.
+press() {
+    for pull in down up down up down; do echo pull-$pull >$button; done
+    sleep 0.5
+    echo pull-up >$button
+}
+rm -rf log
+# Longer than this takes.
+play false $(for _ in $(seq 24); do echo happy; done)
+await "happy face_seen"
+press
+await ""
+await "$all"
+await ""
+press
+await "happy face_seen"
+
+printf '[button]\nline = 17\n[leds]\nbackend = "none"\n' >other.toml
+mien run --source frames --realtime --config other.toml --log other >other.log 2>&1 &&
+    fail "two programs have the same button"
+grep "can't take line 17 for the button: .*used by \"mien\"" other.log || fail "$(cat other.log)"
+sed 's/^line = 17/line = 5/' config.toml >other.toml
+mien run --source frames --realtime --config other.toml --log other >other.log 2>&1 &&
+    fail "an LED's line is a button's"
+grep "line = 5: LED angry is on this line" other.log || fail "$(cat other.log)"
+
+kill $mien
+wait $mien || fail "status $?"
+states=$(mien journal cat --dir log --topic 'mien/+/status' | sed 's/.*"state":"\([a-z_]*\)".*/\1/' | paste -s -d ' ')
+[ "$states" = "started paused resumed stopped" ] || fail "the journal has '$states'"
+echo "journaled: $states"
 GUEST
 guest_start virt "$test"
 guest_wait 240

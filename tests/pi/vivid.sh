@@ -1,7 +1,8 @@
 #!/bin/bash
 # The kernel's virtual camera vivid: every format that mien reads and vivid offers is captured and
 # compared with the test pattern, also when buffers are dropped; mien goes on after each error that
-# vivid can inject, and when another camera is plugged in.
+# vivid can inject, and when another camera is plugged in; the camera's controls are set whenever it is
+# opened, and what it lacks is warned about.
 #
 #   tests/pi/vivid.sh
 set -euo pipefail
@@ -26,8 +27,16 @@ control dropped 0
 cat bars
 grep -v ' 3 of 3 ' bars >/dev/null || fail "no buffer was dropped"
 
+mien check --source $camera >checked || { cat checked; fail "mien check"; }
+grep 'controls: .*Gain 0 to 255' checked || { cat checked; fail "mien check lists no controls"; }
+
 echo "== injected errors"
-mien -v run --source $camera --log log >mien.out 2>>mien.log &
+cat >config.toml <<'CONFIG'
+[camera]
+gain = 77
+power_line_hz = 50
+CONFIG
+mien -v run --source $camera --config config.toml --log log >mien.out 2>>mien.log &
 mien=$!
 
 # What the journal has of the camera: lost, back, lost, …
@@ -45,8 +54,13 @@ lost_and_back() {
     : >mien.log
 }
 
-within 30 says watching || fail "it does not start: $(cat mien.log)"
+within 30 says 'the first frame came' || fail "it does not start: $(cat mien.log)"
 control osd-text 2
+
+says 'power_line_hz = 50 can.t be set: the camera has no such control, it offers .*Gain 0 to 255' ||
+    { cat mien.log; fail "nothing is said of a control that is not there"; }
+[ "$(pi_tools gain $camera)" = 77 ] || fail "the gain is $(pi_tools gain $camera), not 77"
+pi_tools gain $camera 10
 
 control corrupt
 within 10 says 'is broken: the driver marks it as corrupt; skipped' ||
@@ -55,6 +69,8 @@ echo "survived: a corrupt buffer"
 
 control disconnect
 lost_and_back "the camera is gone: was it unplugged"
+[ "$(pi_tools gain $camera)" = 77 ] || fail "plugged in again, the gain is $(pi_tools gain $camera)"
+echo "set anew: gain 77"
 control queue-error
 lost_and_back "the camera is gone: was it unplugged? (Input/output error"
 control refused-buffer

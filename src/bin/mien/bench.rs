@@ -40,6 +40,7 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
         still: StillOptions { max_change: 0.0, ..config.still },
         night: config.night,
         only_rooms_of_at_least: None,
+        vitals_period_s: 0,
         on_event: |_| (),
         controls: Default::default(),
     };

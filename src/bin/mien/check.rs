@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use mien::button::Button;
 use mien::camera::devices;
 use mien::config::Config;
 use mien::engine::Model;
@@ -29,6 +30,7 @@ pub fn check(args: &CheckArgs, model: Option<&Path>) -> anyhow::Result<ExitCode>
     let mut findings = vec![check_model(model)];
     findings.extend(check_cameras(args, &config));
     findings.push(check_leds(&config));
+    findings.extend(check_button(&config));
     findings.push(check_journal(&config));
     let mut out = io::stdout().lock();
     for (part, verdict, text) in &findings {
@@ -108,6 +110,14 @@ fn check_leds(config: &Config) -> Finding {
         }
         Ok(_) => ("pins", Verdict::Good, format!("taken and dark: {}", named.join(", "))),
     }
+}
+
+fn check_button(config: &Config) -> Option<Finding> {
+    let line = config.button.line?;
+    Some(match Button::open(&config.button, &config.leds, || ()) {
+        Ok(_) => ("button", Verdict::Good, format!("taken: line {line}")),
+        Err(error) => ("button", Verdict::Failed, error.to_string()),
+    })
 }
 
 fn check_journal(config: &Config) -> Finding {

@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use mien::camera::devices::VideoDevice;
 use mien::camera::quality::Quality;
-use mien::camera::v4l::V4lCamera;
-use mien::camera::v4l::offers::offers;
+use mien::camera::v4l::{V4lCamera, Wanted, offers};
 use mien::camera::view::View;
 use mien::camera::{Camera, CameraError, Frame, devices};
-use mien::config::Config;
+use mien::config::{CameraOptions, Config};
 use mien::kiosk::mailbox::Mailbox;
 
 use crate::check::Verdict;
@@ -17,11 +16,10 @@ use crate::check::Verdict;
 /// Frames that `mien check` looks at.
 const CHECKED_FRAMES: usize = 20;
 
-/// Captures a V4L2 device; opened again whenever it is lost.
+/// Captures a V4L2 device; opened again whenever it is lost, and until it is there.
 pub fn open(device: &Path, config: &Config) -> anyhow::Result<Mailbox> {
     let (device, config) = (device.to_owned(), config.clone());
-    let open = move || open_once(&device, &config);
-    Ok(Mailbox::live(open()?, open))
+    Ok(Mailbox::live(move || open_once(&device, &config)))
 }
 
 fn open_once(device: &Path, config: &Config) -> Result<View<V4lCamera>, CameraError> {
@@ -30,8 +28,10 @@ fn open_once(device: &Path, config: &Config) -> Result<View<V4lCamera>, CameraEr
         source_name: device.to_owned(),
         why: "no such camera is plugged in; `lsusb` lists USB devices and their ids".into(),
     })?;
+    let CameraOptions { width, height, fps, max_fps, .. } = config.camera;
+    let controls = config.camera.controls();
     let camera =
-        V4lCamera::open(&node, config.camera.width, config.camera.height, config.camera.fps)?;
+        V4lCamera::open(&node, &Wanted { width, height, fps, max_fps, format: None, controls })?;
     Ok(View::new(camera, config.view.clone()))
 }
 
@@ -45,13 +45,17 @@ pub fn describe(device: &VideoDevice) -> String {
     for link in links {
         text += &format!("\n{}", link.display());
     }
-    match offers(node) {
+    match offers::offers(node) {
         Ok(formats) if formats.is_empty() => text += "\ngives no pictures",
         Ok(formats) => {
             for format in formats {
                 let sizes: Vec<String> = format.sizes.iter().map(ToString::to_string).collect();
                 let unread = if format.readable { "" } else { " (this program can't read it)" };
                 text += &format!("\n{}{unread}: {}", format.fourcc, sizes.join(", "));
+            }
+            let controls = offers::controls(node);
+            if !controls.is_empty() {
+                text += &format!("\ncontrols: {}", controls.join(", "));
             }
         }
         Err(error) => text += &format!("\n{error}"),

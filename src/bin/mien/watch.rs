@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
+use mien::button::Button;
 use mien::camera::devices;
 use mien::camera::replay::Replay;
 use mien::camera::view::View;
@@ -41,6 +42,8 @@ pub struct Reload {
     journal: Option<PathBuf>,
     /// The configuration to go on with.
     pub next: Arc<Mutex<Option<Config>>>,
+    /// Whether the run before it was paused: whoever paused it still does not want to be seen.
+    paused: Arc<AtomicBool>,
 }
 
 impl Reload {
@@ -122,6 +125,9 @@ fn watch(
     tell_recovery(&recovery);
     let mut leds = Leds::open(&config.leds)?;
     let controls = Arc::new(Controls::default());
+    controls.pause(reload.paused.load(Ordering::Relaxed));
+    let theirs = Arc::clone(&controls);
+    let _button = Button::open(&config.button, &config.leds, move || theirs.toggle_pause())?;
     // Ends last: while it waits for the broker, the journal and what was printed are already whole.
     let _forwarder = forward::start(config, recovery.next_sequence, &controls, reload)?;
     let options = Options {
@@ -132,14 +138,16 @@ fn watch(
         still: config.still.clone(),
         night: config.night.clone(),
         only_rooms_of_at_least: config.journal.only_rooms_of_at_least,
+        vitals_period_s: config.journal.vitals_period_s,
         on_event: print_event,
-        controls,
+        controls: Arc::clone(&controls),
     };
     let unsure_below = config.expression.unsure_below.unwrap_or(reader.unsure_below);
     let tracker = Tracker::new(config.tracker.clone(), unsure_below);
     log::info!("watching {source_name}; unsure below a share of {unsure_below}");
     let summary =
         kiosk::run(source, reader.faces, tracker, &mut leds, &mut journal, &options, stop)?;
+    reload.paused.store(controls.is_paused(), Ordering::Relaxed);
     io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
     if summary.frames == 0 && summary.broken > 0 {
         anyhow::bail!("none of the pictures in {source_name} could be read");

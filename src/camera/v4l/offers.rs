@@ -10,7 +10,7 @@ use v4l::framesize::FrameSizeEnum;
 use v4l::video::Capture;
 
 use super::super::CameraError;
-use super::{CANT_TAKE, PixelFormat, open_failure};
+use super::{CANT_TAKE, PixelFormat, controls, open_failure};
 
 /// A pixel format that a device offers.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +62,12 @@ pub fn offers(node: &Path) -> Result<Vec<FormatOffer>, CameraError> {
     listed
         .unwrap_or_else(|_| Err(CANT_TAKE.into()))
         .map_err(|why| CameraError::Open { source_name: node.to_owned(), why })
+}
+
+/// Those controls of a device that `[camera]` can set, each with its range; none if it can't be asked.
+pub fn controls(node: &Path) -> Vec<String> {
+    let device = panic::catch_unwind(AssertUnwindSafe(|| Device::with_path(node)));
+    device.ok().and_then(Result::ok).map(|device| controls::texts(&device)).unwrap_or_default()
 }
 
 fn of_format(device: &Device, fourcc: v4l::FourCC) -> FormatOffer {

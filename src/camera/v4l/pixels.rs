@@ -21,16 +21,54 @@ pub enum PixelFormat {
     Uyvy,
     /// `MJPG`: one JPEG a frame.
     Mjpeg,
+    /// `Y16 `: 16 bits of luma a pixel, low byte first, as infrared and heat cameras have.
+    Y16,
+    /// `Y12 `: the same, but 12 bits in the low ones.
+    Y12,
+    /// `Y10 `: 10 bits.
+    Y10,
+}
+
+/// Where in a buffer a pixel's luma is.
+#[derive(Clone, Copy)]
+enum Luma {
+    /// Every so many bytes, from the one at `offset` on, 8 bits.
+    Byte { step: usize, offset: usize },
+    /// So many bits in the low ones of two bytes, low byte first, of which the highest 8 count.
+    Word { bits: u32 },
+}
+
+impl Luma {
+    fn bytes(self) -> usize {
+        match self {
+            Luma::Byte { step, .. } => step,
+            Luma::Word { .. } => 2,
+        }
+    }
+
+    /// Adds a row's luma.
+    fn read(self, row: &[u8], luma: &mut Vec<u8>) {
+        match self {
+            Luma::Byte { step, offset } => luma.extend(row[offset..].iter().step_by(step)),
+            Luma::Word { bits } => luma.extend(row.as_chunks::<2>().0.iter().map(|&word| {
+                // A driver that sets bits above is not believed.
+                (u16::from_le_bytes(word) >> (bits - 8)).min(0xff) as u8
+            })),
+        }
+    }
 }
 
 impl PixelFormat {
     /// All, the preferred first.
-    pub const ALL: [PixelFormat; 5] = [
+    pub const ALL: [PixelFormat; 8] = [
         PixelFormat::Grey,
         PixelFormat::Nv12,
         PixelFormat::Yuyv,
         PixelFormat::Uyvy,
         PixelFormat::Mjpeg,
+        PixelFormat::Y16,
+        PixelFormat::Y12,
+        PixelFormat::Y10,
     ];
 
     /// V4L2's code for it.
@@ -41,6 +79,9 @@ impl PixelFormat {
             PixelFormat::Yuyv => b"YUYV",
             PixelFormat::Uyvy => b"UYVY",
             PixelFormat::Mjpeg => b"MJPG",
+            PixelFormat::Y16 => b"Y16 ",
+            PixelFormat::Y12 => b"Y12 ",
+            PixelFormat::Y10 => b"Y10 ",
         })
     }
 
@@ -49,13 +90,17 @@ impl PixelFormat {
         Self::ALL.into_iter().find(|format| format.fourcc() == fourcc)
     }
 
-    /// Bytes from one pixel's luma to the next, and to the first; `None` if compressed.
-    fn luma_step_and_offset(self) -> Option<(usize, usize)> {
+    /// Where the luma is; `None` if compressed.
+    fn luma(self) -> Option<Luma> {
+        let byte = |step, offset| Some(Luma::Byte { step, offset });
         match self {
-            PixelFormat::Grey | PixelFormat::Nv12 => Some((1, 0)),
-            PixelFormat::Yuyv => Some((2, 0)),
-            PixelFormat::Uyvy => Some((2, 1)),
+            PixelFormat::Grey | PixelFormat::Nv12 => byte(1, 0),
+            PixelFormat::Yuyv => byte(2, 0),
+            PixelFormat::Uyvy => byte(2, 1),
             PixelFormat::Mjpeg => None,
+            PixelFormat::Y16 => Some(Luma::Word { bits: 16 }),
+            PixelFormat::Y12 => Some(Luma::Word { bits: 12 }),
+            PixelFormat::Y10 => Some(Luma::Word { bits: 10 }),
         }
     }
 }
@@ -103,7 +148,7 @@ impl Layout {
             return Err(format!("its driver claims pictures of {width}x{height} pixels"));
         }
         let (width, height) = (width as usize, height as usize);
-        let row = width * pixel_format.luma_step_and_offset().map_or(0, |(step, _)| step);
+        let row = width * pixel_format.luma().map_or(0, Luma::bytes);
         let stride = if stride == 0 { row } else { stride as usize };
         if stride < row {
             return Err(format!("its driver claims rows of {stride} bytes for {width} pixels"));
@@ -113,17 +158,17 @@ impl Layout {
 
     /// Reads one buffer's picture, `[height, width]`. Errors are sentences.
     pub fn decode(&self, bytes: &[u8]) -> Result<Grey, String> {
-        let Some((step, offset)) = self.format.luma_step_and_offset() else {
+        let Some(luma_at) = self.format.luma() else {
             return self.decode_jpeg(bytes);
         };
-        let row = self.width * step;
+        let row = self.width * luma_at.bytes();
         let needed = self.stride * (self.height - 1) + row;
         if bytes.len() < needed {
             return Err(format!("{} bytes came of {needed}", bytes.len()));
         }
         let mut luma = Vec::with_capacity(self.width * self.height);
         for line in bytes.chunks(self.stride).take(self.height) {
-            luma.extend(line[offset..row].iter().step_by(step));
+            luma_at.read(&line[..row], &mut luma);
         }
         Ok(Grey::from_shape_vec((self.height, self.width), luma)
             .expect("every row gave one value a pixel"))
@@ -171,15 +216,29 @@ mod tests {
     fn luma_is_found_in_every_raw_format() {
         // Rows of 3 pixels with padding (9): odd width, odd stride; the last row unpadded.
         let expected = array![[1, 2, 3], [4, 5, 6]];
-        let cases: [(PixelFormat, usize, &[u8]); 4] = [
+        let cases: [(PixelFormat, usize, &[u8]); 7] = [
             (PixelFormat::Grey, 5, &[1, 2, 3, 9, 9, 4, 5, 6]),
             (PixelFormat::Nv12, 4, &[1, 2, 3, 9, 4, 5, 6, 9, 8, 8, 8, 8]),
             (PixelFormat::Yuyv, 7, &[1, 8, 2, 8, 3, 8, 9, 4, 8, 5, 8, 6, 8]),
             (PixelFormat::Uyvy, 7, &[8, 1, 8, 2, 8, 3, 9, 8, 4, 8, 5, 8, 6]),
+            (PixelFormat::Y16, 7, &[8, 1, 8, 2, 8, 3, 9, 8, 4, 8, 5, 8, 6]),
+            (PixelFormat::Y12, 6, &[0x1f, 0, 0x2f, 0, 0x3f, 0, 0x4f, 0, 0x5f, 0, 0x6f, 0]),
+            (PixelFormat::Y10, 6, &[7, 0, 8, 0, 15, 0, 16, 0, 20, 0, 24, 0]),
         ];
         for (format, stride, bytes) in cases {
             assert_eq!(layout(format, 3, 2, stride).decode(bytes).unwrap(), expected, "{format:?}");
         }
+    }
+
+    #[test]
+    fn of_more_than_8_bits_the_highest_count() {
+        let grey = |format, word: u16| {
+            layout(format, 1, 1, 2).decode(&word.to_le_bytes()).unwrap()[[0, 0]]
+        };
+        assert_eq!([0x0000, 0x7fff, 0xffff].map(|w| grey(PixelFormat::Y16, w)), [0, 0x7f, 0xff]);
+        assert_eq!([0x000f, 0x07ff, 0x0fff].map(|w| grey(PixelFormat::Y12, w)), [0, 0x7f, 0xff]);
+        assert_eq!([0x0003, 0x01ff, 0x03ff].map(|w| grey(PixelFormat::Y10, w)), [0, 0x7f, 0xff]);
+        assert_eq!(grey(PixelFormat::Y10, 0xffff), 0xff, "brighter than it may be");
     }
 
     #[test]

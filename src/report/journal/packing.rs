@@ -5,7 +5,7 @@
 //! many records at a time to gain as much (`docs/journal.md`, "Wear").
 
 /// Pieces, longest match first where several fit. Codes are bytes that neither JSON nor UTF-8 has.
-const PIECES: [(u8, &str); 41] = [
+const PIECES: [(u8, &str); 43] = [
     (0x01, r#"{"state":"appeared","expression":""#),
     (0x02, r#"{"state":"changed","expression":""#),
     (0x03, r#"{"state":"left","expression":""#),
@@ -47,6 +47,8 @@ const PIECES: [(u8, &str); 41] = [
     (0xFA, r#"},"gender":{"female":"#),
     (0xFB, r#","male":"#),
     (0xFC, r#"}},"time_s":"#),
+    (0xFD, r#"{"seconds":60,"counts":["#),
+    (0xFE, r#"],"p50_p95_ms":["#),
 ];
 
 /// Starts a run of half bytes.

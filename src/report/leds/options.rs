@@ -33,6 +33,9 @@ pub struct LedOptions {
     pub chip_label: Option<String>,
     /// Whether an LED lights when its line is low.
     pub active_low: bool,
+    /// Whether the expression's LED is as bright as the answer is sure. Only for
+    /// [`Backend::Rppal`].
+    pub dim: bool,
     /// Each LED's line.
     pub lines: LedLines,
 }

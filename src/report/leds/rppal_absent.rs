@@ -1,7 +1,8 @@
 //! Stands in for rppal where its feature is off.
 
 use super::{LedError, LedOptions, Panel};
+use crate::gpio::GpioError;
 
 pub(super) fn open(_options: &LedOptions) -> Result<Box<dyn Panel>, LedError> {
-    Err(LedError::NotBuilt { backend: "rppal", feature: "gpio-rppal" })
+    Err(GpioError::NotBuilt { backend: "rppal", feature: "gpio-rppal" }.into())
 }

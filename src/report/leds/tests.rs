@@ -74,7 +74,7 @@ fn each_expression_lights_its_own_led() {
         let mut leds = board.leds(active_low);
         assert_eq!(board.levels(), only(&[], !active_low), "dark at first");
         for (line, expression) in (0..).zip(Expression::ALL) {
-            leds.show(Some(expression), true).unwrap();
+            leds.show(Some((expression, 0.5)), true).unwrap();
             assert_eq!(board.levels(), only(&[line, 7], !active_low));
         }
         leds.show(None, true).unwrap();
@@ -88,10 +88,10 @@ fn each_expression_lights_its_own_led() {
 fn all_are_lit_and_then_show_what_they_should() {
     let board = Board::default();
     let mut leds = board.leds(false);
-    leds.show(Some(Expression::Fear), true).unwrap();
+    leds.show(Some((Expression::Fear, 0.5)), true).unwrap();
     leds.all(true).unwrap();
     assert_eq!(board.levels(), [Some(true); 8]);
-    leds.show(Some(Expression::Happy), true).unwrap();
+    leds.show(Some((Expression::Happy, 0.5)), true).unwrap();
     assert_eq!(board.levels(), [Some(true); 8]);
     leds.all(false).unwrap();
     assert_eq!(board.levels(), only(&[3, 7], true));
@@ -104,14 +104,14 @@ fn all_are_lit_and_then_show_what_they_should() {
 fn leds_are_dark_after_a_drop_and_after_a_panic() {
     let board = Board::default();
     let mut leds = board.leds(true);
-    leds.show(Some(Expression::Happy), true).unwrap();
+    leds.show(Some((Expression::Happy, 0.5)), true).unwrap();
     drop(leds);
     assert_eq!(board.levels(), only(&[], false));
 
     let board = Board::default();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let mut leds = board.leds(false);
-        leds.show(Some(Expression::Sad), true).unwrap();
+        leds.show(Some((Expression::Sad, 0.5)), true).unwrap();
         // A pin that fails meanwhile must not turn the panic into an abort.
         board.fail(&[0]);
         panic!("as tested");
@@ -125,16 +125,16 @@ fn a_failing_line_is_named_once_and_the_others_go_on() {
     let board = Board::default();
     let mut leds = board.leds(false);
     board.fail(&[3]);
-    let error = leds.show(Some(Expression::Angry), true).unwrap_err().to_string();
+    let error = leds.show(Some((Expression::Angry, 0.5)), true).unwrap_err().to_string();
     assert!(error.contains("happy on line 3"), "{error}");
     assert_eq!(board.levels(), only(&[0, 7], true));
-    leds.show(Some(Expression::Sad), true).unwrap();
-    leds.show(Some(Expression::Happy), true).unwrap();
+    leds.show(Some((Expression::Sad, 0.5)), true).unwrap();
+    leds.show(Some((Expression::Happy, 0.5)), true).unwrap();
     assert_eq!(board.levels(), only(&[7], true));
 
     board.fail(&[]);
     leds.off().unwrap();
-    leds.show(Some(Expression::Happy), true).unwrap();
+    leds.show(Some((Expression::Happy, 0.5)), true).unwrap();
     assert_eq!(board.levels(), only(&[3, 7], true));
     board.fail(&[3]);
     leds.off().expect_err("a new failure should be told again");
@@ -169,14 +169,14 @@ fn options_are_strict() {
 #[test]
 fn no_leds_take_everything() {
     let mut leds = Leds::open(&options("backend = \"none\"")).unwrap();
-    leds.show(Some(Expression::Fear), true).unwrap();
+    leds.show(Some((Expression::Fear, 0.5)), true).unwrap();
     leds.off().unwrap();
 }
 
 #[test]
 fn the_drawing_is_one_line_of_at_most_80_columns_redrawn_in_place() {
     let mut out = Vec::new();
-    let lit = Lit { expression: Some(Expression::Happy), face_seen: true, all: false };
+    let lit = Lit { expression: Some(Expression::Happy), face_seen: true, ..Lit::default() };
     Terminal::new(&mut out).set(lit).unwrap();
     let drawn = String::from_utf8(out).unwrap();
     let line = drawn.strip_prefix('\r').unwrap().strip_suffix("\x1b[K\r\n").unwrap();
@@ -186,4 +186,42 @@ fn the_drawing_is_one_line_of_at_most_80_columns_redrawn_in_place() {
     }
     assert!(plain.chars().count() < 80, "{plain}");
     assert_eq!(plain, "○ angry  ○ disgust  ○ fear  ● happy  ○ sad  ○ surprise  ○ neutral  ● face");
+}
+
+/// Shares of the time that lines 0 to 7 were last asked to be high.
+struct DimmedPin(Arc<Mutex<[f32; 8]>>, usize);
+
+impl pins::Driver for DimmedPin {
+    type Error = ErrorKind;
+    const DIMS: bool = true;
+
+    fn set(&mut self, high: f32) -> Result<(), ErrorKind> {
+        self.0.lock().unwrap()[self.1] = high;
+        Ok(())
+    }
+}
+
+#[test]
+fn leds_that_can_be_dimmed_are_as_bright_as_the_answer_is_sure() {
+    for active_low in [false, true] {
+        let lines = Arc::new(Mutex::new([0.5; 8]));
+        let pins = Led::ALL.into_iter().zip(0..);
+        let pins =
+            pins.map(|(led, line)| (led, line, DimmedPin(Arc::clone(&lines), line as usize)));
+        let mut leds = Leds::dark(Some(Box::new(Pins::new(pins.collect(), active_low))));
+        let duties =
+            || lines.lock().unwrap().map(|high| if active_low { 1.0 - high } else { high });
+        assert_eq!(duties(), [0.0; 8]);
+        leds.show(Some((Expression::Happy, 0.5)), true).unwrap();
+        let half = duties();
+        assert!((half[3] - 0.36).abs() < 1e-6, "{half:?}");
+        assert_eq!((half[7], half[..3].iter().sum::<f32>()), (1.0, 0.0));
+        leds.show(Some((Expression::Happy, 1.0)), true).unwrap();
+        assert_eq!(duties()[3], 1.0);
+        leds.show(Some((Expression::Happy, 0.3)), true).unwrap();
+        leds.all(true).unwrap();
+        assert_eq!(duties(), [1.0; 8], "patterns are bright");
+        drop(leds);
+        assert_eq!(duties(), [0.0; 8]);
+    }
 }

@@ -1,14 +1,11 @@
 //! What a kiosk tells of itself, once in a while.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
 use crate::kiosk::controls::Health;
-
-/// Where Linux tells the CPU's temperature, in thousandths of a degree Celsius.
-const CPU_TEMPERATURE: &str = "/sys/class/thermal/thermal_zone0/temp";
+use crate::kiosk::machine;
 
 /// Turns a kiosk's state into a message.
 #[derive(Debug)]
@@ -50,7 +47,7 @@ impl Metrics {
             "stages": stages,
             "records": health.records,
             "backlog": backlog,
-            "cpu_celsius": cpu_celsius(Path::new(CPU_TEMPERATURE)),
+            "cpu_celsius": machine::cpu_celsius(),
             "paused": health.paused,
             "problem": health.has_problem(),
             "camera_lost": health.camera_lost,
@@ -64,25 +61,9 @@ fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-/// `None` where the machine does not tell.
-fn cpu_celsius(file: &Path) -> Option<f64> {
-    let thousandths: f64 = std::fs::read_to_string(file).ok()?.trim().parse().ok()?;
-    Some(thousandths / 1e3)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_temperature_is_read_where_there_is_one() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "48312\n").unwrap();
-        assert_eq!(cpu_celsius(file.path()), Some(48.312));
-        assert_eq!(cpu_celsius(Path::new("/nowhere")), None);
-        std::fs::write(file.path(), "hot").unwrap();
-        assert_eq!(cpu_celsius(file.path()), None);
-    }
 
     #[test]
     fn a_lost_camera_is_a_problem() {

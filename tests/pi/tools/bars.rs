@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use mien::camera::Camera;
-use mien::camera::v4l::{PixelFormat, V4lCamera};
+use mien::camera::controls::ControlOptions;
+use mien::camera::v4l::{PixelFormat, V4lCamera, Wanted};
 use mien::image::Grey;
 
 use crate::controls::{self, Control};
@@ -17,7 +18,7 @@ const FRAMES: u64 = 3;
 /// Luma of vivid's first pattern, bars of 75 % white, yellow, cyan, green, magenta, red, blue and
 /// black: BT.601's in YCbCr of limited range …
 const LIMITED: [u8; 8] = [180, 161, 131, 112, 84, 65, 35, 16];
-/// … and, in its GREY, BT.709's of full range.
+/// … and, in its formats of grey only, BT.709's of full range.
 const FULL: [u8; 8] = [191, 177, 150, 136, 54, 40, 13, 0];
 /// vivid's fixed-point conversion may round another way.
 const ROUNDING: u8 = 1;
@@ -40,8 +41,13 @@ pub fn compare(device: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn wanted(format: PixelFormat, width: u32, height: u32) -> Wanted {
+    let controls = ControlOptions::default();
+    Wanted { width, height, fps: FPS, max_fps: None, format: Some(format), controls }
+}
+
 fn refused(device: &Path, format: PixelFormat) -> anyhow::Result<()> {
-    let Err(error) = V4lCamera::open_as(device, format, 640, 480, FPS) else {
+    let Err(error) = V4lCamera::open(device, &wanted(format, 640, 480)) else {
         bail!("{} was opened in {}", device.display(), format.fourcc());
     };
     ensure!(error.to_string().contains("it does not offer MJPG"), "{error}");
@@ -49,8 +55,11 @@ fn refused(device: &Path, format: PixelFormat) -> anyhow::Result<()> {
 }
 
 fn frames(device: &Path, format: PixelFormat, width: u32, height: u32) -> anyhow::Result<()> {
-    let bars = if format == PixelFormat::Grey { FULL } else { LIMITED };
-    let mut camera = V4lCamera::open_as(device, format, width, height, FPS)?;
+    let bars = match format {
+        PixelFormat::Grey | PixelFormat::Y10 | PixelFormat::Y12 | PixelFormat::Y16 => FULL,
+        _ => LIMITED,
+    };
+    let mut camera = V4lCamera::open(device, &wanted(format, width, height))?;
     let mut last: Option<u64> = None;
     for _ in 0..FRAMES {
         let frame = camera.next_frame()?.context("it ended")?;

@@ -31,9 +31,28 @@ pub enum Control {
     QueueError = 70,
 }
 
+/// V4L2's number of every camera's gain.
+const GAIN: u32 = 0x0098_0913;
+
 /// Sets a control; what is a button is pressed.
 pub fn set(device: &Path, control: Control, value: i64) -> anyhow::Result<()> {
-    let id = BASE + control as u32;
+    set_by_id(device, BASE + control as u32, value)
+}
+
+/// A camera's gain.
+pub fn gain(device: &Path) -> anyhow::Result<i64> {
+    match Device::with_path(device)?.control(GAIN)?.value {
+        Value::Integer(gain) => Ok(gain),
+        other => anyhow::bail!("the gain is {other:?}"),
+    }
+}
+
+/// Sets it, as another program might.
+pub fn set_gain(device: &Path, value: i64) -> anyhow::Result<()> {
+    set_by_id(device, GAIN, value)
+}
+
+fn set_by_id(device: &Path, id: u32, value: i64) -> anyhow::Result<()> {
     let value = Value::Integer(value);
     Device::with_path(device)
         .and_then(|device| device.set_control(control::Control { id, value }))

@@ -23,7 +23,7 @@ const EMPTY_PERIOD: Duration = Duration::from_millis(800);
 /// The longest that a program may take to start, or to have done with a frame.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts `program`, which must say that it is watching, and feeds it. Gives its exit code.
+/// Starts `program`, which must say when the first frame came, and feeds it. Gives its exit code.
 pub fn feed(
     device: &Path,
     format: PixelFormat,
@@ -68,7 +68,7 @@ pub fn feed(
     Ok(ExitCode::from(u8::try_from(code)?))
 }
 
-fn write(output: &mut Device, bytes: &[u8]) -> anyhow::Result<()> {
+pub fn write(output: &mut Device, bytes: &[u8]) -> anyhow::Result<()> {
     let written = output.write(bytes).context("the device refuses a frame")?;
     ensure!(written == bytes.len(), "it took {written} of {} bytes", bytes.len());
     Ok(())
@@ -128,7 +128,7 @@ fn watching(child: &mut Child) -> Arc<AtomicBool> {
     thread::spawn(move || {
         for line in stderr.lines().map_while(Result::ok) {
             eprintln!("{line}");
-            if line.contains("watching") {
+            if line.contains("the first frame came") {
                 theirs.store(true, Ordering::Relaxed);
             }
         }

@@ -3,6 +3,7 @@
 mod bars;
 mod controls;
 mod feed;
+mod flood;
 mod scenes;
 
 use std::path::PathBuf;
@@ -23,6 +24,10 @@ enum Command {
         #[arg(default_value_t = 1)]
         value: i64,
     },
+    /// Print a camera's gain, or set it
+    Gain { device: PathBuf, value: Option<i64> },
+    /// Write a picture to a v4l2loopback device, fast, until killed
+    Flood { device: PathBuf, picture: PathBuf },
     /// Write a folder's pictures to a v4l2loopback device while a program watches it, each when
     /// the program has nothing left to do, and end the program
     Feed {
@@ -49,6 +54,9 @@ fn main() -> anyhow::Result<ExitCode> {
     match Command::parse() {
         Command::Bars { device } => bars::compare(&device)?,
         Command::Control { device, control, value } => controls::set(&device, control, value)?,
+        Command::Gain { device, value: None } => println!("{}", controls::gain(&device)?),
+        Command::Gain { device, value: Some(value) } => controls::set_gain(&device, value)?,
+        Command::Flood { device, picture } => flood::flood(&device, &picture)?,
         Command::Feed { device, format, folder, program } => {
             return feed::feed(&device, format, &folder, &program);
         }
