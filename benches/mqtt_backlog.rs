@@ -134,6 +134,7 @@ fn watch(dir: &Path, stop: &AtomicBool) -> anyhow::Result<Vec<StageTime>> {
         device: "bench".into(),
         source: CLIP.into(),
         model: MODEL.into(),
+        deployment: None,
         room_period_s: config.room_period_s,
         still: StillOptions { max_change: 0.0, ..config.still },
         on_event: |_| (),

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::button::ButtonOptions;
 use crate::camera::controls::{ControlOptions, PowerLine, Setting};
 use crate::camera::view::ViewOptions;
+use crate::deployment::{self, Deployment, DeploymentContext};
 use crate::face::detector::DetectorOptions;
 use crate::face::tracker::TrackerOptions;
 use crate::kiosk::night::NightOptions;
@@ -33,6 +34,12 @@ const MAX_DEVICE_NAME: usize = 64;
 pub struct Config {
     /// This kiosk's name in the journal's topics, `mien/<device>/…`.
     pub device: String,
+    /// Where it watches people; unset, it does so before no camera.
+    pub deployment_context: Option<DeploymentContext>,
+    /// By which law it may, as a sentence.
+    pub legal_basis: Option<String>,
+    /// Who answers for it, for the notice to the people before it.
+    pub contact: Option<String>,
     /// Least time between two summaries of the room in the journal, s.
     pub room_period_s: f32,
     /// How a source is read.
@@ -63,6 +70,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             device: "kiosk".into(),
+            deployment_context: None,
+            legal_basis: None,
+            contact: None,
             room_period_s: 10.0,
             camera: CameraOptions::default(),
             view: ViewOptions::default(),
@@ -193,6 +203,14 @@ pub enum ConfigError {
     /// A value is out of its range.
     #[error("config {}: in {section}: {why}", path.display())]
     Value { path: PathBuf, section: &'static str, why: String },
+    /// A camera is to be watched, but not said where.
+    #[error(
+        "{config} does not say where this kiosk watches people, and before a camera it runs only \
+         where that is said: set `deployment_context` to one of {}; \"work\" and \"education\" \
+         need `legal_basis` too",
+        DeploymentContext::names()
+    )]
+    NoContext { config: String },
 }
 
 impl Config {
@@ -218,6 +236,18 @@ impl Config {
         Ok(config)
     }
 
+    /// What is stated of its use; an error without, as a kiosk before a camera needs it. `file` is
+    /// what the error calls this configuration.
+    pub fn deployment(&self, file: Option<&Path>) -> Result<Deployment, ConfigError> {
+        let context = self.deployment_context.ok_or_else(|| ConfigError::NoContext {
+            config: match file {
+                Some(path) => format!("config {}", path.display()),
+                None => "no --config, so nothing".into(),
+            },
+        })?;
+        Ok(Deployment { context, legal_basis: self.legal_basis.clone() })
+    }
+
     /// Checks every value's range; the section at fault and what is wrong there.
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let at = |section| move |error: &dyn ToString| (section, error.to_string());
@@ -234,6 +264,8 @@ impl Config {
             return Err(("the top level", why));
         }
         let top = at("the top level");
+        deployment::validate(self.deployment_context, self.legal_basis.as_deref())
+            .map_err(|e| top(&e))?;
         in_range("room_period_s", *room_period_s, 1.0..=86_400.0).map_err(|e| top(&e))?;
         camera.validate().map_err(|e| at("[camera]")(&e))?;
         view.validate().map_err(|e| at("[view]")(&e))?;
@@ -380,6 +412,9 @@ mod tests {
     #[test]
     fn values_out_of_range_are_named_with_what_is_allowed() {
         for (text, parts) in [
+            ("deployment_context = 'office'", ["line 1", "`office`"]),
+            ("deployment_context = 'work'", ["\"work\" needs legal_basis", "Art. 5(1)(f)"]),
+            ("legal_basis = 'yes'", ["legal_basis = \"yes\"", "a sentence"]),
             ("room_period_s = 0", ["room_period_s = 0", "1 to 86400"]),
             ("device = 'a/b'", ["\"a/b\"", "without /"]),
             ("[camera]\nfps = nan", ["[camera]", "fps = NaN: must be 0.1 to 240"]),

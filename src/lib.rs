@@ -11,7 +11,8 @@
 //!
 //! A [`button`] pauses it; LEDs and button are on the machine's [`gpio`].
 //!
-//! [`config`] is what a user may set. `lab` (feature `lab`, host only) makes the model file:
+//! [`config`] is what a user may set, [`deployment`] what must be stated before a camera. `lab` (feature
+//! `lab`, host only) makes the model file:
 //! dataset → network → training → quantization → evaluation.
 //!
 //! # Terms
@@ -29,6 +30,7 @@ pub mod button;
 pub mod camera;
 pub mod classifier;
 pub mod config;
+pub mod deployment;
 pub mod engine;
 pub mod expression;
 pub mod face;

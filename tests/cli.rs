@@ -35,6 +35,12 @@ impl Place {
         self.command(args).output().unwrap()
     }
 
+    /// A run with a camera that is not there.
+    fn camera_command(&self) -> Command {
+        fs::write(self.path("kiosk.toml"), "deployment_context = 'test'\n").unwrap();
+        self.command(&["run", "--source", "/dev/video63", "--config", "kiosk.toml"])
+    }
+
     fn journal(&self, directory: &str) -> Vec<Value> {
         let output = self.mien(&["journal", "cat", "--dir", directory]);
         assert_ok(&output);
@@ -112,15 +118,15 @@ fn a_source_that_is_no_recording_is_named() {
 #[test]
 #[cfg(not(feature = "v4l"))]
 fn a_camera_needs_a_build_with_cameras() {
-    let output = Place::new().mien(&["run", "--source", "/dev/video63"]);
-    assert_fails(&output, 1, &["/dev/video63", "--features v4l"]);
+    let place = Place::new();
+    assert_fails(&place.camera_command().output().unwrap(), 1, &["/dev/video63", "--features v4l"]);
 }
 
 #[test]
 #[cfg(feature = "v4l")]
 fn a_camera_that_is_not_there_is_named_and_waited_for() {
     let place = Place::new();
-    let mut command = place.command(&["run", "--source", "/dev/video63"]);
+    let mut command = place.camera_command();
     let mut mien = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(mien.stderr.take().unwrap());
     let mut line = String::new();
@@ -409,6 +415,11 @@ fn help_teaches_completions_complete_and_the_manual_is_there() {
         assert_ok(&output);
         assert!(stdout(&output).contains(part), "{args:?}: {}", stdout(&output));
     }
+    assert_ok(&place.mien(&["man", "--dir", "."]));
+    for page in ["mien.1", "mien-run.1", "mien-journal-cat.1"] {
+        assert!(fs::read_to_string(place.path(page)).unwrap().contains(".TH"), "{page}");
+    }
+    assert_fails(&place.mien(&["man", "--dir", "none"]), 1, &["none"]);
 }
 
 #[test]
@@ -571,7 +582,23 @@ fn check_names_each_part_and_fails_if_one_does() {
     line("camera", "FAILED");
     line("pins", "note");
     line("journal", "ok");
+    line("broker", "note");
+    for part in ["clock", "machine", "service"] {
+        assert!(text.lines().any(|line| line.starts_with(part)), "no {part} in:\n{text}");
+    }
     assert!(text.contains("/dev/no-such-camera"), "{text}");
+
+    // Where it watches must be said; who answers for it, should.
+    for (config, verdict) in [
+        ("", "FAILED"),
+        ("deployment_context = 'art'", "note"),
+        ("deployment_context = 'art'\ncontact = 'Jane Doe'", "ok"),
+    ] {
+        fs::write(place.path("use.toml"), config).unwrap();
+        let output = place.mien(&["check", "--config", "use.toml"]);
+        let line = stdout(&output).lines().find(|line| line.starts_with("use")).unwrap();
+        assert_eq!(line.split_whitespace().nth(1), Some(verdict), "{line}");
+    }
 
     // Two LEDs on one line are refused by their names before anything is opened.
     fs::write(place.path("pins.toml"), "[leds.lines]\nhappy = 5\nsad = 5\n").unwrap();

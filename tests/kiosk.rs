@@ -127,6 +127,7 @@ fn run_with(
         device: device.into(),
         source: "test".into(),
         model: "test".into(),
+        deployment: None,
         room_period_s: 1.0,
         still: config.still,
         night: config.night,

@@ -303,6 +303,25 @@ fn a_wrong_password_is_told_once() {
     wait_for_all(&subscriber, 3);
 }
 
+/// `mien check` finds a broker that lets it in, and says so where none is.
+#[test]
+fn check_looks_for_the_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let (port, nobody) = (free_port(), free_port());
+    let Some(_mosquitto) = Mosquitto::start(dir.path(), port, ANYONE) else { return };
+    let broker_line = |port: u16| {
+        fs::write(dir.path().join("kiosk.toml"), format!("[mqtt]\nport = {port}\n")).unwrap();
+        let mut check = Command::new(env!("CARGO_BIN_EXE_mien"));
+        let check = check.args(["check", "--config", "kiosk.toml"]).current_dir(dir.path());
+        let text = String::from_utf8(check.output().unwrap().stdout).unwrap();
+        text.lines().find(|line| line.starts_with("broker")).map(str::to_owned).unwrap()
+    };
+    let found = wait("the broker", || Some(broker_line(port)).filter(|line| line.contains(" ok ")));
+    assert!(found.contains(&format!("localhost:{port}")), "{found}");
+    let missed = broker_line(nobody);
+    assert!(missed.contains("FAILED") && missed.contains(&nobody.to_string()), "{missed}");
+}
+
 /// `deploy/mosquitto.acl` as shipped: a kiosk may do what it needs, and nothing in another's name.
 #[test]
 fn the_access_rules_fit() {

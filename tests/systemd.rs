@@ -28,10 +28,11 @@ impl Service {
     fn start(source: &str, options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let place = TempDir::new().unwrap();
         prepare(place.path());
+        fs::write(place.path().join("kiosk.toml"), "deployment_context = 'test'\n").unwrap();
         let path = place.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         let program = Command::new(env!("CARGO_BIN_EXE_mien"))
-            .args(["run", "--source", source])
+            .args(["run", "--source", source, "--config", "kiosk.toml"])
             .args(options)
             .current_dir(place.path())
             .env("NOTIFY_SOCKET", &path)

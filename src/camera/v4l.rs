@@ -54,7 +54,7 @@ const ENODEV: i32 = 19;
 const CANT_TAKE: &str = "its driver gave an answer that crate v4l can't take";
 /// What to do about a sensor that gives no ready pictures.
 const CSI_HINT: &str = "a Raspberry Pi's own (CSI) camera gives only raw sensor data here: feed \
-    its pictures to a v4l2loopback device and open that (see deploy/README.md), or use a USB webcam";
+    its pictures to a v4l2loopback device and open that (see docs/deploy.md), or use a USB webcam";
 
 /// An open camera that is streaming.
 pub struct V4lCamera {

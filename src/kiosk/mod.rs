@@ -33,6 +33,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::camera::{Camera, CameraError, Frame};
+use crate::deployment::Deployment;
 use crate::engine::ModelError;
 use crate::face::tracker::{Track, Tracker};
 use crate::image::Grey;
@@ -93,6 +94,8 @@ pub struct Options {
     pub source: String,
     /// Name of the model, for the journal.
     pub model: String,
+    /// What is stated of its use, for the journal.
+    pub deployment: Option<Deployment>,
     /// Least time between two summaries of the room, s.
     pub room_period_s: f32,
     /// When a frame counts as still.
@@ -192,6 +195,7 @@ pub fn run(
         version: env!("CARGO_PKG_VERSION"),
         source: options.source.clone(),
         model: options.model.clone(),
+        deployment: options.deployment.clone(),
     }));
     let ended = kiosk.watch(source, stop);
     kiosk.finish(ended.as_ref().copied().unwrap_or("failure"));

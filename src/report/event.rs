@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::classifier::Scores;
+use crate::deployment::Deployment;
 use crate::expression::{Expression, Gender, answer_name};
 use crate::face::tracker::Track;
 use crate::image::Rect;
@@ -78,8 +79,14 @@ impl RoomEvent {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum StatusEvent {
-    /// It starts to read `source` with `model`.
-    Started { version: &'static str, source: String, model: String },
+    /// It starts to read `source` with `model`; before a camera, with what is stated of its use.
+    Started {
+        version: &'static str,
+        source: String,
+        model: String,
+        #[serde(flatten)]
+        deployment: Option<Deployment>,
+    },
     /// Its camera is gone.
     CameraLost { why: String },
     /// Its camera gives frames again.

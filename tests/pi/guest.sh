@@ -113,6 +113,8 @@ mount -t devtmpfs dev /dev
 modprobe configfs && mount -t configfs configfs /sys/kernel/config
 ! grep -q raspberrypi /proc/device-tree/compatible || modprobe bcm2835_wdt
 cd /test
+# See debian.sh.
+[ ! -x init ] || exec ./init
 echo "guest: ready after $(cut -d ' ' -f 1 /proc/uptime) s"
 sh -eu -c '. /lib/test.sh; . ./run.sh'
 echo "guest: status $?"

@@ -28,6 +28,7 @@ CLIPS
 # Every face of every frame is a new one, told at once by that frame's scores alone, so that
 # neither times nor the frames before have a part in what is journaled.
 cat >"$test/config.toml" <<'CONFIG'
+deployment_context = "test"
 [still]
 max_change = 0.0
 [tracker]

@@ -33,6 +33,7 @@ flood() {
 }
 
 cat >config.toml <<'CONFIG'
+deployment_context = "test"
 [camera]
 fps = 60.0
 [leds]

@@ -32,6 +32,7 @@ grep 'controls: .*Gain 0 to 255' checked || { cat checked; fail "mien check list
 
 echo "== injected errors"
 cat >config.toml <<'CONFIG'
+deployment_context = "test"
 [camera]
 gain = 77
 power_line_hz = 50

@@ -19,6 +19,7 @@ Examples:
   mien check --config /etc/mien/config.toml
   mien predict party.jpg --annotate out.png
   mien predict --face --json fer2013/*.png
+  mien notice --config /etc/mien/config.toml --html > sign.html
   mien journal tail -f --dir /var/lib/mien --topic 'mien/+/room'
 
 Exit codes:
@@ -69,13 +70,19 @@ pub enum Command {
     Mqtt(MqttCommand),
     /// Print a commented sample configuration; it states every default
     Config,
+    /// Print the sign that tells people before the camera what it does, from the configuration
+    Notice(NoticeArgs),
     /// Print a shell's completion script
     Completions {
         /// Shell to complete for
         shell: Shell,
     },
     /// Print the manual page (roff)
-    Man,
+    Man {
+        /// Write there a page for each command instead
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -130,6 +137,16 @@ pub struct CheckArgs {
     /// The kiosk's configuration; stop the service first, or its camera and pins are in use
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct NoticeArgs {
+    /// The kiosk's configuration; it must state `deployment_context` and `contact`
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// As a page to print on A4
+    #[arg(long)]
+    pub html: bool,
 }
 
 #[derive(Args)]

@@ -36,6 +36,7 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
         device: config.device,
         source: name,
         model: reader.model,
+        deployment: None,
         room_period_s: config.room_period_s,
         still: StillOptions { max_change: 0.0, ..config.still },
         night: config.night,

@@ -1,6 +1,7 @@
 //! `mien check`: what a person who sets a kiosk up wants to know, with a way out of each failure.
 
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -12,7 +13,11 @@ use mien::report::journal::{Journal, JournalError};
 use mien::report::leds::{Backend, Led, Leds};
 
 use crate::args::CheckArgs;
-use crate::{bundled, live};
+use crate::{bundled, forward, live};
+
+mod clock;
+mod machine;
+mod service;
 
 /// How a part does.
 pub enum Verdict {
@@ -28,10 +33,17 @@ pub enum Verdict {
 pub fn check(args: &CheckArgs, model: Option<&Path>) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     let mut findings = vec![check_model(model)];
+    if let Some(file) = &args.config {
+        findings.push(check_use(&config, file));
+    }
     findings.extend(check_cameras(args, &config));
     findings.push(check_leds(&config));
     findings.extend(check_button(&config));
     findings.push(check_journal(&config));
+    findings.push(check_broker(&config));
+    findings.push(clock::check());
+    findings.push(machine::check());
+    findings.push(service::check());
     let mut out = io::stdout().lock();
     for (part, verdict, text) in &findings {
         let verdict = match verdict {
@@ -64,6 +76,24 @@ fn check_model(model: Option<&Path>) -> Finding {
             ("model", Verdict::Note, text)
         }
         Err(error) => ("model", Verdict::Failed, error.to_string()),
+    }
+}
+
+/// What must be stated before a camera, and who answers for it.
+fn check_use(config: &Config, file: &Path) -> Finding {
+    match (config.deployment(Some(file)), &config.contact) {
+        (Err(error), _) => ("use", Verdict::Failed, error.to_string()),
+        (Ok(stated), None) => {
+            let text = format!(
+                "{}; for the sign that tells people, set `contact` and run `mien notice`",
+                stated.context.name()
+            );
+            ("use", Verdict::Note, text)
+        }
+        (Ok(stated), Some(contact)) => {
+            let text = format!("{}; who answers: {contact}", stated.context.name());
+            ("use", Verdict::Good, text)
+        }
     }
 }
 
@@ -120,8 +150,23 @@ fn check_button(config: &Config) -> Option<Finding> {
     })
 }
 
+fn check_broker(config: &Config) -> Finding {
+    let Some(options) = &config.mqtt else {
+        return ("broker", Verdict::Note, "none, as configured".into());
+    };
+    let (verdict, text) = forward::check(&config.device, options);
+    ("broker", verdict, text)
+}
+
 fn check_journal(config: &Config) -> Finding {
     let directory = config.journal.directory.display();
+    if is_anothers(&config.journal.directory) {
+        let text = format!(
+            "{directory}: is another user's, whose it must stay; check it as the service's: \
+             `sudo -u mien mien check …`"
+        );
+        return ("journal", Verdict::Note, text);
+    }
     match Journal::open(&config.journal.directory, config.journal.options()) {
         Ok((_, recovery)) => {
             let text = format!("{directory}: writable, next record {}", recovery.next_sequence);
@@ -136,5 +181,15 @@ fn check_journal(config: &Config) -> Finding {
             format!("{directory}: being written, by the service perhaps"),
         ),
         Err(error) => ("journal", Verdict::Failed, error.to_string()),
+    }
+}
+
+/// Whether a directory is of another user than this program runs as. What this program wrote there,
+/// root's say, could be closed to its owner.
+fn is_anothers(directory: &Path) -> bool {
+    let owner = |path: &Path| path.metadata().map(|metadata| metadata.uid());
+    match (owner(directory), owner(Path::new("/proc/self"))) {
+        (Ok(owner), Ok(own)) => owner != own,
+        _ => false,
     }
 }

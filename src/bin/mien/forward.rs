@@ -7,8 +7,10 @@ use anyhow::Context;
 use mien::config::Config;
 use mien::kiosk::controls::Controls;
 use mien::report::mqtt::commands::Command;
+use mien::report::mqtt::options::MqttOptions;
 use mien::report::mqtt::{self, Forwarder, Setup};
 
+use crate::check::Verdict;
 use crate::watch::Reload;
 
 /// Starts to send the journal on, if the configuration says so; it ends when dropped.
@@ -44,6 +46,14 @@ fn obey(command: Command, controls: &Controls, reload: &Reload) -> Result<(), St
         }
     }
     Ok(())
+}
+
+/// Looks for the broker, for `mien check`.
+pub fn check(device: &str, options: &MqttOptions) -> (Verdict, String) {
+    match mqtt::check(device, options) {
+        Ok(address) => (Verdict::Good, format!("{address} lets this kiosk in")),
+        Err(error) => (Verdict::Failed, error.to_string()),
+    }
 }
 
 /// Removes the device of `config` from Home Assistant.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use anyhow::bail;
 use mien::config::Config;
 use mien::kiosk::controls::Controls;
+use mien::report::mqtt::options::MqttOptions;
 
+use crate::check::Verdict;
 use crate::watch::Reload;
 
 const ABSENT: &str = "this `mien` was built without MQTT; build it with \
@@ -18,6 +20,11 @@ pub fn start(config: &Config, _: u64, _: &Arc<Controls>, _: &Reload) -> anyhow::
         bail!(ABSENT);
     }
     Ok(None)
+}
+
+/// Says how to get a build that can, for `mien check`.
+pub fn check(_: &str, _: &MqttOptions) -> (Verdict, String) {
+    (Verdict::Failed, ABSENT.into())
 }
 
 /// Says how to get a build that can.

@@ -17,6 +17,7 @@ mod live;
 mod live;
 #[path = "../common/message.rs"]
 mod message;
+mod notice;
 mod parts;
 mod predict;
 mod topic;
@@ -25,6 +26,7 @@ mod watch;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 use mien::config::{self, ConfigError};
@@ -62,12 +64,19 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             forward::remove_discovery(config)?;
         }
         Some(Command::Config) => io::stdout().write_all(config::SAMPLE.as_bytes())?,
+        Some(Command::Notice(args)) => notice::notice(args)?,
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "mien", &mut script);
             io::stdout().write_all(&script)?;
         }
-        Some(Command::Man) => clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?,
+        Some(Command::Man { dir: None }) => {
+            clap_mangen::Man::new(Cli::command()).render(&mut io::stdout())?;
+        }
+        Some(Command::Man { dir: Some(dir) }) => {
+            let written = clap_mangen::generate_to(Cli::command(), dir);
+            written.with_context(|| format!("can't write manual pages to {}", dir.display()))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! `mien` and `mien run`: watch a source.
 
+use std::fs::Metadata;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use mien::button::Button;
 use mien::camera::devices;
 use mien::camera::replay::Replay;
 use mien::camera::view::View;
-use mien::config::Config;
+use mien::config::{Config, ConfigError};
+use mien::deployment::Deployment;
 use mien::expression::{Expression, UNSURE};
 use mien::face::tracker::Tracker;
 use mien::kiosk::controls::Controls;
@@ -38,6 +40,8 @@ pub fn demo(model: Option<&Path>) -> anyhow::Result<()> {
 #[derive(Clone, Default)]
 pub struct Reload {
     path: Option<PathBuf>,
+    /// Whether people are watched as they are now.
+    live: bool,
     /// From the command line.
     journal: Option<PathBuf>,
     /// The configuration to go on with.
@@ -52,7 +56,13 @@ impl Reload {
         let path = self.path.as_ref().context("this kiosk was started without --config")?;
         let mut config = Config::read(path)?;
         self.overrule(&mut config);
+        self.deployment(&config)?;
         Ok(config)
+    }
+
+    /// What `config` states of its use; an error if it must, and doesn't.
+    fn deployment(&self, config: &Config) -> Result<Option<Deployment>, ConfigError> {
+        self.live.then(|| config.deployment(self.path.as_deref())).transpose()
     }
 
     /// The command line goes before the file.
@@ -69,13 +79,18 @@ impl Reload {
 
 /// Watches what `args` name; anew from the start if it is told to read its configuration anew.
 pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
-    let reload =
-        Reload { path: args.config.clone(), journal: args.log.clone(), ..Reload::default() };
+    let reload = Reload {
+        path: args.config.clone(),
+        live: is_live(&args.source),
+        journal: args.log.clone(),
+        ..Reload::default()
+    };
     let mut config = match reload.path {
         Some(_) => reload.read()?,
         None => Config::default(),
     };
     reload.overrule(&mut config);
+    tell_deployment(reload.deployment(&config)?.as_ref());
     let stop = parts::stop_flag()?;
     loop {
         let source = open(args, &config)?;
@@ -108,6 +123,21 @@ fn is_device(path: &Path) -> bool {
     exists || ["/dev/video", "/dev/v4l/", devices::USB].iter().any(|start| text.starts_with(start))
 }
 
+/// Whether what `path` gives happens now: a camera, or a pipe from one, but no recording.
+fn is_live(path: &Path) -> bool {
+    let is_recording = |metadata: Metadata| metadata.is_file() || metadata.is_dir();
+    is_device(path) || path.metadata().is_ok_and(|metadata| !is_recording(metadata))
+}
+
+/// A legal basis stands in the log whatever is logged.
+fn tell_deployment(deployment: Option<&Deployment>) {
+    let Some(Deployment { context, legal_basis }) = deployment else { return };
+    match legal_basis {
+        Some(basis) => log::warn!("deployed for {}; legal basis stated: {basis}", context.name()),
+        None => log::info!("deployed for {}", context.name()),
+    }
+}
+
 fn watch(
     config: &Config,
     source_name: &str,
@@ -134,6 +164,7 @@ fn watch(
         device: config.device.clone(),
         source: source_name.to_owned(),
         model: reader.model,
+        deployment: reload.deployment(config)?,
         room_period_s: config.room_period_s,
         still: config.still.clone(),
         night: config.night.clone(),

@@ -34,7 +34,7 @@ impl Clock for SystemClock {
 }
 
 /// Whether a clock that shows this was set.
-pub(super) fn is_plausible(time: SystemTime) -> bool {
+pub fn is_plausible(time: SystemTime) -> bool {
     time >= UNIX_EPOCH + PLAUSIBLE_FROM
 }
 

@@ -38,7 +38,7 @@ mod writer;
 use std::path::Path;
 
 pub use card::Written;
-pub use clock::Runs;
+pub use clock::{Runs, is_plausible as is_clock_set};
 pub use error::JournalError;
 pub use format::{Delivery, Qos, Record};
 pub use options::JournalOptions;

@@ -412,6 +412,20 @@ async fn finished(finishing: &mut watch::Receiver<bool>) {
     let _ = finishing.wait_for(|finish| *finish).await;
 }
 
+/// Connects to the broker once, as `device`, and leaves; gives its address.
+pub fn check(device: &str, options: &MqttOptions) -> Result<String, MqttError> {
+    let broker = Broker::new(device, "-check", options, false)?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(MqttError::Thread)?;
+    runtime.block_on(async {
+        let mut session = Session::open(&broker);
+        while !matches!(session.next().await?, Happened::Connected) {}
+        session.disconnect();
+        let _ = timeout(GOODBYE_PATIENCE, async { while session.next().await.is_ok() {} }).await;
+        Ok(broker.address)
+    })
+}
+
 /// Removes the device from Home Assistant.
 pub fn remove_discovery(device: &str, options: &MqttOptions) -> Result<(), MqttError> {
     let broker = Broker::new(device, "-remove-discovery", options, false)?;

@@ -81,7 +81,7 @@ impl Entities {
         self.add(
             "sensor",
             "mood",
-            "Mood",
+            "Expression shown",
             json!({
                 "stat_t": room,
                 "val_tpl": "{{ value_json.mood }}",
