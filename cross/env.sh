@@ -9,6 +9,12 @@ cross_root=/usr/aarch64-linux-gnu
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 # The V4L2 bindings are generated from the target's headers.
 export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="-I$cross_root/include"
+# Where sources, dependencies and build lie must not show in the program: see rustc.sh. Where cargo's
+# registry lies stands here, so that what was built without is built anew.
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+export RUSTC_WRAPPER=$PWD/cross/rustc.sh
+# An incremental build's bytes depend on those before it.
+export CARGO_INCREMENTAL=0
 # Both the loader (-L) and the libraries must be the cross compiler's. Where the machine also has
 # arm64 packages installed, the loader would else pick their glibc, and mixing two builds hangs in
 # pthread_create.

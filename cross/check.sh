@@ -1,0 +1,36 @@
+#!/bin/bash
+# Holds a firmware to a size, models included, and to what Raspberry Pi OS 12 has: no newer glibc than
+# 2.36, no library that isn't on every Debian; and to naming no path of the building host.
+#
+#   cross/check.sh PROGRAM
+set -euo pipefail
+# Stripped. 10 MB is the aim; tract, which takes the networks that the own kernels don't know, makes
+# up about half of the code.
+max_bytes=19000000
+max_glibc=2.36
+libraries="ld-linux-aarch64.so.1 libc.so.6 libgcc_s.so.1 libm.so.6"
+
+program=$1
+fail() { echo "check.sh: $program: $*" >&2; exit 1; }
+stripped=$(mktemp)
+trap 'rm -f "$stripped"' EXIT
+aarch64-linux-gnu-strip -o "$stripped" "$program"
+
+bytes=$(stat -c %s "$stripped")
+[ "$bytes" -le $max_bytes ] || fail "$bytes bytes, more than $max_bytes"
+
+glibc=$(aarch64-linux-gnu-readelf --version-info "$stripped" | grep -o 'GLIBC_[0-9.]*' |
+    cut -d_ -f2 | sort -uV | tail -n 1)
+[ -n "$glibc" ] || fail "it names no version of glibc"
+[ "$(printf '%s\n' "$glibc" $max_glibc | sort -V | tail -n 1)" = $max_glibc ] ||
+    fail "it needs glibc $glibc, newer than $max_glibc"
+
+needed=$(aarch64-linux-gnu-readelf --dynamic "$stripped" |
+    sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort | paste -s -d ' ')
+for library in $needed; do
+    [[ " $libraries " == *" $library "* ]] || fail "it needs $library"
+done
+
+paths=$(strings "$stripped" | grep -F -e "$HOME/" -e "$PWD/" || true)
+[ -z "$paths" ] || fail "it names folders of this machine, see rustc.sh: ${paths:0:300}"
+echo "$program: $bytes bytes, glibc $glibc, $needed"

@@ -1,0 +1,167 @@
+#!/bin/bash
+# The Debian package on a Debian 12 with systemd, udev and an MQTT broker: it installs, its service
+# watches a camera and drives pins shut in as shipped, is restarted by the watchdog and after a kill,
+# refuses a configuration that says too little, is let out to the broker by its drop-in; an upgrade
+# keeps configuration and journal, removal darkens the LEDs, a purge leaves nothing.
+#
+#   tests/pi/deb.sh
+#
+# Needs (apt) what guest.sh does, and what deploy/package.sh needs.
+set -euo pipefail
+. "$(dirname "$0")/guest.sh"
+. tests/pi/debian.sh
+guest_make_files
+debian_make_root
+guest_build_firmware
+package=$(deploy/package.sh | tail -n 1)
+
+test=$guest_folder/deb
+mkdir "$test"
+cp "$package" "$test/mien.deb"
+pi_tools scenes models/demo.mjpeg "$test/scenes"
+# The next version, with another configuration as shipped.
+dpkg-deb -R "$package" "$guest_folder/next"
+sed -i 's/^Version: .*/&+next/' "$guest_folder/next/DEBIAN/control"
+echo "# A new line." >>"$guest_folder/next/etc/mien/config.toml"
+dpkg-deb -Zgzip -z1 --root-owner-group -b "$guest_folder/next" "$test/next.deb" >/dev/null
+
+cat >"$test/run.sh" <<'GUEST'
+install() { dpkg -i "$@" >dpkg.log 2>&1 || { cat dpkg.log; fail "dpkg -i $*"; }; }
+show() { systemctl show --value --property="$1" mien; }
+# The service is in this state …
+is() { [ "$(show ActiveState)" = "$1" ]; }
+# … with another process than $pid.
+is_anew() { is active && [ "$(show MainPID)" != "$pid" ]; }
+# Not by runuser, which wants PAM set up.
+records() { setpriv --reuid=mien --regid=mien --init-groups mien journal cat --dir /var/lib/mien; }
+trouble() { journalctl --no-pager -n 30 -u mien; systemctl --no-pager status mien; fail "$*"; }
+
+echo "== a camera and pins"
+modprobe v4l2loopback video_nr=10 exclusive_caps=1
+pi_tools flood /dev/video10 scenes/happy.png &
+modprobe gpio-sim
+chip=/sys/kernel/config/gpio-sim/pi
+mkdir -p $chip/bank
+echo 58 >$chip/bank/num_lines
+echo pinctrl-bcm2711 >$chip/bank/label
+echo 1 >$chip/live
+lines=/sys/devices/platform/$(cat $chip/dev_name)/$(cat $chip/bank/chip_name)
+level() { cat "$lines/sim_gpio$1/value"; }
+# Against what nobody drives: a dark LED's line is up, a lit one's down.
+echo pull-up >"$lines/sim_gpio5/pull"
+is_lit() { [ "$(level 5) $(level 19) $(level 21)" = "0 1 1" ]; }
+is_free() { [ "$(level 5) $(level 19) $(level 21)" = "1 0 0" ]; }
+is_free || fail "the pins are not as they should be"
+
+echo "== install"
+install mien.deb
+grep -q 'set deployment_context' dpkg.log || fail "it does not say what to do next"
+is inactive || fail "it was started before it was configured"
+for group in video gpio; do
+    id -nG mien | grep -qw $group || fail "mien is not in the group $group: $(id mien)"
+done
+udevadm settle
+for node in /dev/gpiochip*; do
+    [ "$(stat -c %G $node)" = gpio ] || fail "$node belongs to $(stat -c %G $node)"
+done
+[ "$(stat -c %G /dev/video10)" = video ] || fail "$(ls -l /dev/video10)"
+systemd-analyze verify --man=no mien.service || fail "the unit is not well"
+mien --version
+
+echo "== refused until it is said where it watches"
+mkdir -p /etc/systemd/system/mien.service.d
+cat >/etc/systemd/system/mien.service.d/camera.conf <<'CONF'
+[Service]
+ExecStart=
+ExecStart=/usr/bin/mien -v run --source /dev/video10 --config /etc/mien/config.toml
+CONF
+systemctl daemon-reload
+systemctl start mien && fail "it was started without a deployment context"
+[ "$(show Result) $(show ExecMainStatus) $(show NRestarts)" = "exit-code 2 0" ] || trouble "restarted"
+journalctl -u mien | grep -q 'set `deployment_context`' || trouble "nothing is said of it"
+
+echo "== the service"
+sed -i -e 's/^# deployment_context = .*/deployment_context = "test"/' \
+    -e 's/^# \(angry\|happy\|face_seen\) = /\1 = /' -e 's/^room_period_s = .*/room_period_s = 1.0/' \
+    -e 's/^# max_fps = .*/max_fps = 5.0/' \
+    /etc/mien/config.toml
+systemctl enable -q --now mien || trouble "it does not start"
+is active || trouble "$(show ActiveState)"
+echo "status: $(show StatusText)"
+within 60 is_lit || trouble "the face's LEDs are not lit"
+is_told() { records | grep -q '"appeared","expression":"happy"'; }
+within 30 is_told || trouble "the face is not recorded: $(records)"
+records | head -n 1 | grep '"deployment_context":"test"' || fail "the use is not recorded: $(records)"
+[ "$(stat -c '%U %a' /var/lib/mien)" = "mien 750" ] || fail "$(ls -ld /var/lib/mien)"
+
+echo "== what it can't do"
+pid=$(show MainPID)
+[ "$(stat -c %U /proc/$pid)" = mien ] || fail "it runs as $(stat -c %U /proc/$pid)"
+# In its own namespaces, as it is shut in.
+inside() { nsenter --target "$pid" --mount --net -- "$@"; }
+inside sh -c 'echo >/etc/intruder' 2>/dev/null && fail "it can write to /etc"
+[ "$(inside cat /proc/net/route | wc -l)" = 1 ] || fail "it has a route"
+grep -q '^NoNewPrivs:.*1' /proc/$pid/status || fail "it may gain privileges"
+grep -q '^CapBnd:.*0000000000000000' /proc/$pid/status || fail "$(grep Cap /proc/$pid/status)"
+grep -q '^Seccomp:.*2' /proc/$pid/status || fail "system calls are not filtered"
+
+echo "== check"
+mien check --config /etc/mien/config.toml >check.log || true
+cat check.log
+grep -q '^service *ok *runs$' check.log || fail "check does not find the service"
+grep -q '^use *note *test' check.log || fail "check does not find its use"
+
+echo "== killed, it is back"
+kill -9 "$pid"
+within 60 is_anew || trouble "it is not restarted"
+
+echo "== stuck, the watchdog ends it"
+pid=$(show MainPID)
+kill -STOP "$pid"
+within 120 is_anew || trouble "the watchdog does nothing"
+journalctl -u mien | grep -q 'Watchdog timeout' || trouble "it was not the watchdog"
+within 60 is_lit || trouble "the face's LEDs are not lit"
+
+echo "== let out to a broker"
+printf 'listener 1883 127.0.0.1\nallow_anonymous true\n' >/tmp/mosquitto.conf
+mosquitto -d -c /tmp/mosquitto.conf
+mosquitto_sub -h 127.0.0.1 -i test -t 'mien/#' -v >mqtt.log &
+printf '\n[mqtt]\nuser = "mien"\npassword_file = "/run/credentials/mien.service/mqtt-password"\n' \
+    >>/etc/mien/config.toml
+echo secret >/etc/mien/mqtt-password
+chmod 600 /etc/mien/mqtt-password
+cp /usr/share/mien/mqtt.conf /etc/systemd/system/mien.service.d/
+systemctl daemon-reload
+systemctl restart mien || trouble "it does not start with a network"
+within 60 grep -q '^mien/kiosk/kiosk .*"started"' mqtt.log ||
+    { cat mqtt.log; trouble "the broker got nothing"; }
+
+echo "== upgrade"
+first=$(records | head -n 1)
+cp /etc/mien/config.toml config.before
+pid=$(show MainPID)
+install --force-confold next.deb
+dpkg-query -W mien
+cmp config.before /etc/mien/config.toml || fail "the configuration was changed"
+[ -e /etc/mien/config.toml.dpkg-dist ] || fail "the new configuration is nowhere"
+within 30 is_anew || trouble "the new version does not run"
+[ "$(records | head -n 1)" = "$first" ] || fail "the journal is another"
+systemctl is-enabled -q mien || fail "it is no longer started at boot"
+
+echo "== remove"
+dpkg -r mien >dpkg.log 2>&1 || { cat dpkg.log; fail "dpkg -r"; }
+is inactive || fail "it still runs"
+within 10 is_free || fail "its lines are still driven"
+[ ! -e /usr/bin/mien ] && [ ! -e /usr/lib/systemd/system/mien.service ] || fail "it is still there"
+[ -e /etc/mien/config.toml ] && [ -n "$(ls /var/lib/mien)" ] || fail "configuration or journal are gone"
+
+echo "== purge"
+dpkg -P mien >dpkg.log 2>&1 || { cat dpkg.log; fail "dpkg -P"; }
+rm -r /etc/systemd/system/mien.service.d
+! getent passwd mien || fail "its user is still there"
+find / -xdev -path /proc -prune -o -path /test -prune -o -name '*mien*' -print | grep -v ^/tmp >left || true
+cat left
+[ ! -s left ] || fail "the above are still there"
+GUEST
+debian_start "$test"
+guest_wait 600
