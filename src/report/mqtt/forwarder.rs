@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rumqttc::Publish;
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tokio::select;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -79,8 +79,7 @@ impl Forwarder {
         let (finish, finishing) = watch::channel(false);
         let worker = Worker::new(setup, finishing)?;
         let acked = Arc::clone(&worker.acked);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(MqttError::Thread)?;
+        let runtime = runtime()?;
         let thread = thread::Builder::new()
             .name("mqtt".into())
             .spawn(move || runtime.block_on(worker.run()))
@@ -399,8 +398,7 @@ impl Worker {
                     self.done(sequence);
                 }
             }
-            session.disconnect();
-            while session.next().await.is_ok() {}
+            session.leave().await;
         })
         .await;
     }
@@ -412,16 +410,18 @@ async fn finished(finishing: &mut watch::Receiver<bool>) {
     let _ = finishing.wait_for(|finish| *finish).await;
 }
 
+/// Runs connections in the thread that asks.
+fn runtime() -> Result<Runtime, MqttError> {
+    runtime::Builder::new_current_thread().enable_all().build().map_err(MqttError::Thread)
+}
+
 /// Connects to the broker once, as `device`, and leaves; gives its address.
 pub fn check(device: &str, options: &MqttOptions) -> Result<String, MqttError> {
     let broker = Broker::new(device, "-check", options, false)?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(MqttError::Thread)?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let mut session = Session::open(&broker);
         while !matches!(session.next().await?, Happened::Connected) {}
-        session.disconnect();
-        let _ = timeout(GOODBYE_PATIENCE, async { while session.next().await.is_ok() {} }).await;
+        let _ = timeout(GOODBYE_PATIENCE, session.leave()).await;
         Ok(broker.address)
     })
 }
@@ -429,11 +429,9 @@ pub fn check(device: &str, options: &MqttOptions) -> Result<String, MqttError> {
 /// Removes the device from Home Assistant.
 pub fn remove_discovery(device: &str, options: &MqttOptions) -> Result<(), MqttError> {
     let broker = Broker::new(device, "-remove-discovery", options, false)?;
-    let runtime = runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(MqttError::Thread)?;
     let topic = home_assistant::discovery_topic(&options.home_assistant_prefix, device);
     let patience = Duration::from_secs(options.ack_timeout_s.into());
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let mut session = Session::open(&broker);
         session.publish(Message { topic, payload: String::new(), retain: true }, Sent::Other)?;
         let acked = timeout(patience, async {
@@ -445,8 +443,7 @@ pub fn remove_discovery(device: &str, options: &MqttOptions) -> Result<(), MqttE
         let silent =
             MqttError::Silent { address: broker.address.clone(), what: "it acknowledges nothing" };
         acked.await.unwrap_or(Err(silent))?;
-        session.disconnect();
-        let _ = timeout(GOODBYE_PATIENCE, async { while session.next().await.is_ok() {} }).await;
+        let _ = timeout(GOODBYE_PATIENCE, session.leave()).await;
         Ok(())
     })
 }

@@ -133,10 +133,11 @@ impl Session {
         }
     }
 
-    /// Says goodbye, so that the last will is not published.
-    pub fn disconnect(&self) {
+    /// Says goodbye, so that the last will is not published, and waits for the connection's end.
+    pub async fn leave(mut self) {
         // If there is no room for it, the will tells the same.
         let _ = self.client.try_disconnect();
+        while self.next().await.is_ok() {}
     }
 
     fn written(&mut self, id: u16) {
