@@ -143,7 +143,7 @@ fn watch(dir: &Path, stop: &AtomicBool) -> anyhow::Result<Vec<StageTime>> {
     let tracker = Tracker::new(config.tracker, 0.5);
     let source = Source::Newest(Mailbox::paced(camera));
     let summary = kiosk::run(source, faces, tracker, &mut leds, &mut journal, &options, stop)?;
-    println!("  {} frames, {} dropped late", summary.frames, summary.late);
+    println!("  {} frames, {} dropped late", summary.counts.frames, summary.counts.late);
     Ok(summary.stages)
 }
 

@@ -400,12 +400,16 @@ fn only_rooms_of_enough_faces_are_told_if_so_wished() {
 fn the_clip_is_summed_up() {
     let outcome = demo();
     let summary = outcome.summary.as_ref().unwrap();
-    assert_eq!(summary.frames, script().frames);
-    assert!(summary.still > 0, "parts of the clip don't move");
-    assert_eq!((summary.broken, summary.late), (0, 0));
+    assert_eq!(summary.counts.frames, script().frames);
+    assert!(summary.counts.still > 0, "parts of the clip don't move");
+    assert_eq!((summary.counts.broken, summary.counts.late), (0, 0));
     assert_eq!(summary.records, outcome.records.len() as u64);
-    assert_eq!(summary.stages[0].frames, summary.frames, "each is decoded");
-    assert_eq!(summary.stages[1].frames, summary.frames - summary.still, "few are searched");
+    assert_eq!(summary.stages[0].frames, summary.counts.frames, "each is decoded");
+    assert_eq!(
+        summary.stages[1].frames,
+        summary.counts.frames - summary.counts.still,
+        "few are searched"
+    );
     assert_eq!(outcome.statuses(), ["started", "stopped"]);
     assert!(outcome.records.iter().any(|(topic, _)| topic == "mien/hall/room"));
 }
@@ -464,7 +468,7 @@ fn a_lost_camera_is_journaled_and_opened_again() {
     let mailbox = Mailbox::live(open);
     let outcome = run(Source::Newest(mailbox), "hall", &stop);
     assert_eq!(outcome.statuses(), ["started", "camera_lost", "camera_back", "stopped"]);
-    assert!(outcome.summary.unwrap().frames > 0);
+    assert!(outcome.summary.unwrap().counts.frames > 0);
 }
 
 #[test]
@@ -488,7 +492,7 @@ fn a_journal_that_refuses_records_does_not_stop_the_service() {
     let device = "x".repeat(100_000);
     let outcome = run(Source::EveryFrame(Box::new(camera)), &device, &AtomicBool::new(false));
     let summary = outcome.summary.unwrap();
-    assert_eq!((summary.frames, summary.records), (5, 0));
+    assert_eq!((summary.counts.frames, summary.records), (5, 0));
     assert!(outcome.records.is_empty());
 }
 
@@ -501,7 +505,7 @@ fn still_frames_are_not_searched_but_for_one_every_so_often() {
     });
     let outcome = run(Source::EveryFrame(Box::new(camera)), "hall", &AtomicBool::new(false));
     // Five seconds at ten frames each; one in two seconds is searched.
-    assert_eq!(outcome.summary.unwrap().still, 47);
+    assert_eq!(outcome.summary.unwrap().counts.still, 47);
 }
 
 /// Waits for the kiosk to come round to something.
@@ -542,7 +546,7 @@ fn a_paused_kiosk_looks_at_nothing() {
     let source = Source::Newest(Mailbox::live(once(camera)));
     let outcome = run_controlled(0.5, source, "hall", &stop, &controls);
     assert_eq!(outcome.statuses(), ["started", "paused", "resumed", "stopped"]);
-    let frames = outcome.summary.unwrap().frames;
+    let frames = outcome.summary.unwrap().counts.frames;
     assert!((1..=41).contains(&frames), "{frames}");
 }
 
@@ -574,7 +578,7 @@ fn a_pause_darkens_the_leds_and_lets_everybody_leave() {
         outcome
     });
     assert_eq!(outcome.statuses(), ["started", "paused", "stopped"]);
-    assert_eq!(outcome.summary.unwrap().frames, 21);
+    assert_eq!(outcome.summary.unwrap().counts.frames, 21);
     let faces = Followed::all(&outcome.records);
     assert!(!faces.is_empty() && faces.iter().all(|face| face.to_s.is_finite()));
     let paused = outcome.records.iter().position(|(_, payload)| payload["state"] == "paused");
@@ -598,7 +602,7 @@ fn at_night_faces_leave_and_nothing_is_searched() {
     let outcome = run(Source::EveryFrame(Box::new(camera)), "hall", &AtomicBool::new(false));
     assert_eq!(outcome.statuses(), ["started", "night", "day", "stopped"]);
     // The first ten seconds might be a hand before the camera.
-    assert_eq!(outcome.summary.unwrap().dark, 100);
+    assert_eq!(outcome.summary.unwrap().counts.dark, 100);
 }
 
 #[test]
@@ -624,7 +628,7 @@ fn what_the_kiosk_does_is_summed_up_once_a_period() {
     let (_, vitals) = vitals.expect("a period has passed");
     assert!(vitals["seconds"].as_u64().unwrap() >= 1, "{vitals}");
     let (frames, still) = (vitals["counts"][0].as_u64().unwrap(), &vitals["counts"][1]);
-    assert!(frames > 1 && frames <= outcome.summary.unwrap().frames, "{vitals}");
+    assert!(frames > 1 && frames <= outcome.summary.unwrap().counts.frames, "{vitals}");
     assert!(still.as_u64().unwrap() < frames, "the first frame is no still one: {vitals}");
     assert!(vitals["p50_p95_ms"].as_array().is_some_and(|times| times.len() == 10), "{vitals}");
     assert_eq!(outcome.records[1].0, "mien/hall/vitals", "one a period: {:?}", outcome.records);
@@ -639,15 +643,11 @@ fn who_was_seen_leaves_when_no_frame_comes_for_a_while() {
     let mut given = 0;
     let camera = Scripted(move || {
         // Each frame is looked at before the next one comes.
-        while theirs.health().frames < given {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        until(|| theirs.health().frames >= given);
         if given == 20 {
             // It gives no more until that is told.
             let before = theirs.health().records;
-            while theirs.health().records <= before {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            until(|| theirs.health().records > before);
             ender.store(true, Ordering::Relaxed);
             return Err(lost());
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 const THERMAL: &str = "sys/class/thermal";
 /// Where a Raspberry Pi's kernel tells what `vcgencmd get_throttled` does, hexadecimal.
 const THROTTLED: &str = "sys/devices/platform/soc/soc:firmware/get_throttled";
+
 /// The CPU's temperature, °C: that of the zone whose type names the CPU, as a Raspberry Pi's
 /// `cpu-thermal` does, else of the first. None where the machine does not tell.
 pub fn cpu_celsius() -> Option<f64> {

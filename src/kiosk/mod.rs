@@ -37,7 +37,7 @@ use crate::deployment::Deployment;
 use crate::engine::ModelError;
 use crate::face::tracker::{Track, Tracker};
 use crate::image::Grey;
-use crate::report::event::{Event, StatusEvent, VitalsEvent};
+use crate::report::event::{Event, StatusEvent};
 use crate::report::journal::Journal;
 use crate::report::leds::Leds;
 
@@ -116,18 +116,9 @@ pub struct Options {
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
-    /// Frames read, still ones among them.
-    pub frames: u64,
-    /// Frames not looked at because they showed no change.
-    pub still: u64,
-    /// Frames not looked at because it was night.
-    pub dark: u64,
-    /// Frames that could not be decoded.
-    pub broken: u64,
-    /// Frames dropped because a newer one was there.
-    pub late: u64,
-    /// Faces read, in all frames that were looked at.
-    pub faces: u64,
+    /// Frames and faces.
+    #[serde(flatten)]
+    pub counts: Counts,
     /// Different faces followed.
     pub tracks: u64,
     /// Records written to the journal.
@@ -187,7 +178,7 @@ pub fn run(
         on_event: options.on_event,
         only_rooms_of_at_least: options.only_rooms_of_at_least,
         stages: Stages::default(),
-        vitals: Vitals::new(vitals_period, start),
+        vitals: Vitals::new(vitals_period, options.only_rooms_of_at_least.is_none(), start),
         summary: Summary::default(),
         broken: BrokenFrames::default(),
     };
@@ -201,7 +192,7 @@ pub fn run(
     kiosk.finish(ended.as_ref().copied().unwrap_or("failure"));
     ended?;
     Ok(Summary {
-        broken: kiosk.broken.count,
+        counts: kiosk.counts(),
         records: kiosk.reporter.records,
         elapsed_s: start.elapsed().as_secs_f64(),
         stages: kiosk.stages.times().to_vec(),
@@ -245,8 +236,9 @@ impl Kiosk<'_> {
             }
             self.obey();
             self.tell_vitals();
-            self.reporter.keep_up(self.condition());
-            self.supervisor.keep_up(self.condition(), self.reporter.is_failing());
+            let condition = self.condition();
+            self.reporter.keep_up(condition);
+            self.supervisor.keep_up(condition, self.reporter.is_failing());
             if self.paused && matches!(source, Source::EveryFrame(_)) {
                 // A recording waits.
                 std::thread::sleep(PATIENCE);
@@ -257,7 +249,7 @@ impl Kiosk<'_> {
             let is_news = !matches!(arrival, Arrival::Nothing);
             match arrival {
                 Arrival::Frame { frame, late } => {
-                    self.summary.late += late;
+                    self.summary.counts.late += late;
                     self.camera_works();
                     if !self.paused {
                         self.frame(&frame)?;
@@ -325,13 +317,14 @@ impl Kiosk<'_> {
 
     /// Sums the last period up, if it is over.
     fn tell_vitals(&mut self) {
-        let Summary { frames, still, dark, late, faces, .. } = self.summary;
-        let counts = Counts { frames, still, dark, broken: self.broken.count, late, faces };
-        let Some(vitals) = self.vitals.take(Instant::now(), counts, &mut self.stages) else {
-            return;
-        };
-        let faces_told = self.only_rooms_of_at_least.is_none();
-        self.reporter.append(&Event::Vitals(VitalsEvent { faces_told, ..vitals }));
+        let counts = self.counts();
+        if let Some(vitals) = self.vitals.take(Instant::now(), counts, &mut self.stages) {
+            self.reporter.append(&Event::Vitals(vitals));
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        Counts { broken: self.broken.count, ..self.summary.counts }
     }
 
     fn everyone_left(&mut self) {
@@ -344,24 +337,24 @@ impl Kiosk<'_> {
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<(), ModelError> {
-        self.summary.frames += 1;
+        self.summary.counts.frames += 1;
         self.stages.add(Stage::Decode, frame.decode_time);
         self.now = self.now.max(frame.time);
-        let frames = self.summary.frames;
+        let frames = self.summary.counts.frames;
         if frames == 1 {
             log::info!("the first frame came");
         }
         self.controls.update(|health| health.frames = frames);
         self.last_frame = self.now;
         if self.darkness(&frame.image) {
-            self.summary.dark += 1;
+            self.summary.counts.dark += 1;
             self.report(|tracker, now| tracker.update(now, &[]));
         } else if self.still.is_still(self.now, &frame.image) {
-            self.summary.still += 1;
+            self.summary.counts.still += 1;
             self.report(Tracker::hold);
         } else {
             let found = self.reader.read(&frame.image, &mut self.stages)?;
-            self.summary.faces += found.len() as u64;
+            self.summary.counts.faces += found.len() as u64;
             self.report(|tracker, now| tracker.update(now, &found));
         }
         Ok(())
@@ -430,7 +423,7 @@ impl Kiosk<'_> {
             self.supervisor.stopping();
         }
         self.everyone_left();
-        let frames = self.summary.frames;
+        let frames = self.summary.counts.frames;
         self.reporter.append(&Event::Status(StatusEvent::Stopped { why, frames }));
         self.reporter.close();
     }

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::report::event::VitalsEvent;
 
 use super::machine;
 use super::stages::Stages;
 
 /// What a kiosk counts from its start on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Frames read, those of the next two kinds among them.
     pub frames: u64,
@@ -42,14 +44,16 @@ impl Counts {
 pub struct Vitals {
     /// None: nothing is summed up.
     period: Option<Duration>,
+    /// Whether anything may be told of how many faces there were.
+    faces_told: bool,
     since: Instant,
     before: Counts,
 }
 
 impl Vitals {
     /// The first period starts now.
-    pub fn new(period: Option<Duration>, now: Instant) -> Self {
-        Self { period, since: now, before: Counts::default() }
+    pub fn new(period: Option<Duration>, faces_told: bool, now: Instant) -> Self {
+        Self { period, faces_told, since: now, before: Counts::default() }
     }
 
     /// What happened since the last time, if the period is over.
@@ -69,7 +73,7 @@ impl Vitals {
             seconds: passed.as_secs(),
             counts,
             stages: stages.take_recent(),
-            faces_told: true,
+            faces_told: self.faces_told,
             cpu_celsius: machine::cpu_celsius(),
             throttled: machine::throttled(),
         })
@@ -85,7 +89,7 @@ mod tests {
     fn each_period_tells_only_of_itself() {
         let (start, mut stages) = (Instant::now(), Stages::default());
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut vitals = Vitals::new(Some(Duration::from_secs(60)), start);
+        let mut vitals = Vitals::new(Some(Duration::from_secs(60)), true, start);
         let counts = Counts { frames: 600, still: 500, faces: 7, ..Counts::default() };
         stages.add(Stage::Detect, Duration::from_millis(10));
         assert_eq!(vitals.take(at(59), counts, &mut stages), None);
@@ -104,7 +108,7 @@ mod tests {
     #[test]
     fn without_a_period_nothing_is_told() {
         let now = Instant::now();
-        let told = Vitals::new(None, now).take(
+        let told = Vitals::new(None, true, now).take(
             now + Duration::from_secs(1 << 20),
             Counts::default(),
             &mut Stages::default(),

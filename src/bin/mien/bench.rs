@@ -12,6 +12,7 @@ use mien::camera::{Camera, CameraError, Frame};
 use mien::config::Config;
 use mien::face::tracker::Tracker;
 use mien::kiosk::still::StillOptions;
+use mien::kiosk::vitals::Counts;
 use mien::kiosk::{self, Options, Source, Summary};
 use mien::report::journal::Journal;
 use mien::report::leds::{Backend, LedOptions, Leds};
@@ -59,7 +60,7 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
     let text = if args.json {
         format!("{}\n", report(&options, &summary))
     } else {
-        let Summary { frames, faces, elapsed_s, .. } = summary;
+        let Summary { counts: Counts { frames, faces, .. }, elapsed_s, .. } = summary;
         let table = watch::table(&summary.stages);
         format!("{table}\n{frames} frames with {faces} faces in {elapsed_s:.2} s\n")
     };
@@ -84,8 +85,8 @@ fn report(options: &Options, summary: &Summary) -> Value {
     json!({
         "source": options.source,
         "model": options.model,
-        "frames": summary.frames,
-        "faces": summary.faces,
+        "frames": summary.counts.frames,
+        "faces": summary.counts.faces,
         "elapsed_s": summary.elapsed_s,
         "stages": stages,
     })

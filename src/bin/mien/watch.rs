@@ -19,6 +19,7 @@ use mien::face::tracker::Tracker;
 use mien::kiosk::controls::Controls;
 use mien::kiosk::mailbox::Mailbox;
 use mien::kiosk::stages::StageTime;
+use mien::kiosk::vitals::Counts;
 use mien::kiosk::{self, Options, Source, Summary};
 use mien::report::event::{Event, FaceChange, FaceEvent};
 use mien::report::journal::{Journal, Recovery};
@@ -180,7 +181,7 @@ fn watch(
         kiosk::run(source, reader.faces, tracker, &mut leds, &mut journal, &options, stop)?;
     reload.paused.store(controls.is_paused(), Ordering::Relaxed);
     io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
-    if summary.frames == 0 && summary.broken > 0 {
+    if summary.counts.frames == 0 && summary.counts.broken > 0 {
         anyhow::bail!("none of the pictures in {source_name} could be read");
     }
     Ok(())
@@ -235,16 +236,16 @@ fn tell_recovery(recovery: &Recovery) {
 }
 
 fn text(summary: &Summary, directory: &Path) -> String {
-    let Summary { frames, still, dark, broken, late, faces, tracks, records, elapsed_s, .. } =
-        summary;
-    let rate = *frames as f64 / elapsed_s.max(f64::EPSILON);
+    let Summary { counts, tracks, records, elapsed_s, stages } = summary;
+    let Counts { frames, still, dark, broken, late, faces } = *counts;
+    let rate = frames as f64 / elapsed_s.max(f64::EPSILON);
     format!(
         "\n{}\n{frames} frames read in {elapsed_s:.1} s ({rate:.0} a second), {still} of them still, \
          {dark} dark; \
          {broken} broken, {late} dropped late\n\
          {faces} readings of faces, {tracks} faces followed\n\
          {records} records written to {}; read them by `mien journal cat --dir {}`\n",
-        table(&summary.stages),
+        table(stages),
         directory.display(),
         directory.display(),
     )
