@@ -170,7 +170,7 @@ fn take(line: u32, options: &ButtonOptions, leds: &LedOptions) -> Result<Level, 
         Backend::Cdev => by_cdev(),
         Backend::Rppal => by_rppal(),
         Backend::Auto | Backend::Terminal | Backend::None => match by_cdev() {
-            Err(GpioError::NotBuilt { .. } | GpioError::NoHardware { .. }) => by_rppal(),
+            Err(error) if error.is_absent() => by_rppal(),
             taken => taken,
         },
     }

@@ -25,6 +25,13 @@ pub enum GpioError {
     Line { line: u32, user: String, why: String, section: &'static str },
 }
 
+impl GpioError {
+    /// Whether this program or this machine has none of it, so that another back end may be tried.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, GpioError::NotBuilt { .. } | GpioError::NoHardware { .. })
+    }
+}
+
 /// What a line is for, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Use<'a> {

@@ -102,17 +102,17 @@ impl Fast {
     pub fn run(&self, input: &[i8]) -> Vec<i8> {
         let pictures = input.len() / self.bench.input_len;
         let mut output = vec![0; pictures * self.bench.output_len];
-        match &self.team {
-            Some(team) if pictures > 0 => match team.rows_for(pictures) {
-                Some(mut workspace) => {
-                    let workspace = &mut *workspace;
-                    team.pool.install(|| self.bench.plan.run(workspace, input, &mut output));
-                }
-                None if pictures > 1 => return Shift::run(&self.bench, &team.pool, input, output),
-                None => self.bench.run(input, &mut output),
-            },
-            _ => self.bench.run(input, &mut output),
+        if let Some(team) = &self.team {
+            if let Some(mut workspace) = team.rows_for(pictures) {
+                let workspace = &mut *workspace;
+                team.pool.install(|| self.bench.plan.run(workspace, input, &mut output));
+                return output;
+            }
+            if pictures > 1 {
+                return Shift::run(&self.bench, &team.pool, input, output);
+            }
         }
+        self.bench.run(input, &mut output);
         output
     }
 }

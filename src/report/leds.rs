@@ -241,7 +241,7 @@ fn automatic(options: &LedOptions) -> Result<Option<Box<dyn Panel>>, LedError> {
         };
         for open in backends {
             match open(options) {
-                Err(LedError::Gpio(GpioError::NotBuilt { .. } | GpioError::NoHardware { .. })) => {}
+                Err(LedError::Gpio(error)) if error.is_absent() => {}
                 panel => return panel.map(Some),
             }
         }
