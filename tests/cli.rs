@@ -3,38 +3,20 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use image::{GrayImage, ImageFormat, Luma};
 use mien::report::journal::{Journal, JournalOptions};
 use serde_json::Value;
-use tempfile::TempDir;
 
 mod common;
+#[path = "common/place.rs"]
+mod place;
 
-/// A directory of its own for each test, in which the program runs.
-struct Place(TempDir);
+use place::Place;
 
 impl Place {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mien"));
-        command.args(args).current_dir(self.0.path()).env_remove("RUST_LOG");
-        command
-    }
-
-    fn mien(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
     /// A run with a camera that is not there.
     fn camera_command(&self) -> Command {
         fs::write(self.path("kiosk.toml"), "deployment_context = 'test'\n").unwrap();

@@ -3,40 +3,28 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+#[path = "common/place.rs"]
+mod place;
+
+use place::Place;
 
 /// Some pictures' worth; a pipe holds 64 KiB.
 const PIPED_BYTES: usize = 48 << 10;
 
-/// A directory with a configuration, in which the program runs.
-struct Place(TempDir);
+/// A place with a configuration.
+fn configured(config: &str) -> Place {
+    let place = Place::new();
+    fs::write(place.path("kiosk.toml"), config).unwrap();
+    place
+}
 
 impl Place {
-    fn new(config: &str) -> Self {
-        let place = Self(TempDir::new().unwrap());
-        fs::write(place.path("kiosk.toml"), config).unwrap();
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mien"));
-        command.args(args).current_dir(self.0.path()).env_remove("RUST_LOG");
-        command
-    }
-
-    fn mien(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
     /// Watches pictures that come through a pipe, as from a camera.
     fn watch(&self, config: &[&str]) -> Output {
         let pipe = self.path("camera");
@@ -84,7 +72,7 @@ fn assert_ends(output: &Output, code: i32, parts: &[&str]) {
 
 #[test]
 fn a_camera_is_not_watched_where_it_is_not_said() {
-    let place = Place::new("device = 'hall'");
+    let place = configured("device = 'hall'");
     let parts = ["config kiosk.toml", "deployment_context", "\"art\"", "\"work\""];
     assert_ends(&place.watch(&["--config", "kiosk.toml"]), 2, &parts);
     assert!(!place.path("mien-log").exists(), "it has written a journal");
@@ -97,11 +85,11 @@ fn a_camera_is_not_watched_where_it_is_not_said() {
 #[test]
 fn work_and_education_are_refused_without_a_legal_basis() {
     for context in ["work", "education"] {
-        let place = Place::new(&format!("deployment_context = '{context}'"));
+        let place = configured(&format!("deployment_context = '{context}'"));
         let parts = [context, "legal_basis", "Art. 5(1)(f)", "medical or safety"];
         assert_ends(&place.watch(&["--config", "kiosk.toml"]), 2, &parts);
         let config = format!("deployment_context = '{context}'\nlegal_basis = 'yes'");
-        let place = Place::new(&config);
+        let place = configured(&config);
         assert_ends(&place.watch(&["--config", "kiosk.toml"]), 2, &["legal_basis", "a sentence"]);
         assert!(!place.path("mien-log").exists(), "it has written a journal");
     }
@@ -111,14 +99,14 @@ fn work_and_education_are_refused_without_a_legal_basis() {
 fn what_is_stated_is_recorded_and_logged() {
     let basis = "Section 1 of the driver safety act allows it to warn of drowsiness.";
     let config = format!("deployment_context = 'work'\nlegal_basis = '{basis}'");
-    let place = Place::new(&config);
+    let place = configured(&config);
     let output = place.watch(&["--config", "kiosk.toml"]);
     assert_ends(&output, 0, &["work", basis]);
     let started = place.started();
     assert_eq!(started["deployment_context"], "work");
     assert_eq!(started["legal_basis"], basis);
 
-    let place = Place::new("deployment_context = 'art'");
+    let place = configured("deployment_context = 'art'");
     let output = place.watch(&["--config", "kiosk.toml"]);
     assert_ends(&output, 0, &[]);
     let started = place.started();
@@ -128,7 +116,7 @@ fn what_is_stated_is_recorded_and_logged() {
 
 #[test]
 fn recordings_need_no_statement() {
-    let place = Place::new("");
+    let place = configured("");
     fs::write(place.path("clip.mjpeg"), demo_clip()).unwrap();
     let output = place.mien(&["run", "--source", "clip.mjpeg", "--config", "kiosk.toml"]);
     assert_ends(&output, 0, &[]);
@@ -138,7 +126,7 @@ fn recordings_need_no_statement() {
 #[test]
 fn the_sign_names_who_answers() {
     let contact = "Jane Doe <jane@example.org>";
-    let place = Place::new(&format!("deployment_context = 'art'\ncontact = '{contact}'"));
+    let place = configured(&format!("deployment_context = 'art'\ncontact = '{contact}'"));
     let output = place.mien(&["notice", "--config", "kiosk.toml"]);
     assert_ends(&output, 0, &[]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -147,8 +135,8 @@ fn the_sign_names_who_answers() {
     let page = String::from_utf8(page).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("&lt;jane@"), "{page}");
 
-    let place = Place::new("deployment_context = 'art'");
+    let place = configured("deployment_context = 'art'");
     assert_ends(&place.mien(&["notice", "--config", "kiosk.toml"]), 2, &["contact is missing"]);
-    let place = Place::new("contact = 'Jane Doe'");
+    let place = configured("contact = 'Jane Doe'");
     assert_ends(&place.mien(&["notice", "--config", "kiosk.toml"]), 2, &["deployment_context"]);
 }

@@ -39,13 +39,7 @@ trouble() { journalctl --no-pager -n 30 -u mien; systemctl --no-pager status mie
 echo "== a camera and pins"
 modprobe v4l2loopback video_nr=10 exclusive_caps=1
 pi_tools flood /dev/video10 scenes/happy.png &
-modprobe gpio-sim
-chip=/sys/kernel/config/gpio-sim/pi
-mkdir -p $chip/bank
-echo 58 >$chip/bank/num_lines
-echo pinctrl-bcm2711 >$chip/bank/label
-echo 1 >$chip/live
-lines=/sys/devices/platform/$(cat $chip/dev_name)/$(cat $chip/bank/chip_name)
+simulate_gpio
 level() { cat "$lines/sim_gpio$1/value"; }
 # Against what nobody drives: a dark LED's line is up, a lit one's down.
 echo pull-up >"$lines/sim_gpio5/pull"

@@ -15,14 +15,7 @@ pi_tools scenes models/demo.mjpeg "$test/scenes"
 cat >"$test/run.sh" <<'GUEST'
 leds="angry:5 disgust:6 fear:13 happy:19 sad:26 surprise:16 neutral:20 face_seen:21"
 
-# A chip with the label that a Raspberry Pi 4's has.
-modprobe gpio-sim
-chip=/sys/kernel/config/gpio-sim/pi
-mkdir -p $chip/bank
-echo 58 >$chip/bank/num_lines
-echo pinctrl-bcm2711 >$chip/bank/label
-echo 1 >$chip/live
-lines=/sys/devices/platform/$(cat $chip/dev_name)/$(cat $chip/bank/chip_name)
+simulate_gpio
 
 # Where the lines go that nobody drives: up or down.
 pull() {

@@ -9,8 +9,8 @@
 #   guest_tell LINE             gives its script a line to read
 #   guest_monitor COMMAND       asks qemu's monitor
 #
-# In the guest, FOLDER is /test and the working directory; its script has the functions `fail WHY` and
-# `within SECONDS COMMAND`. Its console is kept in $guest_console.
+# In the guest, FOLDER is /test and the working directory; its script has the functions `fail WHY`,
+# `within SECONDS COMMAND` and `simulate_gpio`. Its console is kept in $guest_console.
 #
 # Needs (apt): qemu-system-arm qemu-user cpio kmod make socat xz-utils gcc-aarch64-linux-gnu
 # libc6-dev-arm64-cross libclang1-14
@@ -123,6 +123,17 @@ INIT
     chmod +x "$root/init"
     cat >"$root/lib/test.sh" <<'TEST'
 fail() { echo "FAILED: $*"; exit 1; }
+
+# Makes a GPIO chip with the label that a Raspberry Pi 4's has; $lines is its simulator's folder.
+simulate_gpio() {
+    modprobe gpio-sim
+    chip=/sys/kernel/config/gpio-sim/pi
+    mkdir -p $chip/bank
+    echo 58 >$chip/bank/num_lines
+    echo pinctrl-bcm2711 >$chip/bank/label
+    echo 1 >$chip/live
+    lines=/sys/devices/platform/$(cat $chip/dev_name)/$(cat $chip/bank/chip_name)
+}
 
 # Tries a command until it succeeds, for so many seconds.
 within() {
