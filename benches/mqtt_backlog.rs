@@ -106,6 +106,7 @@ fn drain(dir: &Path, port: u16, records: u64) -> anyhow::Result<f64> {
         options: MqttOptions { port: Some(port), ..MqttOptions::default() },
         journal_dir: dir.into(),
         journal_end: records,
+        journal_sync_period: Duration::ZERO,
         gender: true,
         controls: Arc::new(Controls::default()),
         obey: Box::new(|_| Ok(())),

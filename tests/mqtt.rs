@@ -89,6 +89,7 @@ impl Kiosk {
             options: self.options.clone(),
             journal_dir: self.dir.path().into(),
             journal_end: recovery.next_sequence,
+            journal_sync_period: Duration::ZERO,
             gender: true,
             controls: Arc::new(Controls::default()),
             obey: Box::new(|_| Err("no commands here".into())),

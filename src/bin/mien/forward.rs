@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context;
 use mien::config::Config;
@@ -27,6 +28,7 @@ pub fn start(
         options,
         journal_dir: config.journal.directory.clone(),
         journal_end,
+        journal_sync_period: Duration::from_secs_f64(config.journal.sync_period_s),
         gender: config.expression.gender,
         controls: Arc::clone(controls),
         obey: Box::new(move |command| obey(command, &controls_to_obey, &reload)),
@@ -41,6 +43,10 @@ fn obey(command: Command, controls: &Controls, reload: &Reload) -> Result<(), St
         Command::ConfigReload => {
             // What was checked is what will run.
             let config = reload.read().map_err(|error| format!("{error:#}"))?;
+            if let Some(options) = &config.mqtt {
+                let usable = mqtt::check_files(&config.device, options);
+                usable.map_err(|error| error.to_string())?;
+            }
             *reload.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
             controls.restart();
         }

@@ -118,17 +118,25 @@ impl Follower {
         open.file.sync_data().map_err(|source| open.io(source))
     }
 
-    /// Reads on, in the next segment if this is finished; whether that brought anything.
+    /// Reads on, in the next segment if this is finished, or can't be read; whether that brought
+    /// anything.
     fn read_on(&mut self) -> Result<bool, JournalError> {
-        if self.fill()? {
-            return Ok(true);
+        let mut filled = self.fill();
+        if matches!(filled, Ok(true)) {
+            return filled;
         }
         let segments = directory::list(&RealDisk, &self.dir)
             .map_err(|source| JournalError::Io { path: self.dir.clone(), source });
-        let Some(segment) = self.following(segments?) else { return Ok(false) };
+        // Perhaps the last one can be read the next time.
+        let Some(segment) = self.following(segments?) else { return filled };
         // The writer may have appended after our look and before it began the next segment.
-        if self.fill()? {
-            return Ok(true);
+        if filled.is_ok() {
+            filled = self.fill();
+        }
+        match filled {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) => log::warn!("{error}; what else it holds is passed over"),
         }
         if let Some(finished) = self.open.take() {
             let len = finished.file.metadata().map_err(|source| finished.io(source))?.len();
@@ -348,6 +356,24 @@ mod tests {
         let missed = follower.missed();
         assert_eq!((missed.records, seen.len() as u64), (2, last - 1));
         assert!(missed.damaged_bytes > 400, "{missed:?}");
+    }
+
+    /// As one that the disk can't read.
+    #[test]
+    fn a_segment_that_can_t_be_read_does_not_hold_up_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let last = append(&mut journal(dir.path()), 60);
+        let segments = directory::list(&RealDisk, dir.path()).unwrap();
+        let [_, other, next, ..] = &segments[..] else { panic!("too few segments") };
+        let mut bytes = fs::read(&other.path).unwrap();
+        // The version.
+        bytes[8] += 1;
+        fs::write(&other.path, &bytes).unwrap();
+        let mut follower = Follower::new(dir.path(), Some(0));
+        let seen = rest(&mut follower);
+        let expected: Vec<u64> = (0..other.first).chain(next.first..=last).collect();
+        assert_eq!(seen, expected);
+        assert_eq!(follower.missed().records, next.first - other.first);
     }
 
     #[test]

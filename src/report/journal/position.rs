@@ -11,8 +11,6 @@ use std::time::{Duration, Instant};
 
 use super::disk::{Disk, RealDisk};
 
-/// Least time between two writes.
-const SAVE_PERIOD: Duration = Duration::from_secs(5);
 const MAGIC: &str = "mien-position 1";
 
 /// Why a position could not be read or kept.
@@ -45,12 +43,20 @@ pub struct Position {
     next: Option<u64>,
     saved: Option<u64>,
     last_save: Instant,
+    /// Least time between two writes.
+    save_period: Duration,
 }
 
 impl Position {
-    /// The position kept as `name` in the journal's directory `dir`; `journal_end` is the sequence
-    /// that the journal's next record will get. One that does not hold is told, and forgotten.
-    pub fn open(dir: &Path, name: &str, journal_end: u64) -> (Self, Option<PositionError>) {
+    /// The position kept as `name` in the journal's directory `dir`, written once a `save_period` at
+    /// most; `journal_end` is the sequence that the journal's next record will get. One that does not
+    /// hold is told, and forgotten.
+    pub fn open(
+        dir: &Path,
+        name: &str,
+        journal_end: u64,
+        save_period: Duration,
+    ) -> (Self, Option<PositionError>) {
         let path = dir.join(name);
         let (next, error) = match load(&path) {
             Ok(Some(next)) if next > journal_end => {
@@ -60,7 +66,7 @@ impl Position {
             Ok(next) => (next, None),
             Err(error) => (None, Some(error)),
         };
-        (Self { path, next, saved: next, last_save: Instant::now() }, error)
+        (Self { path, next, saved: next, last_save: Instant::now(), save_period }, error)
     }
 
     /// The first record not read; `None` if none was.
@@ -75,7 +81,7 @@ impl Position {
 
     /// Whether it is time to save.
     pub fn is_due(&self) -> bool {
-        self.next != self.saved && self.last_save.elapsed() >= SAVE_PERIOD
+        self.next != self.saved && self.last_save.elapsed() >= self.save_period
     }
 
     /// Returns when the disk has it. The records below must be on disk before, or a power cut
@@ -124,17 +130,18 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const SAVE_PERIOD: Duration = Duration::from_secs(5);
     const NAME: &str = "mqtt.position";
 
     #[test]
     fn a_position_is_kept_and_never_goes_back() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut position, error) = Position::open(dir.path(), NAME, 100);
+        let (mut position, error) = Position::open(dir.path(), NAME, 100, SAVE_PERIOD);
         assert!(error.is_none() && position.next().is_none());
         position.advance(42);
         position.advance(7);
         position.save().unwrap();
-        let (position, error) = Position::open(dir.path(), NAME, 42);
+        let (position, error) = Position::open(dir.path(), NAME, 42, SAVE_PERIOD);
         assert!(error.is_none());
         assert_eq!(position.next(), Some(42));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no other file is left");
@@ -143,7 +150,7 @@ mod tests {
     #[test]
     fn it_is_written_seldom() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut position, _) = Position::open(dir.path(), NAME, 100);
+        let (mut position, _) = Position::open(dir.path(), NAME, 100, SAVE_PERIOD);
         position.advance(1);
         assert!(!position.is_due());
         position.last_save = Instant::now() - SAVE_PERIOD;
@@ -156,10 +163,10 @@ mod tests {
     #[test]
     fn one_of_another_journal_starts_from_the_oldest() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut position, _) = Position::open(dir.path(), NAME, 100);
+        let (mut position, _) = Position::open(dir.path(), NAME, 100, SAVE_PERIOD);
         position.advance(100);
         position.save().unwrap();
-        let (position, error) = Position::open(dir.path(), NAME, 99);
+        let (position, error) = Position::open(dir.path(), NAME, 99, SAVE_PERIOD);
         assert!(matches!(error, Some(PositionError::BeyondEnd { next: 100, end: 99, .. })));
         assert_eq!(position.next(), None);
     }
@@ -177,7 +184,7 @@ mod tests {
         let cut = (0..whole.len()).map(|len| whole[..len].to_vec());
         for bytes in flipped.chain(cut) {
             fs::write(dir.path().join(NAME), &bytes).unwrap();
-            let (position, error) = Position::open(dir.path(), NAME, u64::MAX);
+            let (position, error) = Position::open(dir.path(), NAME, u64::MAX, SAVE_PERIOD);
             assert!(matches!(error, Some(PositionError::Damaged { .. })), "{bytes:?}");
             assert_eq!(position.next(), None);
         }

@@ -32,6 +32,9 @@ use super::{OFFLINE, ONLINE, home_assistant};
 
 /// The read position's file in the journal's directory.
 const POSITION: &str = "mqtt.position";
+/// The read position is written once in so long at most, or in the journal's sync period if that is
+/// longer: what is saved of a card's wear there, is not to be spent here.
+const SAVE_PERIOD: Duration = Duration::from_secs(5);
 /// How often the journal is looked at for new records.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
 /// Most records sent from one look to the next: a backlog at 10,000 a second leaves the CPU to live
@@ -43,6 +46,10 @@ const FINISH_PATIENCE: Duration = Duration::from_secs(3);
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 /// The stages' times are asked for so long before they are told.
 const ASK_AHEAD: Duration = Duration::from_secs(1);
+
+/// A connection that lasts so long works, though no record went out. One that another client of the
+/// same name takes away at once does not, however often it was greeted.
+const STEADY: Duration = Duration::from_secs(30);
 
 /// Carries out a command; else says why not.
 pub type Obey = Box<dyn FnMut(Command) -> Result<(), String> + Send>;
@@ -57,6 +64,8 @@ pub struct Setup {
     pub journal_dir: PathBuf,
     /// The sequence that the journal's next record gets.
     pub journal_end: u64,
+    /// How often the journal is synced.
+    pub journal_sync_period: Duration,
     /// Whether gender is told.
     pub gender: bool,
     /// The kiosk's state.
@@ -138,9 +147,10 @@ struct Worker {
 
 impl Worker {
     fn new(setup: Setup, finishing: watch::Receiver<bool>) -> Result<Self, MqttError> {
-        let Setup { device, options, journal_dir, journal_end, gender, controls, obey } = setup;
+        let Setup { device, options, journal_dir, journal_end, gender, controls, obey, .. } = setup;
+        let save_period = setup.journal_sync_period.max(SAVE_PERIOD);
         let broker = Broker::new(&device, "", &options, true)?;
-        let (position, lost) = Position::open(&journal_dir, POSITION, journal_end);
+        let (position, lost) = Position::open(&journal_dir, POSITION, journal_end, save_period);
         if let Some(lost) = lost {
             log::warn!("{lost}");
         }
@@ -289,7 +299,7 @@ impl Worker {
                 Ok(())
             }
             Happened::Acked(Sent::Other) => {
-                if !session.owes() {
+                if !session.owes() && session.age() >= STEADY {
                     self.works();
                 }
                 Ok(())
@@ -413,6 +423,11 @@ async fn finished(finishing: &mut watch::Receiver<bool>) {
 /// Runs connections in the thread that asks.
 fn runtime() -> Result<Runtime, MqttError> {
     runtime::Builder::new_current_thread().enable_all().build().map_err(MqttError::Thread)
+}
+
+/// Whether the options make a broker's address and the files that they name can be read.
+pub fn check_files(device: &str, options: &MqttOptions) -> Result<(), MqttError> {
+    Broker::new(device, "", options, true).map(drop)
 }
 
 /// Connects to the broker once, as `device`, and leaves; gives its address.

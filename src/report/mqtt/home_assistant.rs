@@ -26,11 +26,10 @@ pub fn discovery_topic(prefix: &str, device: &str) -> String {
 pub fn discovery(device: &str, gender: bool, obeys: bool) -> Value {
     let topics = Topics::new(device);
     let mut entities = Entities { topics, id: object_id(device), all: Map::new() };
-    entities.room(gender);
+    entities.room();
+    entities.genders(gender);
     entities.kiosk();
-    if obeys {
-        entities.commands();
-    }
+    entities.commands(obeys);
     json!({
         "dev": {
             "ids": [entities.id],
@@ -54,6 +53,10 @@ fn object_id(device: &str) -> String {
     format!("mien_{replaced}_{:08x}", crc32fast::hash(device.as_bytes()))
 }
 
+fn share_key(answer: &str) -> String {
+    format!("share_{answer}")
+}
+
 struct Entities {
     topics: Topics,
     id: String,
@@ -74,7 +77,13 @@ impl Entities {
         self.all.insert(key.into(), entity);
     }
 
-    fn room(&mut self, gender: bool) {
+    /// Home Assistant keeps an entity that is no longer described; one with nothing but its platform
+    /// it removes.
+    fn remove(&mut self, platform: &str, key: &str) {
+        self.all.insert(key.into(), json!({ "p": platform }));
+    }
+
+    fn room(&mut self) {
         let mut moods = Expression::ALL.map(Expression::name).to_vec();
         moods.push(NO_MOOD);
         let room = self.topics.room();
@@ -104,9 +113,13 @@ impl Entities {
         for expression in Expression::ALL.map(Expression::name) {
             self.share("expression", expression);
         }
-        if gender {
-            for gender in Gender::ALL.map(Gender::name) {
-                self.share("gender", gender);
+    }
+
+    fn genders(&mut self, told: bool) {
+        for gender in Gender::ALL.map(Gender::name) {
+            match told {
+                true => self.share("gender", gender),
+                false => self.remove("sensor", &share_key(gender)),
             }
         }
     }
@@ -122,7 +135,7 @@ impl Entities {
             "stat_cla": "measurement",
         });
         let name = format!("{}{}", answer[..1].to_uppercase(), &answer[1..]);
-        self.add("sensor", &format!("share_{answer}"), &name, entity);
+        self.add("sensor", &share_key(answer), &name, entity);
     }
 
     fn kiosk(&mut self) {
@@ -152,7 +165,12 @@ impl Entities {
         );
     }
 
-    fn commands(&mut self) {
+    fn commands(&mut self, obeys: bool) {
+        if !obeys {
+            self.remove("switch", "pause");
+            self.remove("button", "led_test");
+            return;
+        }
         self.add(
             "switch",
             "pause",
@@ -188,14 +206,24 @@ mod tests {
     }
 
     #[test]
-    fn gender_and_commands_are_described_only_if_they_are_there() {
-        let keys = |gender, obeys| {
+    fn gender_and_commands_are_removed_unless_they_are_there() {
+        let described = |gender, obeys| {
             let description = discovery("hall", gender, obeys);
-            description["cmps"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+            let entities = description["cmps"].as_object().unwrap().clone();
+            let (removed, there): (Vec<_>, Vec<_>) =
+                entities.into_iter().partition(|(_, entity)| entity.get("name").is_none());
+            (there.len(), removed)
         };
-        let (all, least) = (keys(true, true), keys(false, false));
-        let more: Vec<_> = all.iter().filter(|key| !least.contains(key)).collect();
-        assert_eq!(more, ["share_female", "share_male", "pause", "led_test"]);
-        assert_eq!(least.len(), 11);
+        assert_eq!(described(true, true), (15, vec![]));
+        let (there, removed) = described(false, false);
+        assert_eq!(there, 11);
+        let platform = |platform| json!({ "p": platform });
+        let expected = [
+            ("share_female", "sensor"),
+            ("share_male", "sensor"),
+            ("pause", "switch"),
+            ("led_test", "button"),
+        ];
+        assert_eq!(removed, expected.map(|(key, of)| (key.to_string(), platform(of))));
     }
 }

@@ -36,7 +36,7 @@ mod window;
 #[cfg(feature = "mqtt")]
 pub use error::MqttError;
 #[cfg(feature = "mqtt")]
-pub use forwarder::{Forwarder, Obey, Setup, check, remove_discovery};
+pub use forwarder::{Forwarder, Obey, Setup, check, check_files, remove_discovery};
 
 /// The status of a kiosk that is connected.
 #[cfg(feature = "mqtt")]

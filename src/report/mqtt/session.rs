@@ -47,8 +47,12 @@ pub struct Session {
     queued: VecDeque<Sent>,
     /// Written and not acknowledged, by packet identifier.
     unacked: HashMap<u16, Sent>,
-    /// When the broker last acknowledged something, or began to owe it.
+    /// Of these two, records.
+    records_owed: usize,
+    /// When the broker last acknowledged a record, or began to owe one; and the same of anything.
+    record_progress: Instant,
     progress: Instant,
+    opened: Instant,
 }
 
 impl Session {
@@ -68,8 +72,16 @@ impl Session {
             pump,
             queued: VecDeque::new(),
             unacked: HashMap::new(),
+            records_owed: 0,
+            record_progress: Instant::now(),
             progress: Instant::now(),
+            opened: Instant::now(),
         }
+    }
+
+    /// How long ago it was opened.
+    pub fn age(&self) -> Duration {
+        self.opened.elapsed()
     }
 
     /// Publishes by quality of service 1.
@@ -81,6 +93,12 @@ impl Session {
         }
         if !self.owes() {
             self.progress = Instant::now();
+        }
+        if let Sent::Record(_) = sent {
+            if self.records_owed == 0 {
+                self.record_progress = Instant::now();
+            }
+            self.records_owed += 1;
         }
         self.queued.push_back(sent);
         Ok(())
@@ -106,9 +124,13 @@ impl Session {
         !self.queued.is_empty() || !self.unacked.is_empty()
     }
 
-    /// How long the broker has acknowledged nothing that it owes.
+    /// How long the broker has acknowledged nothing that it owes, or no record of those.
     pub fn silent_for(&self) -> Duration {
-        if self.owes() { self.progress.elapsed() } else { Duration::ZERO }
+        let since = |owes: bool, progress: Instant| match owes {
+            true => progress.elapsed(),
+            false => Duration::ZERO,
+        };
+        since(self.owes(), self.progress).max(since(self.records_owed > 0, self.record_progress))
     }
 
     /// The next thing to happen. May be broken off and called again.
@@ -152,6 +174,10 @@ impl Session {
             Packet::PubAck(ack) => {
                 let sent = self.unacked.remove(&ack.pkid)?;
                 self.progress = Instant::now();
+                if let Sent::Record(_) = sent {
+                    self.records_owed -= 1;
+                    self.record_progress = self.progress;
+                }
                 Some(Happened::Acked(sent))
             }
             Packet::Publish(message) => Some(Happened::Message(message)),
