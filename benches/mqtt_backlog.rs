@@ -24,7 +24,7 @@ use mien::kiosk::reader::FaceReader;
 use mien::kiosk::stages::StageTime;
 use mien::kiosk::still::StillOptions;
 use mien::kiosk::{self, Options, Source};
-use mien::report::journal::{Journal, JournalOptions};
+use mien::report::journal::{Journal, JournalOptions, Run};
 use mien::report::leds::{Backend, LedOptions, Leds};
 use mien::report::mqtt::options::MqttOptions;
 use mien::report::mqtt::{Forwarder, Setup};
@@ -105,9 +105,10 @@ fn drain(dir: &Path, port: u16, records: u64) -> anyhow::Result<f64> {
         device: "bench".into(),
         options: MqttOptions { port: Some(port), ..MqttOptions::default() },
         journal_dir: dir.into(),
-        journal_end: records,
+        run: Run { first: records, since: Instant::now() },
         journal_sync_period: Duration::ZERO,
         gender: true,
+        only_rooms_of_at_least: None,
         controls: Arc::new(Controls::default()),
         obey: Box::new(|_| Ok(())),
     })?;

@@ -1,10 +1,14 @@
 //! Promise: whatever happens to the files or their bits, the journal loses no other record, says
 //! what it dropped, never gives a wrong record, and goes on.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use mien::report::journal::{self, Delivery, Journal, JournalError, JournalOptions, Qos, Record};
+use mien::report::journal::position::Position;
+use mien::report::journal::{
+    self, Delivery, Journal, JournalError, JournalOptions, Qos, Record, Recovery,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -36,6 +40,10 @@ fn segments(dir: &Path) -> Vec<PathBuf> {
         files.filter(|path| path.extension().is_some_and(|e| e == "journal")).collect();
     segments.sort();
     segments
+}
+
+fn remove_segments(dir: &Path) {
+    segments(dir).iter().for_each(|path| fs::remove_file(path).unwrap());
 }
 
 /// The sound records, each checked to be the one that was written.
@@ -76,18 +84,23 @@ fn a_cut_at_any_byte_costs_only_the_record_it_falls_in() {
     let (dir, segment) = written(4);
     let whole = fs::read(&segment).unwrap();
     for cut in 0..whole.len() {
+        remove_segments(dir.path());
         fs::write(&segment, &whole[..cut]).unwrap();
         let before = sound(dir.path());
         let (mut journal, recovery) = open(dir.path());
+        let Recovery { records, next_sequence, dropped_bytes, damaged_bytes, .. } = recovery;
         let kept = before.len() as u64;
-        assert_eq!((recovery.records, recovery.next_sequence), (kept, kept), "cut at {cut}");
-        assert_eq!(recovery.damaged_bytes, 0, "cut at {cut}");
-        assert!(recovery.dropped_bytes < 100, "cut at {cut}: {recovery:?}");
-        append(&mut journal, kept);
+        assert_eq!((records, damaged_bytes), (kept, 0), "cut at {cut}");
+        assert!(dropped_bytes < 100, "cut at {cut}: {dropped_bytes}");
+        // Perhaps the record was whole once.
+        let in_record = dropped_bytes > 0 && cut > 24;
+        assert!(next_sequence >= kept + u64::from(in_record), "cut at {cut}");
+        append(&mut journal, next_sequence);
         drop(journal);
         assert!(journal::read(dir.path()).all(|record| record.is_ok()), "cut at {cut}");
-        assert_eq!(sound(dir.path()), Vec::from_iter(0..=kept), "cut at {cut}");
+        assert_eq!(sound(dir.path()), [before, vec![next_sequence]].concat(), "cut at {cut}");
     }
+    remove_segments(dir.path());
     fs::write(&segment, &whole[..whole.len() - 1]).unwrap();
     assert_eq!(sound(dir.path()), [0, 1, 2], "the last byte's record alone is lost");
     let last = journal::read(dir.path()).last().unwrap();
@@ -156,13 +169,23 @@ fn check_finds_damage_in_any_segment_and_repair_removes_it() {
 
     drop(journal);
     let last = paths.last().unwrap();
-    fs::write(last, [&fs::read(last).unwrap()[..], b"\xFFunfinished"].concat()).unwrap();
+    fs::write(last, [&fs::read(last).unwrap()[..], b"\xFFunfi"].concat()).unwrap();
     let repaired = journal::repair(dir.path()).unwrap();
     assert!(repaired[1].quarantined.as_ref().unwrap().is_file());
-    assert_eq!(repaired.last().unwrap().torn_bytes, 11);
+    assert_eq!(repaired.last().unwrap().torn_bytes, 5);
     let checked = journal::check(dir.path()).unwrap();
     assert!(checked.iter().all(|segment| !segment.is_damaged() && segment.torn_bytes == 0));
     assert_eq!(sound(dir.path()), before);
+
+    // The last records, damaged, are no unfinished one.
+    let mut bytes = fs::read(last).unwrap();
+    let start = bytes.len() - 200;
+    bytes[start..].fill(0);
+    fs::write(last, &bytes).unwrap();
+    let checked = journal::check(dir.path()).unwrap();
+    assert!(checked.last().unwrap().is_damaged());
+    let error = journal::read(dir.path()).find_map(Result::err).unwrap();
+    assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
 }
 
 /// Random damage of every kind: opening, appending and reading go on, and nothing is invented.
@@ -172,8 +195,8 @@ fn any_damage_is_survived() {
     let whole = fs::read(&segment).unwrap();
     for seed in 0..300 {
         let mut rng = fastrand::Rng::with_seed(seed);
-        segments(dir.path()).iter().for_each(|path| fs::remove_file(path).unwrap());
-        let mut bytes = whole.clone();
+        remove_segments(dir.path());
+        let (mut bytes, mut is_cut) = (whole.clone(), false);
         for _ in 0..rng.usize(1..4) {
             let at = rng.usize(..bytes.len());
             let end = (at + rng.usize(1..200)).min(bytes.len());
@@ -182,15 +205,22 @@ fn any_damage_is_survived() {
                 1 => bytes[at..end].fill(0),
                 2 => rng.fill(&mut bytes[at..end]),
                 3 => drop(bytes.splice(at..at, whole[..end - at].iter().copied())),
-                _ => bytes.truncate(at.max(1)),
+                _ => {
+                    bytes.truncate(at.max(1));
+                    is_cut = true;
+                }
             }
         }
         fs::write(&segment, &bytes).unwrap();
         let before = sound(dir.path());
         let (mut journal, recovery) = open(dir.path());
         let next = recovery.next_sequence;
-        assert_eq!(next, before.last().map_or(0, |last| last + 1), "seed {seed}");
+        // No record's that was on disk.
+        assert!(next >= if is_cut { before.last().map_or(0, |last| last + 1) } else { 12 });
         assert_eq!(recovery.records, before.len() as u64, "seed {seed}");
+        if recovery.damaged_bytes > 0 {
+            assert_eq!(fs::read(recovery.quarantined.unwrap()).unwrap(), bytes, "seed {seed}");
+        }
         append(&mut journal, next);
         drop(journal);
         assert_eq!(sound(dir.path()), [before, vec![next]].concat(), "seed {seed}");
@@ -232,7 +262,28 @@ fn a_segment_whose_header_is_gone_keeps_its_records() {
     append(&mut journal, 3);
     assert_eq!(sound(dir.path()), [0, 1, 2, 3]);
     assert!(journal::read(dir.path()).all(|record| record.is_ok()));
-    assert_eq!(segments(dir.path()).len(), 1);
+    assert_eq!(segments(dir.path()).len(), 2);
+}
+
+/// As after a file system's check that cut or removed a file.
+#[test]
+fn a_sequence_that_a_consumer_has_is_not_given_to_another_record() {
+    for keep in [None, Some(30), Some(24)] {
+        let (dir, segment) = written(12);
+        let (mut position, _) = Position::open(dir.path(), "mqtt", Duration::ZERO);
+        position.advance(12);
+        position.save().unwrap();
+        match keep {
+            Some(len) => File::options().write(true).open(&segment).unwrap().set_len(len).unwrap(),
+            None => fs::remove_file(&segment).unwrap(),
+        }
+        let (mut journal, recovery) = open(dir.path());
+        assert_eq!(recovery.next_sequence, 12, "{keep:?}");
+        append(&mut journal, 12);
+        drop(journal);
+        assert_eq!(sound(dir.path()), [12]);
+        assert!(journal::read(dir.path()).all(|record| record.is_ok()), "{keep:?}");
+    }
 }
 
 #[test]

@@ -82,15 +82,15 @@ impl Kiosk {
     }
 
     fn start(&self) -> Result<Running, MqttError> {
-        let (journal, recovery) =
-            Journal::open(self.dir.path(), JournalOptions::default()).unwrap();
+        let (journal, _) = Journal::open(self.dir.path(), JournalOptions::default()).unwrap();
         let forwarder = Forwarder::start(Setup {
             device: "hall".into(),
             options: self.options.clone(),
             journal_dir: self.dir.path().into(),
-            journal_end: recovery.next_sequence,
+            run: journal.run(),
             journal_sync_period: Duration::ZERO,
             gender: true,
+            only_rooms_of_at_least: None,
             controls: Arc::new(Controls::default()),
             obey: Box::new(|_| Err("no commands here".into())),
         })?;

@@ -5,7 +5,8 @@
 //! - [`mailbox`] captures in a thread, so that the newest frame wins when the CPU is late.
 //! - `condition` is what it is about, which its LEDs and its `supervisor` (systemd) are told.
 //! - [`controls`] is how other threads pause, test and ask it.
-//! - [`teller`] picks the changes worth telling, [`mood`] is what the room shows on the whole; [`trouble`] tells failures without flooding.
+//! - [`teller`] picks the changes worth telling, [`mood`] is what the room shows on the whole;
+//!   [`discretion`] keeps back what is of too few faces; [`trouble`] tells failures without flooding.
 //! - [`stages`] keeps the time that each stage took; [`vitals`] sums up each minute with it, and with
 //!   what [`machine`] tells.
 //!
@@ -13,6 +14,7 @@
 
 mod condition;
 pub mod controls;
+mod discretion;
 pub mod machine;
 pub mod mailbox;
 mod mood;
@@ -43,6 +45,7 @@ use crate::report::leds::Leds;
 
 use condition::Condition;
 use controls::Controls;
+use discretion::Discretion;
 use mailbox::{Arrival, Mailbox};
 use night::{Night, NightOptions};
 use reader::FaceReader;
@@ -176,7 +179,7 @@ pub fn run(
         controls: &options.controls,
         paused: false,
         on_event: options.on_event,
-        only_rooms_of_at_least: options.only_rooms_of_at_least,
+        discretion: Discretion::new(options.only_rooms_of_at_least),
         stages: Stages::default(),
         vitals: Vitals::new(vitals_period, options.only_rooms_of_at_least.is_none(), start),
         summary: Summary::default(),
@@ -220,7 +223,7 @@ struct Kiosk<'a> {
     controls: &'a Controls,
     paused: bool,
     on_event: fn(&Event),
-    only_rooms_of_at_least: Option<u32>,
+    discretion: Discretion,
     stages: Stages,
     vitals: Vitals,
     summary: Summary,
@@ -329,7 +332,7 @@ impl Kiosk<'_> {
 
     fn everyone_left(&mut self) {
         let mut events = self.teller.everyone_left(self.now);
-        events.retain(|event| may_tell(event, self.only_rooms_of_at_least));
+        self.discretion.apply(&mut events);
         for event in events {
             (self.on_event)(&event);
             self.reporter.append(&event);
@@ -407,7 +410,7 @@ impl Kiosk<'_> {
         let tracks = follow(&mut self.tracker, self.now);
         let mut events = self.teller.tell(self.now, tracks);
         self.summary.tracks += events.iter().filter(|event| event.is_appearance()).count() as u64;
-        events.retain(|event| may_tell(event, self.only_rooms_of_at_least));
+        self.discretion.apply(&mut events);
         // Before the LEDs, whose drawing keeps to the terminal's last line.
         events.iter().for_each(self.on_event);
         self.reporter.show(tracks);
@@ -426,14 +429,5 @@ impl Kiosk<'_> {
         let frames = self.summary.counts.frames;
         self.reporter.append(&Event::Status(StatusEvent::Stopped { why, frames }));
         self.reporter.close();
-    }
-}
-
-/// Whether the event says nothing of fewer faces than `least`.
-fn may_tell(event: &Event, least: Option<u32>) -> bool {
-    match (event, least) {
-        (_, None) | (Event::Status(_) | Event::Vitals(_), _) => true,
-        (Event::Face(_), Some(_)) => false,
-        (Event::Room(room), Some(least)) => room.faces() >= least,
     }
 }

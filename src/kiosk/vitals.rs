@@ -27,6 +27,9 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Where [`Counts::faces`] is in a record's array.
+    pub const FACES: usize = 5;
+
     fn since(self, before: Self) -> Self {
         Self {
             frames: self.frames - before.frames,

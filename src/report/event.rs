@@ -24,6 +24,13 @@ pub enum Event {
     Face(FaceEvent),
     /// What the room shows.
     Room(RoomEvent),
+    /// The room has fewer faces than are told of.
+    SmallRoom {
+        /// So many are told of.
+        least: u32,
+        /// The frame's time since the source started.
+        time: Duration,
+    },
     /// The kiosk itself.
     Status(StatusEvent),
     /// What it did lately.
@@ -135,7 +142,7 @@ impl Event {
     pub fn topic(&self, device: &str) -> String {
         match self {
             Event::Face(face) => format!("mien/{device}/face/{}", face.track.id),
-            Event::Room(_) => format!("mien/{device}/room"),
+            Event::Room(_) | Event::SmallRoom { .. } => format!("mien/{device}/room"),
             Event::Status(_) => format!("mien/{device}/status"),
             Event::Vitals(_) => format!("mien/{device}/vitals"),
         }
@@ -143,7 +150,8 @@ impl Event {
 
     /// How to publish it: a broker keeps the room for whoever subscribes later.
     pub fn delivery(&self) -> Delivery {
-        Delivery { retain: matches!(self, Event::Room(_)), ..Delivery::default() }
+        let retain = matches!(self, Event::Room(_) | Event::SmallRoom { .. });
+        Delivery { retain, ..Delivery::default() }
     }
 
     /// Its payload, short for the card's sake: shares are rounded to 2 decimals, the box to pixels,
@@ -158,6 +166,13 @@ impl Event {
                 "mood": room.mood.map_or(NO_MOOD, Expression::name),
                 "percent": room.shares.map(|shares| percent_json(&shares)),
                 "time_s": seconds(room.time),
+            }),
+            Event::SmallRoom { least, time } => json!({
+                "faces": null,
+                "fewer_than": least,
+                "mood": NO_MOOD,
+                "percent": null,
+                "time_s": seconds(*time),
             }),
             Event::Status(status) => json!(status),
             Event::Vitals(vitals) => vitals.payload(),

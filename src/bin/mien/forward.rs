@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use mien::config::Config;
 use mien::kiosk::controls::Controls;
+use mien::report::journal::Run;
 use mien::report::mqtt::commands::Command;
 use mien::report::mqtt::options::MqttOptions;
 use mien::report::mqtt::{self, Forwarder, Setup};
@@ -17,7 +18,7 @@ use crate::watch::Reload;
 /// Starts to send the journal on, if the configuration says so; it ends when dropped.
 pub fn start(
     config: &Config,
-    journal_end: u64,
+    run: Run,
     controls: &Arc<Controls>,
     reload: &Reload,
 ) -> anyhow::Result<Option<Forwarder>> {
@@ -27,9 +28,10 @@ pub fn start(
         device: config.device.clone(),
         options,
         journal_dir: config.journal.directory.clone(),
-        journal_end,
+        run,
         journal_sync_period: Duration::from_secs_f64(config.journal.sync_period_s),
         gender: config.expression.gender,
+        only_rooms_of_at_least: config.journal.only_rooms_of_at_least,
         controls: Arc::clone(controls),
         obey: Box::new(move |command| obey(command, &controls_to_obey, &reload)),
     };

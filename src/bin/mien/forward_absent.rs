@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::bail;
 use mien::config::Config;
 use mien::kiosk::controls::Controls;
+use mien::report::journal::Run;
 use mien::report::mqtt::options::MqttOptions;
 
 use crate::check::Verdict;
@@ -15,7 +16,7 @@ const ABSENT: &str = "this `mien` was built without MQTT; build it with \
                       `cargo build --release --features mqtt`, or remove `[mqtt]` from the config";
 
 /// Says how to get a build that can forward, if the configuration asks for it.
-pub fn start(config: &Config, _: u64, _: &Arc<Controls>, _: &Reload) -> anyhow::Result<Option<()>> {
+pub fn start(config: &Config, _: Run, _: &Arc<Controls>, _: &Reload) -> anyhow::Result<Option<()>> {
     if config.mqtt.is_some() {
         bail!(ABSENT);
     }

@@ -72,6 +72,15 @@ impl<'a> Reader<'a> {
             match record {
                 Ok(record) => {
                     self.note(&record);
+                    let missing = record.sequence - self.next;
+                    // The oldest were deleted for the sake of the bounds.
+                    if missing > 0 && self.next > 0 {
+                        eprintln!(
+                            "note: up to {missing} records before record {} are missing: they were \
+                             never written, or deleted, or damaged",
+                            record.sequence
+                        );
+                    }
                     self.next = record.sequence + 1;
                     let corrected = self.runs.corrected(&record);
                     let time = corrected.unwrap_or(record.time);

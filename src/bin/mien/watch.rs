@@ -160,7 +160,7 @@ fn watch(
     let theirs = Arc::clone(&controls);
     let _button = Button::open(&config.button, &config.leds, move || theirs.toggle_pause())?;
     // Ends last: while it waits for the broker, the journal and what was printed are already whole.
-    let _forwarder = forward::start(config, recovery.next_sequence, &controls, reload)?;
+    let _forwarder = forward::start(config, journal.run(), &controls, reload)?;
     let options = Options {
         device: config.device.clone(),
         source: source_name.to_owned(),
@@ -225,7 +225,8 @@ fn tell_recovery(recovery: &Recovery) {
     match quarantined {
         Some(aside) => log::warn!(
             "the journal's last segment had {damaged_bytes} damaged bytes; it was put aside as {}, \
-             and a clean one with its sound records goes on",
+             and a clean one with its sound records is in its place; going on with record \
+             {next_sequence}",
             aside.display()
         ),
         None if *damaged_bytes > 0 => {

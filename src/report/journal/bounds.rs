@@ -17,7 +17,7 @@ pub(super) struct Keeper<'a> {
     pub dir: &'a Path,
     pub finished: &'a mut VecDeque<Segment>,
     /// The one being written.
-    pub tail: &'a Segment,
+    pub tail: Segment,
     /// All consumers have the records below this sequence; none if there is no consumer.
     pub acknowledged: Option<u64>,
 }
@@ -36,7 +36,7 @@ impl Keeper<'_> {
                 self.delete(&segment.path);
             } else if let Some(segment) = self.finished.pop_front() {
                 total -= segment.len;
-                let end = self.finished.front().unwrap_or(self.tail).first;
+                let end = self.finished.front().unwrap_or(&self.tail).first;
                 unsent += self.unsent(segment.first, end);
                 self.delete(&segment.path);
             } else {
@@ -57,7 +57,7 @@ impl Keeper<'_> {
             self.delete(&segment.path);
             self.finished.pop_front();
         }
-        let kept = self.finished.front().unwrap_or(self.tail).first;
+        let kept = self.finished.front().unwrap_or(&self.tail).first;
         for aside in repair::quarantined(self.disk, self.dir) {
             if aside.first < kept {
                 self.delete(&aside.path);
@@ -80,7 +80,7 @@ impl Keeper<'_> {
     }
 
     fn next_after(&self, i: usize) -> &Segment {
-        self.finished.get(i + 1).unwrap_or(self.tail)
+        self.finished.get(i + 1).unwrap_or(&self.tail)
     }
 
     fn first_time(&self, segment: &Segment) -> Option<SystemTime> {

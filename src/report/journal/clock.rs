@@ -10,7 +10,8 @@ use super::format::Record;
 const PLAUSIBLE_FROM: Duration = Duration::from_secs(1_704_067_200);
 /// A record's wall clock is taken to be wrong if its distance to the monotonic clock differs from
 /// that of its run's end by more.
-const TOLERANCE_MS: u64 = 60_000;
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
+const TOLERANCE_MS: u64 = CLOCK_TOLERANCE.as_millis() as u64;
 
 /// Where the writer gets its times from.
 pub(super) trait Clock: Debug + Send {
@@ -36,6 +37,26 @@ impl Clock for SystemClock {
 /// Whether a clock that shows this was set.
 pub fn is_plausible(time: SystemTime) -> bool {
     time >= UNIX_EPOCH + PLAUSIBLE_FROM
+}
+
+/// For how long a wall clock has gone with the monotonic one: one that was just set may be set again.
+#[derive(Debug, Default)]
+pub(super) struct Steadiness {
+    /// The lead of the wall clock, ms, and the monotonic time, as it was last set.
+    since: Option<(i64, Duration)>,
+}
+
+impl Steadiness {
+    /// How long it has not been set.
+    pub(super) fn note(&mut self, wall: SystemTime, monotonic: Duration) -> Duration {
+        let now = lead_ms(wall, monotonic);
+        let (lead, since) = self.since.unwrap_or((now, monotonic));
+        let set = lead.abs_diff(now) > TOLERANCE_MS;
+        let since = if set { monotonic } else { since };
+        // Slowly, it may drift away.
+        self.since = Some((now, since));
+        monotonic.saturating_sub(since)
+    }
 }
 
 /// How far the wall clock was ahead of the monotonic one in each writer's run, as its last record
@@ -68,7 +89,7 @@ impl Runs {
         if is_plausible(record.time)
             && let Some(mut last) = self.leads.last_entry()
         {
-            last.insert(Some(lead_ms(record)));
+            last.insert(Some(lead_ms(record.time, record.monotonic)));
         }
     }
 
@@ -77,7 +98,7 @@ impl Runs {
     pub fn corrected(&self, record: &Record) -> Option<SystemTime> {
         let (_, lead) = self.leads.range(..=record.sequence).next_back()?;
         let lead = (*lead)?;
-        if lead_ms(record).abs_diff(lead) <= TOLERANCE_MS {
+        if lead_ms(record.time, record.monotonic).abs_diff(lead) <= TOLERANCE_MS {
             return None;
         }
         let millis = u64::try_from(lead.checked_add(millis(record.monotonic))?).ok()?;
@@ -85,9 +106,9 @@ impl Runs {
     }
 }
 
-fn lead_ms(record: &Record) -> i64 {
-    let wall = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    millis(wall).saturating_sub(millis(record.monotonic))
+fn lead_ms(wall: SystemTime, monotonic: Duration) -> i64 {
+    let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+    millis(wall).saturating_sub(millis(monotonic))
 }
 
 fn millis(duration: Duration) -> i64 {

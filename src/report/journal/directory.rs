@@ -26,12 +26,14 @@ pub(super) struct Segment {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Contents {
     pub records: u64,
-    /// Before or between records, the header included.
+    /// That are neither a record nor the beginning of the last; the header included.
     pub damaged_bytes: u64,
     /// Where the last record ends.
     pub end: u64,
-    /// After that.
+    /// Of an unfinished record, or of an unfinished header, at the end.
     pub torn_bytes: u64,
+    /// Above every record that it holds, and above every one that the bytes after the last sound
+    /// record may have been: a sequence is not given twice, though its record is damaged.
     pub next_sequence: u64,
     /// Sequences that are missing between its records, or before the first.
     pub missing: u64,
@@ -39,16 +41,21 @@ pub(super) struct Contents {
     pub last_time: Option<SystemTime>,
     /// The first record's wall clock.
     pub first_time: Option<SystemTime>,
-    /// So that the segment can be appended to.
-    pub header_whole: bool,
+    /// Nothing but a header and sound records, so that it can be appended to.
+    pub is_whole: bool,
 }
 
 impl Contents {
     /// What must be assumed of a segment that can't be read: as many records as it has room for.
     pub(super) fn unreadable(segment: &Segment) -> Self {
-        let next_sequence = segment.first + segment.len / MIN_RECORD_LEN + 1;
+        let next_sequence = segment.first + room(segment.len);
         Self { damaged_bytes: segment.len, next_sequence, ..Self::default() }
     }
+}
+
+/// Most records that so many bytes can have been.
+fn room(bytes: u64) -> u64 {
+    bytes.div_ceil(MIN_RECORD_LEN)
 }
 
 /// The journal's segments, oldest first. Other files are not touched.
@@ -89,24 +96,32 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, JournalError
 
 /// Looks through a segment's bytes.
 pub(super) fn examine(first: u64, bytes: &[u8]) -> Contents {
-    let header_whole = format::check_header(bytes) == Header::Whole;
-    let end = if header_whole { SEGMENT_HEADER_LEN as u64 } else { 0 };
-    let mut contents = Contents { next_sequence: first, header_whole, end, ..Contents::default() };
-    let mut damaged = 0;
+    const HEADER: u64 = SEGMENT_HEADER_LEN as u64;
+    let len = bytes.len() as u64;
+    let mut contents = Contents { next_sequence: first, ..Contents::default() };
+    if format::check_header(bytes) == Header::Whole {
+        contents.end = HEADER;
+    } else if len <= HEADER {
+        // No record was written: the header and the name are on disk before.
+        return Contents { torn_bytes: len, ..contents };
+    }
     for found in Scan::new(bytes, first) {
         match found {
-            Found::Record(record, record_end) => {
+            Found::Record(record, end) => {
                 contents.records += 1;
-                contents.damaged_bytes += std::mem::take(&mut damaged);
                 contents.missing += record.sequence - contents.next_sequence;
                 contents.next_sequence = record.sequence.saturating_add(1);
-                contents.end = record_end as u64;
+                contents.end = end as u64;
                 contents.first_time.get_or_insert(record.time);
                 contents.last_time = Some(record.time);
             }
-            Found::Damaged { bytes, .. } => damaged += bytes as u64,
+            Found::Damaged { bytes, .. } | Found::Unfinished { offset: 0, bytes } => {
+                contents.damaged_bytes += bytes as u64;
+            }
+            Found::Unfinished { bytes, .. } => contents.torn_bytes = bytes as u64,
         }
     }
-    contents.torn_bytes = bytes.len() as u64 - contents.end;
+    contents.next_sequence += room(len - contents.end.max(HEADER));
+    contents.is_whole = contents.damaged_bytes + contents.torn_bytes == 0;
     contents
 }

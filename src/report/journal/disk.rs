@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// Files in directories.
@@ -31,6 +31,8 @@ pub(super) trait DiskFile: Debug + Send {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Returns when the disk has all its bytes and its length.
     fn sync(&self) -> io::Result<()>;
+    /// Whether it still has a name.
+    fn is_named(&self) -> io::Result<bool>;
 }
 
 /// The machine's own.
@@ -94,6 +96,10 @@ impl DiskFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn is_named(&self) -> io::Result<bool> {
+        Ok(self.metadata()?.nlink() > 0)
     }
 }
 

@@ -200,7 +200,9 @@ impl OpenSegment {
                     end = record_end;
                     passed.damaged_bytes += std::mem::take(&mut damaged);
                 }
-                Found::Damaged { bytes, .. } => damaged += bytes as u64,
+                Found::Damaged { bytes, .. } | Found::Unfinished { bytes, .. } => {
+                    damaged += bytes as u64;
+                }
             }
         }
         // The rest may be the beginning of a record, unless it is longer than any.
@@ -366,8 +368,10 @@ mod tests {
         let segments = directory::list(&RealDisk, dir.path()).unwrap();
         let [_, other, next, ..] = &segments[..] else { panic!("too few segments") };
         let mut bytes = fs::read(&other.path).unwrap();
-        // The version.
+        // The version, and the header's checksum.
         bytes[8] += 1;
+        let crc = crc32fast::hash(&bytes[..20]);
+        bytes[20..24].copy_from_slice(&crc.to_le_bytes());
         fs::write(&other.path, &bytes).unwrap();
         let mut follower = Follower::new(dir.path(), Some(0));
         let seen = rest(&mut follower);

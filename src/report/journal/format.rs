@@ -15,8 +15,9 @@ pub(super) const VERSION: u16 = 2;
 const MARKER: u8 = 0xFF;
 /// The checksum covers everything from here to the record's end, and the segment's first sequence.
 const CHECKED_FROM: usize = 5;
+const CHECKSUM_AND_FLAGS_LEN: usize = 5;
 /// A sequence fits into a segment's name.
-const MAX_SEQUENCE: u64 = 999_999_999_999_999_999;
+pub(super) const MAX_SEQUENCE: u64 = 999_999_999_999_999_999;
 /// Bytes of the shortest record that can be.
 pub(super) const MIN_RECORD_LEN: u64 = 11;
 
@@ -188,6 +189,32 @@ fn decode(bytes: &[u8], first: u64) -> Option<(Record, usize)> {
     Some((record, len))
 }
 
+/// Whether a record that begins so would be longer.
+fn is_beginning(bytes: &[u8]) -> bool {
+    let mut fields = Fields(bytes);
+    if fields.take::<1>() != Some([MARKER]) {
+        return false;
+    }
+    if fields.take::<CHECKSUM_AND_FLAGS_LEN>().is_none() {
+        return true;
+    }
+    let (topic_len, payload_len) = (fields.varint(), fields.varint());
+    // Sequence and clocks.
+    let clocks = [fields.varint(), fields.varint(), fields.varint()];
+    if topic_len.is_some_and(|len| len > MAX_TOPIC as u64)
+        || payload_len.is_some_and(|len| len > MAX_PAYLOAD as u64)
+    {
+        return false;
+    }
+    match (topic_len, payload_len) {
+        (Some(topic_len), Some(payload_len)) if !clocks.contains(&None) => {
+            topic_len + payload_len > fields.0.len() as u64
+        }
+        // Numbers that end with the bytes, not one that is too long.
+        _ => fields.0.is_empty(),
+    }
+}
+
 /// Walks a segment's bytes; what is no sound record is passed over and reported.
 pub(super) struct Scan<'a> {
     bytes: &'a [u8],
@@ -205,6 +232,8 @@ pub(super) enum Found {
     Record(Record, usize),
     /// This many bytes from this offset are no record.
     Damaged { offset: usize, bytes: usize },
+    /// The segment ends with so many bytes of a record that would be longer.
+    Unfinished { offset: usize, bytes: usize },
 }
 
 impl<'a> Scan<'a> {
@@ -220,7 +249,7 @@ impl<'a> Scan<'a> {
     pub(super) fn records(self) -> impl Iterator<Item = Record> + use<'a> {
         self.filter_map(|found| match found {
             Found::Record(record, _) => Some(record),
-            Found::Damaged { .. } => None,
+            Found::Damaged { .. } | Found::Unfinished { .. } => None,
         })
     }
 
@@ -253,7 +282,11 @@ impl Iterator for Scan<'_> {
             return Some(Found::Record(record, self.at));
         }
         self.at = self.resync(offset + 1);
-        Some(Found::Damaged { offset, bytes: self.at - offset })
+        let bytes = self.at - offset;
+        if self.at == self.bytes.len() && is_beginning(&self.bytes[offset..]) {
+            return Some(Found::Unfinished { offset, bytes });
+        }
+        Some(Found::Damaged { offset, bytes })
     }
 }
 
@@ -348,6 +381,7 @@ mod tests {
                 Some(found.sequence)
             }
             Found::Damaged { .. } => None,
+            Found::Unfinished { .. } => panic!("the last record is whole"),
         });
         let found: Vec<Option<u64>> = found.collect();
         assert_eq!(found, [Some(3), Some(4), None, Some(6), None, Some(8)]);
@@ -359,6 +393,27 @@ mod tests {
         let mut segment = segment_header(3).to_vec();
         encode(&odd, 3, &mut segment);
         assert_eq!(Scan::new(&segment, 3).records().collect::<Vec<_>>(), [odd]);
+    }
+
+    /// Of a cut record any length is its beginning; what has other bytes behind is damage.
+    #[test]
+    fn an_unfinished_record_is_told_from_a_damaged_one() {
+        let mut sound = Vec::new();
+        encode(&record(203), 3, &mut sound);
+        for len in 1..sound.len() {
+            let found: Vec<Found> = Scan::new(&sound[..len], 3).collect();
+            assert_eq!(found, [Found::Unfinished { offset: 0, bytes: len }]);
+        }
+        for at in [0, 3, sound.len() - 1] {
+            let mut damaged = sound.clone();
+            damaged[at] ^= 1;
+            let bytes = damaged.len();
+            let found: Vec<Found> = Scan::new(&damaged, 3).collect();
+            assert_eq!(found, [Found::Damaged { offset: 0, bytes }]);
+        }
+        let zeros = [&sound[..12], &[0; 100]].concat();
+        let found: Vec<Found> = Scan::new(&zeros, 3).collect();
+        assert_eq!(found, [Found::Damaged { offset: 0, bytes: 112 }]);
     }
 
     /// Nothing that has the right checksum makes the reader panic.

@@ -38,13 +38,13 @@ mod writer;
 use std::path::Path;
 
 pub use card::Written;
-pub use clock::{Runs, is_plausible as is_clock_set};
+pub use clock::{CLOCK_TOLERANCE, Runs, is_plausible as is_clock_set};
 pub use error::JournalError;
 pub use format::{Delivery, Qos, Record};
 pub use options::JournalOptions;
 pub use reader::{read, read_from, read_segment};
 pub use repair::{Checked, check};
-pub use writer::{Journal, Recovery};
+pub use writer::{Journal, Recovery, Run};
 
 /// Repairs every segment of the journal in `dir`: what [`check`] finds damaged is put into
 /// quarantine and a clean segment with its sound records in its place, under the same sequences; an

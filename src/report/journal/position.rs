@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::disk::{Disk, RealDisk};
+use super::format::MAX_SEQUENCE;
 
+const EXTENSION: &str = "position";
 const MAGIC: &str = "mien-position 1";
 
 /// Why a position could not be read or kept.
@@ -24,13 +26,6 @@ pub enum PositionError {
         path.display()
     )]
     Damaged { path: PathBuf },
-    /// It belongs to another journal.
-    #[error(
-        "read position {} says {next}, but the journal ends before record {end}: it is another \
-         journal; starting from the oldest record",
-        path.display()
-    )]
-    BeyondEnd { path: PathBuf, next: u64, end: u64 },
     /// Reading or writing failed.
     #[error("read position {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -48,21 +43,11 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position kept as `name` in the journal's directory `dir`, written once a `save_period` at
-    /// most; `journal_end` is the sequence that the journal's next record will get. One that does not
-    /// hold is told, and forgotten.
-    pub fn open(
-        dir: &Path,
-        name: &str,
-        journal_end: u64,
-        save_period: Duration,
-    ) -> (Self, Option<PositionError>) {
-        let path = dir.join(name);
+    /// The position kept as `NAME.position` in the journal's directory `dir`, written once a
+    /// `save_period` at most. One that can't be read is told, and forgotten.
+    pub fn open(dir: &Path, name: &str, save_period: Duration) -> (Self, Option<PositionError>) {
+        let path = dir.join(name).with_extension(EXTENSION);
         let (next, error) = match load(&path) {
-            Ok(Some(next)) if next > journal_end => {
-                let path = path.clone();
-                (None, Some(PositionError::BeyondEnd { path, next, end: journal_end }))
-            }
             Ok(next) => (next, None),
             Err(error) => (None, Some(error)),
         };
@@ -108,12 +93,25 @@ fn load(path: &Path) -> Result<Option<u64>, PositionError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(PositionError::Io { path: path.into(), source }),
     };
-    let text = std::str::from_utf8(&bytes).unwrap_or_default();
-    let next = text.split(' ').nth(2).and_then(|next| next.parse().ok());
-    match next {
-        Some(next) if text == line(next) => Ok(Some(next)),
-        _ => Err(PositionError::Damaged { path: path.into() }),
+    match parse(&bytes) {
+        Some(next) => Ok(Some(next)),
+        None => Err(PositionError::Damaged { path: path.into() }),
     }
+}
+
+fn parse(bytes: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let next = text.split(' ').nth(2)?.parse().ok()?;
+    (text == line(next)).then_some(next)
+}
+
+/// The furthest of the positions kept in a journal's directory; 0 if there is none. All records below
+/// were in the journal once.
+pub(super) fn furthest(disk: &dyn Disk, dir: &Path) -> u64 {
+    let names = disk.list(dir).unwrap_or_default().into_iter().map(|(name, _)| dir.join(name));
+    let positions = names.filter(|path| path.extension().is_some_and(|e| e == EXTENSION));
+    let next = positions.filter_map(|path| parse(&disk.read(&path).ok()?));
+    next.max().unwrap_or(0).min(MAX_SEQUENCE)
 }
 
 /// Replaces a file as a whole: after a power cut it is the old or the new one.
@@ -131,17 +129,17 @@ mod tests {
     use super::*;
 
     const SAVE_PERIOD: Duration = Duration::from_secs(5);
-    const NAME: &str = "mqtt.position";
+    const NAME: &str = "mqtt";
 
     #[test]
     fn a_position_is_kept_and_never_goes_back() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut position, error) = Position::open(dir.path(), NAME, 100, SAVE_PERIOD);
+        let (mut position, error) = Position::open(dir.path(), NAME, SAVE_PERIOD);
         assert!(error.is_none() && position.next().is_none());
         position.advance(42);
         position.advance(7);
         position.save().unwrap();
-        let (position, error) = Position::open(dir.path(), NAME, 42, SAVE_PERIOD);
+        let (position, error) = Position::open(dir.path(), NAME, SAVE_PERIOD);
         assert!(error.is_none());
         assert_eq!(position.next(), Some(42));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no other file is left");
@@ -150,7 +148,7 @@ mod tests {
     #[test]
     fn it_is_written_seldom() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut position, _) = Position::open(dir.path(), NAME, 100, SAVE_PERIOD);
+        let (mut position, _) = Position::open(dir.path(), NAME, SAVE_PERIOD);
         position.advance(1);
         assert!(!position.is_due());
         position.last_save = Instant::now() - SAVE_PERIOD;
@@ -160,15 +158,19 @@ mod tests {
         assert!(!position.is_due(), "nothing new");
     }
 
+    /// The journal then gives no sequence below, whatever became of its segments.
     #[test]
-    fn one_of_another_journal_starts_from_the_oldest() {
+    fn the_furthest_is_found_and_a_damaged_one_passed_over() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut position, _) = Position::open(dir.path(), NAME, 100, SAVE_PERIOD);
-        position.advance(100);
-        position.save().unwrap();
-        let (position, error) = Position::open(dir.path(), NAME, 99, SAVE_PERIOD);
-        assert!(matches!(error, Some(PositionError::BeyondEnd { next: 100, end: 99, .. })));
-        assert_eq!(position.next(), None);
+        assert_eq!(furthest(&RealDisk, dir.path()), 0);
+        for (name, next) in [(NAME, 7), ("other", 12)] {
+            let (mut position, _) = Position::open(dir.path(), name, SAVE_PERIOD);
+            position.advance(next);
+            position.save().unwrap();
+        }
+        assert_eq!(furthest(&RealDisk, dir.path()), 12);
+        fs::write(dir.path().join("other.position"), line(13).replace("13", "31")).unwrap();
+        assert_eq!(furthest(&RealDisk, dir.path()), 7);
     }
 
     /// Every flip of a bit and every cut is seen.
@@ -183,8 +185,8 @@ mod tests {
         });
         let cut = (0..whole.len()).map(|len| whole[..len].to_vec());
         for bytes in flipped.chain(cut) {
-            fs::write(dir.path().join(NAME), &bytes).unwrap();
-            let (position, error) = Position::open(dir.path(), NAME, u64::MAX, SAVE_PERIOD);
+            fs::write(dir.path().join("mqtt.position"), &bytes).unwrap();
+            let (position, error) = Position::open(dir.path(), NAME, SAVE_PERIOD);
             assert!(matches!(error, Some(PositionError::Damaged { .. })), "{bytes:?}");
             assert_eq!(position.next(), None);
         }

@@ -1,7 +1,7 @@
 //! Reads a journal back, also while another process writes it.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::JournalError;
 use super::directory::{self, Segment};
@@ -68,26 +68,22 @@ impl<D: Disk> Iterator for Segments<D> {
             }
             Err(error) => return Some(vec![Err(error)]),
         };
-        let last = self.segments.is_empty();
+        let is_last = self.segments.is_empty();
         let found = Scan::new(&bytes, first).filter_map(|found| match found {
             Found::Record(record, _) if record.sequence < self.next_sequence => None,
             Found::Record(record, _) => {
                 self.next_sequence = record.sequence.saturating_add(1);
                 Some(Ok(record))
             }
-            Found::Damaged { offset, bytes: damaged } => {
-                let at_end = last && offset + damaged == bytes.len();
-                Some(Err(unreadable(path.clone(), offset as u64, damaged as u64, at_end)))
+            Found::Unfinished { offset, bytes } if is_last => {
+                let (offset, bytes) = (offset as u64, bytes as u64);
+                Some(Err(JournalError::Torn { path: path.clone(), offset, bytes }))
+            }
+            Found::Damaged { offset, bytes } | Found::Unfinished { offset, bytes } => {
+                let (offset, bytes) = (offset as u64, bytes as u64);
+                Some(Err(JournalError::Damaged { path: path.clone(), offset, bytes }))
             }
         });
         Some(found.collect())
-    }
-}
-
-fn unreadable(path: PathBuf, offset: u64, bytes: u64, at_end: bool) -> JournalError {
-    if at_end {
-        JournalError::Torn { path, offset, bytes }
-    } else {
-        JournalError::Damaged { path, offset, bytes }
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn check_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<Checked>, Jour
 fn checked(segment: &Segment, bytes: &[u8], contents: &Contents, is_last: bool) -> Checked {
     let Contents { records, missing, mut damaged_bytes, mut torn_bytes, .. } = *contents;
     if !is_last {
-        // It was whole when the next was begun.
+        // No writer will go on with it.
         damaged_bytes += std::mem::take(&mut torn_bytes);
     }
     let (path, bytes) = (segment.path.clone(), bytes.len() as u64);
@@ -86,20 +86,36 @@ fn checked(segment: &Segment, bytes: &[u8], contents: &Contents, is_last: bool) 
 pub(super) fn repair_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<Checked>, JournalError> {
     let mut all = check_on(disk, dir)?;
     for checked in all.iter_mut().filter(|checked| checked.is_damaged() || checked.torn_bytes > 0) {
-        let io = |source| JournalError::Io { path: checked.path.clone(), source };
         let name = checked.path.file_name().and_then(|name| name.to_str());
         let Some(first) = name.and_then(directory::first_sequence) else { continue };
-        if checked.is_damaged() {
-            let bytes = directory::read(disk, &checked.path)?;
-            checked.quarantined = Some(quarantine(disk, dir, first, &bytes).map_err(io)?);
-        } else {
-            let file = disk.open(&checked.path).map_err(io)?;
-            file.set_len(checked.bytes - checked.torn_bytes)
-                .and_then(|()| file.sync())
-                .map_err(io)?;
-        }
+        let mut segment = Segment { path: checked.path.clone(), first, len: checked.bytes };
+        checked.quarantined = mend(disk, &mut segment)?.quarantined;
     }
     Ok(all)
+}
+
+/// What [`mend`] found and did.
+pub(super) struct Mended {
+    pub contents: Contents,
+    pub quarantined: Option<PathBuf>,
+}
+
+/// Cuts an unfinished record off a segment, or quarantines it if it is damaged.
+pub(super) fn mend(disk: &dyn Disk, segment: &mut Segment) -> Result<Mended, JournalError> {
+    let bytes = directory::read(disk, &segment.path)?;
+    let contents = directory::examine(segment.first, &bytes);
+    let io = |source| JournalError::Io { path: segment.path.clone(), source };
+    let dir = segment.path.parent().unwrap_or(Path::new("."));
+    let mut quarantined = None;
+    if contents.damaged_bytes > 0 {
+        quarantined = Some(quarantine(disk, dir, segment.first, &bytes).map_err(io)?);
+        segment.len = disk.read(&segment.path).map_err(io)?.len() as u64;
+    } else if contents.torn_bytes > 0 {
+        let file = disk.open(&segment.path).map_err(io)?;
+        file.set_len(contents.end).and_then(|()| file.sync()).map_err(io)?;
+        segment.len = contents.end;
+    }
+    Ok(Mended { contents, quarantined })
 }
 
 /// Puts the segment's bytes aside and a clean one of its sound records in its place; where they

@@ -4,9 +4,9 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::directory;
+use super::directory::{self, Segment};
 use super::disk::{Disk, DiskFile, write_synced};
-use super::format::{self, SEGMENT_HEADER_LEN};
+use super::format::{self, Record, SEGMENT_HEADER_LEN, Scan};
 
 /// Appends to a segment.
 ///
@@ -33,15 +33,13 @@ impl Tail {
         Ok(Self::new(file, path, first, SEGMENT_HEADER_LEN as u64))
     }
 
-    /// Goes on with a segment after its first `len` bytes; what follows them is cut off. Returns
-    /// when the disk has those.
-    pub(super) fn reopen(disk: &dyn Disk, path: &Path, first: u64, len: u64) -> io::Result<Self> {
-        let file = disk.open(path)?;
-        file.set_len(len)?;
-        file.sync()?;
+    /// Goes on at the end of a whole segment. Returns when the disk has all of it.
+    pub(super) fn reopen(disk: &dyn Disk, segment: &Segment) -> io::Result<Self> {
+        let file = disk.open(&segment.path)?;
         // Its writer may have been killed before it did this.
-        disk.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
-        Ok(Self::new(file, path.into(), first, len))
+        file.sync()?;
+        disk.sync_dir(segment.path.parent().unwrap_or(Path::new(".")))?;
+        Ok(Self::new(file, segment.path.clone(), segment.first, segment.len))
     }
 
     /// Goes on after the first `synced_len` bytes, which must be on disk.
@@ -63,9 +61,25 @@ impl Tail {
         self.synced_len + self.unsynced.len() as u64
     }
 
+    /// Whether it has no record.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == SEGMENT_HEADER_LEN as u64
+    }
+
     /// Bytes that a power cut may take.
     pub(super) fn unsynced_len(&self) -> usize {
         self.unsynced.len()
+    }
+
+    /// Whether its file was deleted. One of which that can't be known was not.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.file.is_named().is_ok_and(|named| !named)
+    }
+
+    /// The records that the disk may not have.
+    pub(super) fn unsynced_records(&self) -> impl DoubleEndedIterator<Item = Record> + use<> {
+        let records: Vec<Record> = Scan::new(&self.unsynced, self.first).records().collect();
+        records.into_iter()
     }
 
     /// Hands the bytes of whole records to the kernel. After an error they are not part of the

@@ -105,6 +105,23 @@ impl SimulatedDisk {
         }
     }
 
+    /// Overwrites the end of the last file of this directory, from anywhere on, also of what was
+    /// synced, with zeros or noise.
+    pub(super) fn damage_end(&self, dir: &Path) {
+        let mut state = self.state();
+        let State { files, names, rng, .. } = &mut *state;
+        let file = names.iter().rfind(|(path, _)| path.parent() == Some(dir));
+        let Some((_, &file)) = file else { return };
+        let Content { seen, synced, .. } = &mut files[file];
+        assert_eq!(seen, synced);
+        let damaged = &mut seen[rng.usize(..synced.len())..];
+        damaged.fill(0);
+        if rng.bool() {
+            rng.fill(damaged);
+        }
+        synced.clone_from(seen);
+    }
+
     /// The disk as another process sees it; it does not fail any more.
     pub(super) fn without_power_cut(&self) -> Self {
         self.set_faults(Faults::default());
@@ -338,5 +355,9 @@ impl DiskFile for SimulatedFile {
             Err(_) => unsynced.retain(|_| rng.bool()),
         }
         refused
+    }
+
+    fn is_named(&self) -> io::Result<bool> {
+        Ok(self.disk.state().names.values().any(|file| *file == self.file))
     }
 }

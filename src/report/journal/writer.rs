@@ -8,13 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::bounds::Keeper;
 use super::card::Written;
-use super::clock::{Clock, SystemClock, is_plausible};
+use super::clock::{Clock, Steadiness, SystemClock, is_plausible};
 use super::directory::{self, Contents, Segment};
 use super::disk::{Disk, RealDisk};
 use super::format::{self, Delivery, MAX_PAYLOAD, MAX_TOPIC, Record, SEGMENT_HEADER_LEN};
+use super::repair::{self, Mended};
 use super::ring::Ring;
 use super::segment::Tail;
-use super::{JournalError, JournalOptions, lock, repair};
+use super::{JournalError, JournalOptions, lock, position};
 
 /// Bytes that may wait for a sync, whatever the period: they are kept in memory too.
 const MAX_UNSYNCED: usize = 1 << 20;
@@ -23,21 +24,32 @@ const RETRY_PERIOD: Duration = Duration::from_secs(5);
 /// With a bound in age, a segment whose first record is older gets no more records, so that they go
 /// at most so much late.
 const MAX_SEGMENT_AGE: Duration = Duration::from_secs(86_400);
+/// A wall clock that was not set for so long is trusted with deleting what is old.
+const TRUST_AFTER: Duration = Duration::from_secs(3600);
 
 /// What opening a journal found in its last segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Sound records in it.
     pub records: u64,
-    /// Bytes of an unfinished record cut off its end.
+    /// Bytes of an unfinished record at its end, which were cut off.
     pub dropped_bytes: u64,
-    /// Bytes in its middle that are no sound record.
+    /// Other bytes in it that are no sound record.
     pub damaged_bytes: u64,
     /// Where a damaged segment was put, its sound records having been saved; none although there
     /// are damaged bytes: they were left in place, where readers pass over them.
     pub quarantined: Option<PathBuf>,
     /// The sequence that the next record will get.
     pub next_sequence: u64,
+}
+
+/// What one writer appends, from its opening of the journal on.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Its first record's sequence.
+    pub first: u64,
+    /// When its [`Record::monotonic`] is 0.
+    pub since: Instant,
 }
 
 /// Writes a journal. Syncs when dropped.
@@ -56,6 +68,7 @@ pub struct Journal {
     /// What the disk does not take.
     ring: Ring,
     next_sequence: u64,
+    run: Run,
     /// A record was appended.
     running: bool,
     /// Records below are in their segments, unless they were lost.
@@ -64,14 +77,18 @@ pub struct Journal {
     synced: u64,
     acknowledged: Option<u64>,
     unsent_deleted: u64,
-    /// The bounds were looked at since the journal was opened.
+    /// The bound in bytes was looked at since the journal was opened.
     bounded: bool,
+    /// The bound in age is to be looked at as soon as the clock can be trusted.
+    age_due: bool,
+    steadiness: Steadiness,
     last_sync: Duration,
     last_try: Duration,
     refusal: Option<String>,
     written: Written,
-    /// Its lock goes with it.
-    _lock: Option<File>,
+    /// Other processes see the directory, so that it needs a lock.
+    is_shared: bool,
+    lock: Option<File>,
 }
 
 impl Journal {
@@ -104,24 +121,32 @@ impl Journal {
             finished: VecDeque::new(),
             ring: Ring::default(),
             next_sequence: 0,
+            run: Run { first: 0, since: Instant::now() },
             running: false,
             taken: 0,
             synced: 0,
             acknowledged: None,
             unsent_deleted: 0,
             bounded: false,
+            age_due: true,
+            steadiness: Steadiness::default(),
             last_sync: now,
             last_try: now,
             refusal: None,
             written: Written::default(),
-            _lock: lock,
+            is_shared: lock.is_some(),
+            lock,
         };
         let unwritable = |source| JournalError::Unwritable { dir: dir.into(), source };
-        let (segments, contents) = journal.survey().map_err(|error| match error {
+        let (segments, mut contents) = journal.survey().map_err(|error| match error {
             JournalError::Io { source, .. } => unwritable(source),
             error => error,
         })?;
+        // What a consumer has was in the journal, whatever became of it.
+        let consumed = position::furthest(&*journal.disk, dir);
+        contents.next_sequence = contents.next_sequence.max(consumed);
         journal.next_sequence = contents.next_sequence;
+        journal.run.first = contents.next_sequence;
         let recovery = match journal.begin(segments, &contents) {
             Ok(recovery) => recovery,
             Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
@@ -153,46 +178,54 @@ impl Journal {
         Ok((segments, contents))
     }
 
-    /// Repairs the last segment and goes on with it, or begins one.
+    /// Goes on with the last segment if it is whole, else begins one and mends the last.
     fn begin(&mut self, mut segments: Vec<Segment>, contents: &Contents) -> io::Result<Recovery> {
         let disk = &*self.disk;
         repair::remove_unfinished(disk, &self.dir);
-        let mut recovery = Recovery {
+        let tail = match segments.last() {
+            Some(last) if contents.is_whole => Tail::reopen(disk, last)?,
+            _ => Tail::create(disk, &self.dir, self.first_unwritten())?,
+        };
+        // Also one that has not come as far as its header, which was written over.
+        segments.retain(|segment| segment.path != tail.path());
+        self.tail_since =
+            contents.first_time.filter(|time| contents.is_whole && is_plausible(*time));
+        self.finished = segments.into();
+        let quarantined = if tail.is_empty() { self.mend_last() } else { None };
+        self.tail = Some(tail);
+        self.taken = contents.next_sequence;
+        self.synced = contents.next_sequence;
+        Ok(Recovery {
             records: contents.records,
             dropped_bytes: contents.torn_bytes,
             damaged_bytes: contents.damaged_bytes,
-            quarantined: None,
+            quarantined,
             next_sequence: contents.next_sequence,
-        };
-        let mut contents = contents.clone();
-        if contents.damaged_bytes > 0
-            && contents.records > 0
-            && let Some(last) = segments.last()
-        {
-            match quarantine(disk, &self.dir, last) {
-                Ok(aside) => recovery.quarantined = Some(aside),
-                Err(error) => log::warn!("can't quarantine {}: {error}", last.path.display()),
+        })
+    }
+
+    /// Mends the last finished segments, down to one with records: where it was put, if damaged.
+    ///
+    /// Only after the segment that follows is on disk, whose name is above all sequences that the
+    /// damaged bytes may have had: a power cut in between must not make them free again. It is then
+    /// the next start that mends.
+    fn mend_last(&mut self) -> Option<PathBuf> {
+        let mut aside = None;
+        for segment in self.finished.iter_mut().rev() {
+            match repair::mend(&*self.disk, segment) {
+                Ok(Mended { contents, quarantined }) => {
+                    aside = quarantined.or(aside);
+                    if contents.records > 0 {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    log::warn!("{error}; what is damaged there is left as it is");
+                    break;
+                }
             }
-            // It is now the one or the other.
-            contents = directory::examine(last.first, &disk.read(&last.path)?);
         }
-        let appendable = contents.header_whole;
-        let tail = match segments.last() {
-            Some(last) if appendable => {
-                let tail = Tail::reopen(disk, &last.path, last.first, contents.end)?;
-                segments.pop();
-                tail
-            }
-            _ => Tail::create(disk, &self.dir, self.first_unwritten())?,
-        };
-        // Without a header or a record, a segment was written over under its own name.
-        segments.retain(|segment| segment.path != tail.path());
-        self.tail_since = contents.first_time.filter(|time| appendable && is_plausible(*time));
-        self.finished = segments.into();
-        self.tail = Some(tail);
-        self.taken = recovery.next_sequence;
-        self.synced = recovery.next_sequence;
-        Ok(recovery)
+        aside
     }
 
     /// Appends a record to be delivered in the default way, and gives its sequence.
@@ -253,8 +286,9 @@ impl Journal {
         }
         self.last_sync = self.clock.monotonic();
         if synced.is_ok() && !std::mem::replace(&mut self.bounded, true) {
-            self.keep_bounds();
+            self.keep_bytes();
         }
+        self.keep_age();
         synced
     }
 
@@ -272,6 +306,11 @@ impl Journal {
     /// Records with a lower sequence are on disk, but for those that were dropped.
     pub fn synced(&self) -> u64 {
         self.synced
+    }
+
+    /// What this writer appends.
+    pub fn run(&self) -> Run {
+        self.run
     }
 
     /// Why the disk takes no records at the moment, if so. They wait in memory until it does.
@@ -315,7 +354,19 @@ impl Journal {
 
     /// Writes what waits in memory.
     fn drain(&mut self) -> Result<(), JournalError> {
+        if let Some(tail) = self.tail.take_if(|tail| tail.is_deleted()) {
+            log::warn!(
+                "{} was deleted while it was written; going on in a new segment",
+                tail.path().display()
+            );
+            tail.unsynced_records().rev().for_each(|record| self.ring.put_back(record));
+            // It may have gone with the directory.
+            self.lock = None;
+        }
         if self.tail.is_none() {
+            if self.is_shared && self.lock.is_none() {
+                self.lock = Some(lock::take(&self.dir)?);
+            }
             let (segments, contents) = self.survey()?;
             self.begin(segments, &contents)
                 .map_err(|source| JournalError::Io { path: self.dir.clone(), source })?;
@@ -368,8 +419,9 @@ impl Journal {
 
     /// Whether `len` bytes more do not fit into the segment; an empty one takes any record.
     fn is_full(&self, len: usize) -> bool {
-        let used = self.tail.as_ref().map_or(0, Tail::len);
-        used > SEGMENT_HEADER_LEN as u64 && used + len as u64 > self.options.max_segment_bytes
+        self.tail.as_ref().is_some_and(|tail| {
+            !tail.is_empty() && tail.len() + len as u64 > self.options.max_segment_bytes
+        })
     }
 
     fn is_old(&self) -> bool {
@@ -400,29 +452,16 @@ impl Journal {
         self.written.add_sync(&(0..SEGMENT_HEADER_LEN as u64));
         self.finished.extend(finished.as_ref().map(as_segment));
         self.tail_since = None;
-        self.keep_bounds();
+        self.keep_bytes();
+        self.age_due = true;
         Ok(())
     }
 
-    /// Deletes the oldest until, with a full segment to come, all is within bounds.
-    fn keep_bounds(&mut self) {
-        let Some(tail) = &self.tail else { return };
-        let mut keeper = Keeper {
-            disk: &*self.disk,
-            dir: &self.dir,
-            finished: &mut self.finished,
-            tail: &as_segment(tail),
-            acknowledged: self.acknowledged,
-        };
-        let now = self.clock.wall();
-        let oldest = self.options.max_age().and_then(|age| now.checked_sub(age));
-        if let Some(oldest) = oldest.filter(|_| is_plausible(now)) {
-            keeper.keep_age(oldest);
-        }
-        let Some(room) = self.options.max_total_bytes.checked_sub(self.options.max_segment_bytes)
-        else {
-            return;
-        };
+    /// Deletes the oldest until, with a full segment to come, all is within the bound in bytes.
+    fn keep_bytes(&mut self) {
+        let options = &self.options;
+        let room = options.max_total_bytes.checked_sub(options.max_segment_bytes);
+        let (Some(mut keeper), Some(room)) = (self.keeper(), room) else { return };
         let unsent = keeper.keep_bytes(room);
         if unsent > 0 {
             self.unsent_deleted += unsent;
@@ -432,15 +471,36 @@ impl Journal {
             );
         }
     }
+
+    /// Deletes what is too old, if that is due and the clock can be trusted.
+    fn keep_age(&mut self) {
+        let now = self.clock.wall();
+        let steady_for = self.steadiness.note(now, self.clock.monotonic());
+        let oldest = self.options.max_age().and_then(|age| now.checked_sub(age));
+        let trusted = is_plausible(now) && steady_for >= TRUST_AFTER;
+        if self.age_due
+            && let Some(oldest) = oldest.filter(|_| trusted)
+            && let Some(mut keeper) = self.keeper()
+        {
+            keeper.keep_age(oldest);
+            self.age_due = false;
+        }
+    }
+
+    /// None while there is no segment to go on with.
+    fn keeper(&mut self) -> Option<Keeper<'_>> {
+        Some(Keeper {
+            disk: &*self.disk,
+            dir: &self.dir,
+            tail: as_segment(self.tail.as_ref()?),
+            finished: &mut self.finished,
+            acknowledged: self.acknowledged,
+        })
+    }
 }
 
 fn as_segment(tail: &Tail) -> Segment {
     Segment { path: tail.path().into(), first: tail.first(), len: tail.len() }
-}
-
-fn quarantine(disk: &dyn Disk, dir: &Path, segment: &Segment) -> io::Result<PathBuf> {
-    let bytes = disk.read(&segment.path)?;
-    repair::quarantine(disk, dir, segment.first, &bytes)
 }
 
 impl Drop for Journal {

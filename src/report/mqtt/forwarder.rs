@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rumqttc::Publish;
 use tokio::runtime::{self, Runtime};
@@ -14,15 +14,15 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::kiosk::controls::{Controls, Health};
 use crate::kiosk::trouble::Trouble;
-use crate::report::journal::JournalError;
 use crate::report::journal::follow::Follower;
 use crate::report::journal::position::{Position, PositionError};
+use crate::report::journal::{JournalError, Run};
 
 use super::backoff::Backoff;
 use super::broker::Broker;
 use super::commands::{self, Command};
 use super::error::MqttError;
-use super::message::{Message, Writer};
+use super::message::{Message, Unsent, Writer};
 use super::metrics::Metrics;
 use super::options::MqttOptions;
 use super::session::{Happened, Sent, Session};
@@ -30,8 +30,8 @@ use super::topics::Topics;
 use super::window::Window;
 use super::{OFFLINE, ONLINE, home_assistant};
 
-/// The read position's file in the journal's directory.
-const POSITION: &str = "mqtt.position";
+/// The read position's name in the journal's directory.
+const POSITION: &str = "mqtt";
 /// The read position is written once in so long at most, or in the journal's sync period if that is
 /// longer: what is saved of a card's wear there, is not to be spent here.
 const SAVE_PERIOD: Duration = Duration::from_secs(5);
@@ -62,12 +62,14 @@ pub struct Setup {
     pub options: MqttOptions,
     /// The journal's directory.
     pub journal_dir: PathBuf,
-    /// The sequence that the journal's next record gets.
-    pub journal_end: u64,
+    /// What the journal's writer appends from now on.
+    pub run: Run,
     /// How often the journal is synced.
     pub journal_sync_period: Duration,
     /// Whether gender is told.
     pub gender: bool,
+    /// See [`crate::kiosk::Options::only_rooms_of_at_least`].
+    pub only_rooms_of_at_least: Option<u32>,
     /// The kiosk's state.
     pub controls: Arc<Controls>,
     /// Carries out commands.
@@ -130,8 +132,6 @@ struct Worker {
     window: Window,
     position: Position,
     acked: Arc<AtomicU64>,
-    /// Where the journal ended at the start.
-    journal_end: u64,
     backoff: Backoff,
     metrics: Metrics,
     next_metrics: Instant,
@@ -147,17 +147,22 @@ struct Worker {
 
 impl Worker {
     fn new(setup: Setup, finishing: watch::Receiver<bool>) -> Result<Self, MqttError> {
-        let Setup { device, options, journal_dir, journal_end, gender, controls, obey, .. } = setup;
+        let Setup { device, options, journal_dir, run, gender, controls, obey, .. } = setup;
         let save_period = setup.journal_sync_period.max(SAVE_PERIOD);
         let broker = Broker::new(&device, "", &options, true)?;
-        let (position, lost) = Position::open(&journal_dir, POSITION, journal_end, save_period);
+        let (position, lost) = Position::open(&journal_dir, POSITION, save_period);
         if let Some(lost) = lost {
             log::warn!("{lost}");
         }
         controls.deliver(position.next().unwrap_or(0));
         Ok(Self {
             topics: Topics::new(&device),
-            writer: Writer { device: device.clone(), gender },
+            writer: Writer {
+                device: device.clone(),
+                gender,
+                only_rooms_of_at_least: setup.only_rooms_of_at_least,
+                run,
+            },
             device,
             broker,
             follower: Follower::new(&journal_dir, position.next()),
@@ -167,7 +172,6 @@ impl Worker {
             window: Window::new(options.in_flight.into()),
             acked: Arc::new(AtomicU64::new(position.next().unwrap_or(0))),
             position,
-            journal_end,
             backoff: Backoff::new(),
             metrics: Metrics::new(),
             next_metrics: Instant::now(),
@@ -269,8 +273,8 @@ impl Worker {
                 && self.gap_told < Some(record.sequence)
             {
                 log::warn!(
-                    "{} records before record {} are no longer in the journal: the broker was \
-                     away too long for `max_total_bytes`, or they are damaged",
+                    "up to {} records before record {} are no longer in the journal: the broker \
+                     was away too long for `max_total_bytes`, or they are damaged",
                     self.follower.missed().records - missed.records,
                     record.sequence
                 );
@@ -278,10 +282,12 @@ impl Worker {
             }
             self.sent_since_look += 1;
             self.window.sent(record.sequence);
-            match self.writer.message(&record) {
-                Some(message) => session.publish(message, Sent::Record(record.sequence))?,
-                None => {
-                    log::warn!("record {} has no topic that can be sent to", record.sequence);
+            match self.writer.message(&record, SystemTime::now()) {
+                Ok(message) => session.publish(message, Sent::Record(record.sequence))?,
+                Err(why) => {
+                    if let Unsent::Topic = why {
+                        log::warn!("record {} has no topic that can be sent to", record.sequence);
+                    }
                     self.done(record.sequence);
                 }
             }
@@ -383,7 +389,7 @@ impl Worker {
 
     /// Records that the broker has not acknowledged.
     fn backlog(&self, health: &Health) -> u64 {
-        let end = health.journal_end.unwrap_or(self.journal_end);
+        let end = health.journal_end.unwrap_or(self.writer.run.first);
         end.saturating_sub(self.position.next().unwrap_or(0))
     }
 
