@@ -16,14 +16,12 @@ use mien::camera::{Camera, CameraError, Frame};
 use mien::classifier::Classifier;
 use mien::config::Config;
 use mien::engine::Model;
-use mien::face::detector::Detector;
 use mien::face::tracker::Tracker;
 use mien::kiosk::controls::Controls;
 use mien::kiosk::mailbox::Mailbox;
-use mien::kiosk::reader::FaceReader;
 use mien::kiosk::stages::StageTime;
 use mien::kiosk::still::StillOptions;
-use mien::kiosk::{self, Options, Source};
+use mien::kiosk::{self, Options};
 use mien::report::journal::{Journal, JournalOptions, Run};
 use mien::report::leds::{Backend, LedOptions, Leds};
 use mien::report::mqtt::options::MqttOptions;
@@ -122,15 +120,13 @@ fn drain(dir: &Path, port: u16, records: u64) -> anyhow::Result<f64> {
 /// Watches the clip at a camera's rate, every frame searched, until `stop` is set.
 fn watch(dir: &Path, stop: &AtomicBool) -> anyhow::Result<Vec<StageTime>> {
     let config = Config::default();
-    let faces = FaceReader::new(
-        Detector::new(config.detector)?,
-        Classifier::new(Model::read(Path::new(MODEL))?),
-    );
+    let classifier = Classifier::new(Model::read(Path::new(MODEL))?);
     let camera = Looped { replay: Replay::open(Path::new(CLIP), config.camera.fps)?, frames: 0 };
     let (mut journal, _) = Journal::open(&dir.join("live"), JournalOptions::default())?;
     let mut leds = Leds::open(&LedOptions { backend: Backend::None, ..config.leds })?;
     let options = Options {
         night: Default::default(),
+        detector: config.detector,
         only_rooms_of_at_least: None,
         vitals_period_s: 0,
         device: "bench".into(),
@@ -143,8 +139,8 @@ fn watch(dir: &Path, stop: &AtomicBool) -> anyhow::Result<Vec<StageTime>> {
         controls: Arc::default(),
     };
     let tracker = Tracker::new(config.tracker, 0.5);
-    let source = Source::Newest(Mailbox::paced(camera));
-    let summary = kiosk::run(source, faces, tracker, &mut leds, &mut journal, &options, stop)?;
+    let source = Mailbox::paced(camera);
+    let summary = kiosk::run(source, classifier, tracker, &mut leds, &mut journal, &options, stop)?;
     println!("  {} frames, {} dropped late", summary.counts.frames, summary.counts.late);
     Ok(summary.stages)
 }

@@ -191,6 +191,12 @@ impl Tracker {
         self.settle()
     }
 
+    /// Forgets all faces, shown or not: none that comes continues one of them.
+    pub fn clear(&mut self) {
+        self.faces.clear();
+        self.shown.clear();
+    }
+
     /// Stands in for [`Tracker::update`] where a frame looks like the last and was not examined:
     /// the faces found in the last frame count as found again, and scores and answers stay.
     /// The next scores then weigh as much as the whole time since the last ones.

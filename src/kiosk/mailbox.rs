@@ -1,5 +1,7 @@
-//! Capture in a thread of its own: the newest frame wins when the CPU is late.
+//! Capture in a thread of its own: the newest frame of a camera wins when the CPU is late, a recording
+//! waits.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,12 +13,17 @@ use crate::camera::{Camera, CameraError, Frame};
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait between two tries: a camera plugged in again is back within half a minute.
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// A camera that gives only broken frames for so long is as good as lost: its cable is loose, or it gives
+/// another picture size than it said.
+const BROKEN_PATIENCE: Duration = Duration::from_secs(2);
+/// At the end, a camera may take so long to return from the frame it waits for.
+const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What a source brought.
+/// What a source brought, its frames as `T`.
 #[derive(Debug)]
-pub enum Arrival {
+pub enum Arrival<T = Frame> {
     /// A frame, and how many before it were dropped because nobody fetched them in time.
-    Frame { frame: Frame, late: u64 },
+    Frame { frame: T, late: u64 },
     /// So many frames since the last call could not be decoded; the latest one's reason.
     Broken { count: u64, latest: CameraError },
     /// The camera is gone; it is being opened again.
@@ -27,10 +34,30 @@ pub enum Arrival {
     End(Option<CameraError>),
 }
 
+impl<T> Arrival<T> {
+    /// The same, with another kind of frame.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Arrival<U> {
+        match self {
+            Self::Frame { frame, late } => Arrival::Frame { frame: change(frame), late },
+            Self::Broken { count, latest } => Arrival::Broken { count, latest },
+            Self::Lost(error) => Arrival::Lost(error),
+            Self::Nothing => Arrival::Nothing,
+            Self::End(error) => Arrival::End(error),
+        }
+    }
+
+    /// As if a thread's work had failed for good: it panicked.
+    pub fn panicked(thread: &str) -> Self {
+        let why = "panicked; see the message above".into();
+        Self::End(Some(CameraError::Lost { source_name: PathBuf::from(thread), why }))
+    }
+}
+
 /// A camera captured by a thread into a slot that holds its newest frame.
 #[derive(Debug)]
 pub struct Mailbox {
     shared: Arc<Shared>,
+    is_recording: bool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,16 +83,26 @@ impl Mailbox {
     /// Captures a live camera. If it can't be opened or is lost, `open` is tried again with growing
     /// pauses until it succeeds. Frames are stamped with the time since this call.
     pub fn live<C: Camera>(open: impl FnMut() -> Result<C, CameraError> + Send + 'static) -> Self {
-        Self::spawn(move |shared| shared.capture_live(open))
+        Self::spawn(false, move |shared| shared.capture_live(open))
     }
 
     /// Plays a replay at its nominal rate, as a camera would give it.
     pub fn paced(replay: impl Camera + 'static) -> Self {
-        Self::spawn(move |shared| shared.capture_paced(replay))
+        Self::spawn(false, move |shared| shared.capture_replay(replay, Shared::sleep_until))
+    }
+
+    /// Reads a recording as fast as its frames are fetched; none is dropped.
+    pub fn recording(replay: impl Camera + 'static) -> Self {
+        Self::spawn(true, move |shared| {
+            shared.capture_replay(replay, |shared, _| shared.sleep_full())
+        })
     }
 
     /// `capture` gives the reason if the source failed for good.
-    fn spawn(capture: impl FnOnce(&Shared) -> Option<CameraError> + Send + 'static) -> Self {
+    fn spawn(
+        is_recording: bool,
+        capture: impl FnOnce(&Shared) -> Option<CameraError> + Send + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared {
             start: Instant::now(),
             slot: Mutex::default(),
@@ -76,12 +113,17 @@ impl Mailbox {
             let end = capture(&theirs);
             theirs.post(|slot| slot.end = Some(end));
         });
-        Self { shared, thread: Some(thread) }
+        Self { shared, is_recording, thread: Some(thread) }
     }
 
-    /// Time since capture started, the clock of its frames.
-    pub fn elapsed(&self) -> Duration {
-        self.shared.start.elapsed()
+    /// Whether it waits for its frames to be fetched; a camera does not.
+    pub fn is_recording(&self) -> bool {
+        self.is_recording
+    }
+
+    /// When capture started: the clock of a camera's frames.
+    pub fn start(&self) -> Instant {
+        self.shared.start
     }
 
     /// The next arrival, waiting up to `patience`.
@@ -90,14 +132,11 @@ impl Mailbox {
         let mut slot = self.shared.lock();
         loop {
             if let Some(arrival) = slot.take() {
+                self.shared.changed.notify_all();
                 return arrival;
             }
             if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
-                let source_name = PathBuf::from("capture thread");
-                return Arrival::End(Some(CameraError::Lost {
-                    source_name,
-                    why: "panicked; see the message above".into(),
-                }));
+                return Arrival::panicked("capture thread");
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -110,13 +149,21 @@ impl Mailbox {
 }
 
 impl Drop for Mailbox {
-    /// Ends the thread once its camera returns from the frame it waits for.
+    /// Ends the thread if its camera returns soon from the frame it waits for. A driver or a pipe that
+    /// hangs must not hold up the program: the thread then ends later, or with the program.
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
+        let Some(thread) = self.thread.take() else { return };
+        let deadline = Instant::now() + GOODBYE_PATIENCE;
+        while !thread.is_finished() {
+            if Instant::now() >= deadline {
+                log::warn!("the source does not answer; it is left as it is");
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        if thread.join().is_err() {
             log::error!("the capture thread had panicked");
         }
     }
@@ -181,15 +228,30 @@ impl Shared {
         !slot.closed
     }
 
-    fn capture_paced(&self, mut replay: impl Camera) -> Option<CameraError> {
+    /// Waits until what is in the slot was fetched; whether capture should go on.
+    fn sleep_full(&self) -> bool {
+        let is_full =
+            |slot: &mut Slot| !slot.closed && (slot.frame.is_some() || slot.broken.is_some());
+        let waited = self.changed.wait_while(self.lock(), is_full);
+        !waited.unwrap_or_else(PoisonError::into_inner).closed
+    }
+
+    /// `wait` returns when it is time for the frame of a time, and whether capture should go on.
+    fn capture_replay(
+        &self,
+        mut replay: impl Camera,
+        wait: impl Fn(&Self, Duration) -> bool,
+    ) -> Option<CameraError> {
+        let mut time = Duration::ZERO;
         loop {
             let go_on = match replay.next_frame() {
                 Ok(Some(frame)) => {
-                    self.sleep_until(frame.time) && self.post(|slot| slot.put(frame))
+                    time = frame.time;
+                    wait(self, time) && self.post(|slot| slot.put(frame))
                 }
                 Ok(None) => return None,
                 Err(error @ CameraError::BrokenFrame { .. }) => {
-                    self.post(|slot| slot.put_broken(error))
+                    wait(self, time) && self.post(|slot| slot.put_broken(error))
                 }
                 Err(error) => return Some(error),
             };
@@ -205,8 +267,15 @@ impl Shared {
     ) -> Option<CameraError> {
         let mut pause = FIRST_RETRY;
         loop {
-            let lost =
-                open().map_or_else(Some, |camera| self.capture_until_lost(camera, &mut pause));
+            // Crate v4l panics on answers of a driver that it does not expect.
+            let lost = panic::catch_unwind(AssertUnwindSafe(|| {
+                open().map_or_else(Some, |camera| self.capture_until_lost(camera, &mut pause))
+            }));
+            let lost = lost.unwrap_or_else(|_| {
+                let source_name = PathBuf::from("camera");
+                let why = "capture panicked; see the message above".into();
+                Some(CameraError::Lost { source_name, why })
+            });
             // Without a reason, the mailbox was closed.
             let error = lost?;
             if !self.post(|slot| slot.put_lost(error))
@@ -225,16 +294,24 @@ impl Shared {
         mut camera: impl Camera,
         pause: &mut Duration,
     ) -> Option<CameraError> {
+        let mut last_good = Instant::now();
         loop {
             let go_on = match camera.next_frame() {
                 Ok(Some(mut frame)) => {
                     *pause = FIRST_RETRY;
+                    last_good = Instant::now();
                     frame.time = self.start.elapsed();
                     self.post(|slot| slot.put(frame))
                 }
                 Ok(None) => {
                     let source_name = PathBuf::from("camera");
                     return Some(CameraError::Lost { source_name, why: "it ended".into() });
+                }
+                Err(CameraError::BrokenFrame { source_name, why, .. })
+                    if last_good.elapsed() >= BROKEN_PATIENCE =>
+                {
+                    let why = format!("it gives only broken pictures: {why}");
+                    return Some(CameraError::Lost { source_name, why });
                 }
                 Err(error @ CameraError::BrokenFrame { .. }) => {
                     self.post(|slot| slot.put_broken(error))
@@ -355,14 +432,81 @@ mod tests {
         assert!(matches!(mailbox.next(LONG), Arrival::End(Some(CameraError::Lost { .. }))));
     }
 
+    /// Each frame is there to be fetched, however late.
     #[test]
-    fn a_panic_in_the_camera_ends_capture() {
-        struct Panics;
-        impl Camera for Panics {
-            fn next_frame(&mut self) -> Result<Option<Frame>, CameraError> {
-                panic!("as some drivers do")
+    fn a_recording_waits_for_whoever_reads_it() {
+        let mut list: Vec<_> = (0..30).map(|sequence| Ok(frame(sequence))).collect();
+        list.insert(7, Err(broken(7)));
+        let mailbox = Mailbox::recording(List(list.into_iter()));
+        assert!(mailbox.is_recording());
+        let (mut sequences, mut failed) = (Vec::new(), 0);
+        loop {
+            match mailbox.next(LONG) {
+                Arrival::Frame { frame, late: 0 } => sequences.push(frame.sequence),
+                Arrival::Broken { count, .. } => failed += count,
+                Arrival::End(None) => break,
+                other => panic!("{other:?}"),
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!((sequences, failed), (Vec::from_iter(0..30), 1));
+    }
+
+    #[test]
+    fn a_camera_of_broken_frames_only_is_lost() {
+        let camera = || {
+            let sleepy = std::iter::from_fn(|| {
+                thread::sleep(Duration::from_millis(10));
+                Some(Err(broken(0)))
+            });
+            Ok(Endless(Box::new(sleepy)))
+        };
+        let mailbox = Mailbox::live(camera);
+        loop {
+            match mailbox.next(LONG) {
+                Arrival::Broken { .. } => {}
+                Arrival::Lost(error) => {
+                    break assert!(error.to_string().contains("torn"), "{error}");
+                }
+                other => panic!("{other:?}"),
             }
         }
+    }
+
+    struct Endless(Box<dyn Iterator<Item = Result<Frame, CameraError>> + Send>);
+
+    impl Camera for Endless {
+        fn next_frame(&mut self) -> Result<Option<Frame>, CameraError> {
+            self.0.next().transpose()
+        }
+    }
+
+    struct Panics;
+
+    impl Camera for Panics {
+        fn next_frame(&mut self) -> Result<Option<Frame>, CameraError> {
+            panic!("as some drivers do")
+        }
+    }
+
+    #[test]
+    fn a_camera_that_panics_is_opened_again() {
+        let mut tries = 0;
+        let open = move || {
+            tries += 1;
+            Ok(Endless(Box::new(std::iter::from_fn(move || match tries {
+                1 => panic!("as some drivers do"),
+                _ => Some(Ok(frame(7))),
+            }))))
+        };
+        let mailbox = Mailbox::live(open);
+        let Arrival::Lost(error) = mailbox.next(LONG) else { panic!("it is lost first") };
+        assert!(error.to_string().contains("panicked"), "{error}");
+        assert!(matches!(mailbox.next(LONG), Arrival::Frame { frame, .. } if frame.sequence == 7));
+    }
+
+    #[test]
+    fn a_panic_in_a_replay_ends_capture() {
         let mailbox = Mailbox::paced(Panics);
         // The thread can't wake its reader when it panics; polling finds out.
         let end = loop {
@@ -378,5 +522,14 @@ mod tests {
     fn dropping_it_interrupts_a_pause() {
         let far = Frame { time: Duration::from_secs(3600), ..frame(0) };
         drop(Mailbox::paced(List(vec![Ok(far)].into_iter())));
+        drop(Mailbox::recording(List(vec![Ok(frame(0)), Ok(frame(1))].into_iter())));
+    }
+
+    /// As a driver may, or a pipe.
+    #[test]
+    fn a_source_that_hangs_does_not_hold_up_the_end() {
+        let (send, receive) = channel::<Result<Frame, CameraError>>();
+        drop(Mailbox::recording(Scripted(receive)));
+        drop(send);
     }
 }

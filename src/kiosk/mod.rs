@@ -1,8 +1,8 @@
 //! The main loop: a source's frames → faces → tracks → LEDs and journal.
 //!
-//! - [`reader`] finds and reads a frame's faces; [`still`] spares it frames that show no change,
-//!   [`night`] those that show nothing.
 //! - [`mailbox`] captures in a thread, so that the newest frame wins when the CPU is late.
+//! - [`finder`] finds the faces in a second thread, while the main loop reads those of the frame before
+//!   (both by [`reader`]); [`still`] spares it frames that show no change, [`night`] those that show nothing.
 //! - `condition` is what it is about, which its LEDs and its `supervisor` (systemd) are told.
 //! - [`controls`] is how other threads pause, test and ask it.
 //! - [`teller`] picks the changes worth telling, [`mood`] is what the room shows on the whole;
@@ -15,6 +15,7 @@
 mod condition;
 pub mod controls;
 mod discretion;
+pub mod finder;
 pub mod machine;
 pub mod mailbox;
 mod mood;
@@ -30,15 +31,17 @@ pub mod vitals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::camera::{Camera, CameraError, Frame};
+use crate::camera::CameraError;
+use crate::classifier::Classifier;
 use crate::deployment::Deployment;
 use crate::engine::ModelError;
+use crate::face::detector::{DetectorError, DetectorOptions};
 use crate::face::tracker::{Track, Tracker};
-use crate::image::Grey;
 use crate::report::event::{Event, StatusEvent};
 use crate::report::journal::Journal;
 use crate::report::leds::Leds;
@@ -46,47 +49,23 @@ use crate::report::leds::Leds;
 use condition::Condition;
 use controls::Controls;
 use discretion::Discretion;
+use finder::{Ask, Finder, FinderOptions, Found, Look};
 use mailbox::{Arrival, Mailbox};
-use night::{Night, NightOptions};
-use reader::FaceReader;
+use night::NightOptions;
 use reporter::Reporter;
 use stages::{Stage, StageTime, Stages};
-use still::{StillFilter, StillOptions};
+use still::StillOptions;
 use supervisor::Supervisor;
 use teller::Teller;
 use trouble::BrokenFrames;
 use vitals::{Counts, Vitals};
 
-/// Longest wait for a frame before the stop flag is looked at.
+/// A paused recording looks at the stop flag so often.
 const PATIENCE: Duration = Duration::from_millis(100);
 /// A live source silent for longer shows no faces: its last frame is no longer true.
 const STALE: Duration = Duration::from_secs(2);
 /// Why a run ends that is begun anew.
 const NEW_CONFIGURATION: &str = "new configuration";
-
-/// How the source is read.
-pub enum Source {
-    /// Every frame, as fast as it can be processed.
-    EveryFrame(Box<dyn Camera>),
-    /// The newest frame, captured in a thread.
-    Newest(Mailbox),
-}
-
-impl Source {
-    fn next(&mut self) -> Arrival {
-        match self {
-            Source::Newest(mailbox) => mailbox.next(PATIENCE),
-            Source::EveryFrame(camera) => match camera.next_frame() {
-                Ok(Some(frame)) => Arrival::Frame { frame, late: 0 },
-                Ok(None) => Arrival::End(None),
-                Err(latest @ CameraError::BrokenFrame { .. }) => {
-                    Arrival::Broken { count: 1, latest }
-                }
-                Err(error) => Arrival::End(Some(error)),
-            },
-        }
-    }
-}
 
 /// What a run is told besides its parts.
 #[derive(Clone, Debug)]
@@ -101,6 +80,8 @@ pub struct Options {
     pub deployment: Option<Deployment>,
     /// Least time between two summaries of the room, s.
     pub room_period_s: f32,
+    /// What the detector finds.
+    pub detector: DetectorOptions,
     /// When a frame counts as still.
     pub still: StillOptions,
     /// When it is night.
@@ -138,6 +119,9 @@ pub enum KioskError {
     /// The source failed for good.
     #[error(transparent)]
     Camera(#[from] CameraError),
+    /// There is no detector.
+    #[error(transparent)]
+    Detector(#[from] DetectorError),
     /// The network refused a crop.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -148,8 +132,8 @@ pub enum KioskError {
 ///
 /// A failing LED or journal is warned about and the run goes on; a broken frame is skipped.
 pub fn run(
-    source: Source,
-    reader: FaceReader,
+    source: Mailbox,
+    classifier: Classifier,
     tracker: Tracker,
     leds: &mut Leds,
     journal: &mut Journal,
@@ -162,12 +146,19 @@ pub fn run(
         seconds => Some(Duration::from_secs(seconds.into())),
     };
     // A recording is there; a camera may take seconds, or be unplugged.
-    let started = matches!(source, Source::EveryFrame(_));
+    let started = source.is_recording();
+    let finder_options = FinderOptions {
+        detector: options.detector,
+        side: classifier.side(),
+        still: options.still.clone(),
+        night: options.night.clone(),
+    };
+    let mut finder = Finder::start(source, finder_options)?;
     let mut kiosk = Kiosk {
-        reader,
+        classifier,
         tracker,
-        still: StillFilter::new(options.still.clone()),
-        night: Night::new(options.night.clone()),
+        cores: thread::available_parallelism().map_or(1, usize::from),
+        afresh: false,
         is_night: false,
         teller: Teller::new(Duration::from_secs_f32(options.room_period_s)),
         now: Duration::ZERO,
@@ -191,7 +182,8 @@ pub fn run(
         model: options.model.clone(),
         deployment: options.deployment.clone(),
     }));
-    let ended = kiosk.watch(source, stop);
+    let ended = kiosk.watch(&mut finder, stop);
+    // Before the threads end, which may take as long as a camera that hangs is waited for.
     kiosk.finish(ended.as_ref().copied().unwrap_or("failure"));
     ended?;
     Ok(Summary {
@@ -204,10 +196,12 @@ pub fn run(
 }
 
 struct Kiosk<'a> {
-    reader: FaceReader,
+    classifier: Classifier,
     tracker: Tracker,
-    still: StillFilter,
-    night: Night,
+    /// So many faces keep all cores busy.
+    cores: usize,
+    /// What was seen before says nothing of what is there now: the next frame is a new one.
+    afresh: bool,
     is_night: bool,
     teller: Teller,
     /// The source's time; never goes back.
@@ -232,7 +226,11 @@ struct Kiosk<'a> {
 
 impl Kiosk<'_> {
     /// Handles what the source brings; why it ended.
-    fn watch(&mut self, mut source: Source, stop: &AtomicBool) -> Result<&'static str, KioskError> {
+    fn watch(
+        &mut self,
+        finder: &mut Finder,
+        stop: &AtomicBool,
+    ) -> Result<&'static str, KioskError> {
         while !stop.load(Ordering::Relaxed) {
             if self.controls.is_restarting() {
                 return Ok(NEW_CONFIGURATION);
@@ -242,29 +240,33 @@ impl Kiosk<'_> {
             let condition = self.condition();
             self.reporter.keep_up(condition);
             self.supervisor.keep_up(condition, self.reporter.is_failing());
-            if self.paused && matches!(source, Source::EveryFrame(_)) {
+            if self.paused && finder.is_recording() {
                 // A recording waits.
-                std::thread::sleep(PATIENCE);
+                thread::sleep(PATIENCE);
                 self.supervisor.progress();
                 continue;
             }
-            let arrival = source.next();
-            let is_news = !matches!(arrival, Arrival::Nothing);
+            self.ask(finder);
+            let arrival = finder.next();
             match arrival {
-                Arrival::Frame { frame, late } => {
+                Arrival::Nothing => {
+                    self.silence(finder);
+                    continue;
+                }
+                Arrival::Broken { count, latest } => {
+                    self.broken.note(count, &latest);
+                    self.silence(finder);
+                    self.started = true;
+                    continue;
+                }
+                Arrival::Frame { frame: found, late } => {
                     self.summary.counts.late += late;
                     self.camera_works();
                     if !self.paused {
-                        self.frame(&frame)?;
+                        self.frame(found, finder)?;
                     }
                 }
-                Arrival::Broken { count, latest } => self.broken.note(count, &latest),
                 Arrival::Lost(error) => self.lost(&error),
-                Arrival::Nothing => {
-                    if let Source::Newest(mailbox) = &source {
-                        self.silence(mailbox.elapsed());
-                    }
-                }
                 Arrival::End(None) => {
                     if self.paused {
                         return Ok("end of source");
@@ -275,12 +277,15 @@ impl Kiosk<'_> {
                 }
                 Arrival::End(Some(error)) => return Err(error.into()),
             }
-            if is_news {
-                self.started = true;
-                self.supervisor.progress();
-            }
+            self.started = true;
+            self.supervisor.progress();
         }
         Ok("signal")
+    }
+
+    /// Asks for the next frame, unless that was done already. Who is paused looks away.
+    fn ask(&mut self, finder: &mut Finder) {
+        finder.ask(Ask { look: !self.paused, afresh: std::mem::take(&mut self.afresh) });
     }
 
     fn condition(&self) -> Condition {
@@ -307,10 +312,11 @@ impl Kiosk<'_> {
             self.controls.update(|health| health.paused = paused);
             if paused {
                 self.everyone_left();
+                // Who comes after is not who was there before.
+                self.tracker.clear();
                 self.reporter.show(&[]);
             } else {
-                // What was seen before says nothing of what is there now.
-                self.still.forget();
+                self.afresh = true;
             }
             let status = if paused { StatusEvent::Paused } else { StatusEvent::Resumed };
             self.reporter.append(&Event::Status(status));
@@ -339,26 +345,41 @@ impl Kiosk<'_> {
         }
     }
 
-    fn frame(&mut self, frame: &Frame) -> Result<(), ModelError> {
+    fn frame(&mut self, found: Found, finder: &mut Finder) -> Result<(), ModelError> {
         self.summary.counts.frames += 1;
-        self.stages.add(Stage::Decode, frame.decode_time);
-        self.now = self.now.max(frame.time);
+        for (stage, took) in found.took {
+            self.stages.add(stage, took);
+        }
+        self.now = self.now.max(found.time);
         let frames = self.summary.counts.frames;
         if frames == 1 {
             log::info!("the first frame came");
         }
         self.controls.update(|health| health.frames = frames);
         self.last_frame = self.now;
-        if self.darkness(&frame.image) {
-            self.summary.counts.dark += 1;
-            self.report(|tracker, now| tracker.update(now, &[]));
-        } else if self.still.is_still(self.now, &frame.image) {
-            self.summary.counts.still += 1;
-            self.report(Tracker::hold);
-        } else {
-            let found = self.reader.read(&frame.image, &mut self.stages)?;
-            self.summary.counts.faces += found.len() as u64;
-            self.report(|tracker, now| tracker.update(now, &found));
+        self.darkness(matches!(found.look, Look::Night));
+        match found.look {
+            Look::Night => {
+                self.summary.counts.dark += 1;
+                self.report(|tracker, now| tracker.update(now, &[]));
+            }
+            // Asked while it was paused.
+            Look::Away => {}
+            Look::Still => {
+                self.summary.counts.still += 1;
+                self.report(Tracker::hold);
+            }
+            Look::Faces(faces) => {
+                if faces.len() < self.cores {
+                    // The next are found meanwhile. Of a room of faces each core has some to read, and a
+                    // frame found early would only be older when its turn comes.
+                    self.ask(finder);
+                }
+                let mut note = |stage, took| self.stages.add(stage, took);
+                let read = reader::read(&self.classifier, faces, &mut note)?;
+                self.summary.counts.faces += read.len() as u64;
+                self.report(|tracker, now| tracker.update(now, &read));
+            }
         }
         Ok(())
     }
@@ -371,15 +392,12 @@ impl Kiosk<'_> {
         }
     }
 
-    /// Whether it is night; tells when that changes.
-    fn darkness(&mut self, image: &Grey) -> bool {
-        let is_night = self.night.is_night(self.now, image);
+    /// Tells when the night comes or goes.
+    fn darkness(&mut self, is_night: bool) {
         if std::mem::replace(&mut self.is_night, is_night) != is_night {
-            self.still.forget();
             let event = if is_night { StatusEvent::Night } else { StatusEvent::Day };
             self.reporter.append(&Event::Status(event));
         }
-        is_night
     }
 
     /// Tells once that the camera is lost, and of each try only what is new.
@@ -395,11 +413,13 @@ impl Kiosk<'_> {
         }
     }
 
-    /// No frame: after [`STALE`], as if frames without faces came.
-    fn silence(&mut self, elapsed: Duration) {
-        if !self.paused && elapsed.saturating_sub(self.last_frame) > STALE {
+    /// No frame of a camera: after [`STALE`], as if frames without faces came.
+    fn silence(&mut self, finder: &Finder) {
+        let elapsed = finder.elapsed();
+        let is_stale = elapsed.saturating_sub(self.last_frame) > STALE;
+        if is_stale && !self.paused && !finder.is_recording() {
             self.now = self.now.max(elapsed);
-            self.still.forget();
+            self.afresh = true;
             self.report(|tracker, now| tracker.update(now, &[]));
         }
     }

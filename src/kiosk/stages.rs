@@ -81,14 +81,6 @@ impl Stages {
         }
     }
 
-    /// Runs `work` and notes its time under `stage`.
-    pub fn time<T>(&mut self, stage: Stage, work: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let result = work();
-        self.add(stage, start.elapsed());
-        result
-    }
-
     /// Mean and percentiles of each stage, in a frame's order; zeros where no frame came.
     pub fn times(&self) -> [StageTime; Stage::ALL.len()] {
         times(&self.all)
@@ -98,6 +90,18 @@ impl Stages {
     pub fn take_recent(&mut self) -> [StageTime; Stage::ALL.len()] {
         times(&std::mem::take(&mut self.recent))
     }
+}
+
+/// Runs `work` and notes what it took.
+pub(super) fn timed<T>(
+    stage: Stage,
+    note: &mut dyn FnMut(Stage, Duration),
+    work: impl FnOnce() -> T,
+) -> T {
+    let start = Instant::now();
+    let result = work();
+    note(stage, start.elapsed());
+    result
 }
 
 fn times(durations: &Durations) -> [StageTime; Stage::ALL.len()] {

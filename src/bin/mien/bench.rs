@@ -11,9 +11,10 @@ use mien::camera::replay::Replay;
 use mien::camera::{Camera, CameraError, Frame};
 use mien::config::Config;
 use mien::face::tracker::Tracker;
+use mien::kiosk::mailbox::Mailbox;
 use mien::kiosk::still::StillOptions;
 use mien::kiosk::vitals::Counts;
-use mien::kiosk::{self, Options, Source, Summary};
+use mien::kiosk::{self, Options, Summary};
 use mien::report::journal::Journal;
 use mien::report::leds::{Backend, LedOptions, Leds};
 use serde_json::{Map, Value, json};
@@ -26,7 +27,7 @@ use crate::{bundled, parts, watch};
 pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::default();
     let stop = parts::stop_flag()?;
-    let reader = parts::face_reader(model, &config.detector)?;
+    let reader = parts::reader(model)?;
     let open = opener(args.source.clone(), config.camera.fps);
     let name = match &args.source {
         Some(path) => path.to_string_lossy().into_owned(),
@@ -39,6 +40,7 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
         model: reader.model,
         deployment: None,
         room_period_s: config.room_period_s,
+        detector: config.detector,
         still: StillOptions { max_change: 0.0, ..config.still },
         night: config.night,
         only_rooms_of_at_least: None,
@@ -49,8 +51,8 @@ pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
     let directory = TemporaryDirectory::new()?;
     let (mut journal, _) = Journal::open(&directory.0, config.journal.options())?;
     let summary = kiosk::run(
-        Source::EveryFrame(Box::new(camera)),
-        reader.faces,
+        Mailbox::recording(camera),
+        reader.classifier,
         Tracker::new(config.tracker, reader.unsure_below),
         &mut Leds::open(&LedOptions { backend: Backend::None, ..config.leds })?,
         &mut journal,

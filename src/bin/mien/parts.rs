@@ -7,8 +7,6 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use mien::classifier::Classifier;
 use mien::engine::Model;
-use mien::face::detector::{Detector, DetectorOptions};
-use mien::kiosk::reader::FaceReader;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -16,24 +14,22 @@ use crate::bundled;
 
 /// What reads faces.
 pub struct Reader {
-    /// Detector and classifier.
-    pub faces: FaceReader,
+    /// Reads crops of them.
+    pub classifier: Classifier,
     /// The model's name.
     pub model: String,
     /// The model's own threshold, see [`mien::engine::Calibration::unsure_below`].
     pub unsure_below: f32,
 }
 
-/// Detector and classifier, ready to read faces.
-pub fn face_reader(model: Option<&Path>, options: &DetectorOptions) -> anyhow::Result<Reader> {
+/// The model named, or the bundled one, ready to read faces.
+pub fn reader(model: Option<&Path>) -> anyhow::Result<Reader> {
     let model = match model {
         Some(path) => Model::read(path)?,
         None => Model::from_bytes(bundled::MODEL_NAME, bundled::MODEL)?,
     };
     let (name, unsure_below) = (model.name().to_owned(), model.calibration().unsure_below);
-    let detector = Detector::new(*options)?;
-    let faces = FaceReader::new(detector, Classifier::new(model));
-    Ok(Reader { faces, model: name, unsure_below })
+    Ok(Reader { classifier: Classifier::new(model), model: name, unsure_below })
 }
 
 /// A flag that SIGINT and SIGTERM set. A second signal ends the program at once.

@@ -11,16 +11,15 @@ use clap::error::ErrorKind;
 use mien::classifier::Scores;
 use mien::engine::ModelError;
 use mien::expression::{Expression, Gender, answer_name};
-use mien::face::detector::DetectorOptions;
+use mien::face::detector::{Detector, DetectorOptions};
 use mien::image::{self, Grey, Rect};
 use mien::kiosk::reader::FaceReader;
-use mien::kiosk::stages::Stages;
 use mien::report::event::{box_json, scores_json};
 use mien::report::picture;
 use serde_json::{Value, json};
 
 use crate::args::{Cli, PredictArgs};
-use crate::parts;
+use crate::parts::{self, Reader};
 
 /// Shares in JSON are rounded to 1/10,000: finer than the int8 network's steps.
 const JSON_PARTS: f64 = 1e4;
@@ -33,8 +32,9 @@ pub fn predict(args: &PredictArgs, model: Option<&Path>) -> anyhow::Result<ExitC
         let text = "--annotate draws one picture; give one IMAGE";
         Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
     }
-    let mut reader = parts::face_reader(model, &DetectorOptions::default())?;
-    let unsure_below = args.unsure_below.unwrap_or(reader.unsure_below);
+    let Reader { classifier, unsure_below, .. } = parts::reader(model)?;
+    let mut reader = FaceReader::new(Detector::new(DetectorOptions::default())?, classifier);
+    let unsure_below = args.unsure_below.unwrap_or(unsure_below);
     let mut code = ExitCode::SUCCESS;
     for path in &args.images {
         let picture = match image::read(path) {
@@ -45,7 +45,7 @@ pub fn predict(args: &PredictArgs, model: Option<&Path>) -> anyhow::Result<ExitC
                 continue;
             }
         };
-        let faces = faces(&mut reader.faces, &picture, args.face)?;
+        let faces = faces(&mut reader, &picture, args.face)?;
         let text = match args.json {
             true => json_line(path, &faces, unsure_below),
             false => text(path, &faces, unsure_below),
@@ -64,7 +64,7 @@ fn faces(
     is_face: bool,
 ) -> Result<Vec<(Rect, Scores)>, ModelError> {
     if !is_face {
-        return reader.read(picture, &mut Stages::default());
+        return reader.read(picture);
     }
     let (height, width) = picture.dim();
     let whole = Rect { x: 0.0, y: 0.0, w: width as f32, h: height as f32 };

@@ -1,6 +1,5 @@
 //! `mien` and `mien run`: watch a source.
 
-use std::fs::Metadata;
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ use mien::kiosk::controls::Controls;
 use mien::kiosk::mailbox::Mailbox;
 use mien::kiosk::stages::StageTime;
 use mien::kiosk::vitals::Counts;
-use mien::kiosk::{self, Options, Source, Summary};
+use mien::kiosk::{self, Options, Summary};
 use mien::report::event::{Event, FaceChange, FaceEvent};
 use mien::report::journal::{Journal, Recovery};
 use mien::report::leds::Leds;
@@ -32,17 +31,42 @@ use crate::{bundled, forward, live, parts};
 pub fn demo(model: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::default();
     writeln!(io::stdout(), "Watching the bundled clip; `mien --help` tells what else there is.")?;
-    let clip = Source::EveryFrame(Box::new(bundled::clip(bundled::CLIP_FPS)));
+    let clip = Mailbox::recording(bundled::clip(bundled::CLIP_FPS));
     let stop = parts::stop_flag()?;
     watch(&config, bundled::CLIP_NAME, clip, model, &Reload::default(), &stop)
+}
+
+/// What `--source` names.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum SourceKind {
+    /// Also one that is unplugged.
+    Camera,
+    /// Whatever happens now may come out of it.
+    Pipe,
+    /// A file or a folder.
+    #[default]
+    Recording,
+}
+
+impl SourceKind {
+    fn of(path: &Path) -> Self {
+        match path.metadata() {
+            _ if path.to_string_lossy().starts_with(devices::USB) => Self::Camera,
+            Ok(metadata) if metadata.file_type().is_char_device() => Self::Camera,
+            Ok(metadata) if metadata.is_file() || metadata.is_dir() => Self::Recording,
+            Ok(_) => Self::Pipe,
+            // What is missing there is not plugged in, whatever name udev would give it.
+            Err(_) if path.starts_with("/dev") => Self::Camera,
+            Err(_) => Self::Recording,
+        }
+    }
 }
 
 /// How a running kiosk gets another configuration.
 #[derive(Clone, Default)]
 pub struct Reload {
     path: Option<PathBuf>,
-    /// Whether people are watched as they are now.
-    live: bool,
+    source: SourceKind,
     /// From the command line.
     journal: Option<PathBuf>,
     /// The configuration to go on with.
@@ -63,7 +87,9 @@ impl Reload {
 
     /// What `config` states of its use; an error if it must, and doesn't.
     fn deployment(&self, config: &Config) -> Result<Option<Deployment>, ConfigError> {
-        self.live.then(|| config.deployment(self.path.as_deref())).transpose()
+        // People are watched as they are now.
+        let is_live = self.source != SourceKind::Recording;
+        is_live.then(|| config.deployment(self.path.as_deref())).transpose()
     }
 
     /// The command line goes before the file.
@@ -82,7 +108,7 @@ impl Reload {
 pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
     let reload = Reload {
         path: args.config.clone(),
-        live: is_live(&args.source),
+        source: SourceKind::of(&args.source),
         journal: args.log.clone(),
         ..Reload::default()
     };
@@ -94,7 +120,7 @@ pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
     tell_deployment(reload.deployment(&config)?.as_ref());
     let stop = parts::stop_flag()?;
     loop {
-        let source = open(args, &config)?;
+        let source = open(args, reload.source, &config)?;
         watch(&config, &args.source.to_string_lossy(), source, model, &reload, &stop)?;
         match reload.take() {
             Some(next) => config = next,
@@ -103,31 +129,16 @@ pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
     }
 }
 
-fn open(args: &RunArgs, config: &Config) -> anyhow::Result<Source> {
-    let source = if is_device(&args.source) {
-        Source::Newest(live::open(&args.source, config)?)
-    } else {
-        let replay = Replay::open(&args.source, config.camera.fps)?;
-        let replay = View::new(replay, config.view.clone());
-        match args.realtime {
-            true => Source::Newest(Mailbox::paced(replay)),
-            false => Source::EveryFrame(Box::new(replay)),
-        }
-    };
-    Ok(source)
-}
-
-/// Whether `path` is a camera, also when it is unplugged.
-fn is_device(path: &Path) -> bool {
-    let exists = path.metadata().is_ok_and(|metadata| metadata.file_type().is_char_device());
-    let text = path.to_string_lossy();
-    exists || ["/dev/video", "/dev/v4l/", devices::USB].iter().any(|start| text.starts_with(start))
-}
-
-/// Whether what `path` gives happens now: a camera, or a pipe from one, but no recording.
-fn is_live(path: &Path) -> bool {
-    let is_recording = |metadata: Metadata| metadata.is_file() || metadata.is_dir();
-    is_device(path) || path.metadata().is_ok_and(|metadata| !is_recording(metadata))
+fn open(args: &RunArgs, kind: SourceKind, config: &Config) -> anyhow::Result<Mailbox> {
+    if kind == SourceKind::Camera {
+        return live::open(&args.source, config);
+    }
+    let replay = Replay::open(&args.source, config.camera.fps)?;
+    let replay = View::new(replay, config.view.clone());
+    Ok(match args.realtime {
+        true => Mailbox::paced(replay),
+        false => Mailbox::recording(replay),
+    })
 }
 
 /// A legal basis stands in the log whatever is logged.
@@ -142,14 +153,14 @@ fn tell_deployment(deployment: Option<&Deployment>) {
 fn watch(
     config: &Config,
     source_name: &str,
-    source: Source,
+    source: Mailbox,
     model: Option<&Path>,
     reload: &Reload,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let mut reader = parts::face_reader(model, &config.detector)?;
+    let mut reader = parts::reader(model)?;
     if !config.expression.gender {
-        reader.faces = reader.faces.without_gender();
+        reader.classifier = reader.classifier.without_gender();
     }
     let (mut journal, recovery) =
         Journal::open(&config.journal.directory, config.journal.options())?;
@@ -167,6 +178,7 @@ fn watch(
         model: reader.model,
         deployment: reload.deployment(config)?,
         room_period_s: config.room_period_s,
+        detector: config.detector,
         still: config.still.clone(),
         night: config.night.clone(),
         only_rooms_of_at_least: config.journal.only_rooms_of_at_least,
@@ -178,7 +190,7 @@ fn watch(
     let tracker = Tracker::new(config.tracker.clone(), unsure_below);
     log::info!("watching {source_name}; unsure below a share of {unsure_below}");
     let summary =
-        kiosk::run(source, reader.faces, tracker, &mut leds, &mut journal, &options, stop)?;
+        kiosk::run(source, reader.classifier, tracker, &mut leds, &mut journal, &options, stop)?;
     reload.paused.store(controls.is_paused(), Ordering::Relaxed);
     io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
     if summary.counts.frames == 0 && summary.counts.broken > 0 {

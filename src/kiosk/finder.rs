@@ -1,0 +1,199 @@
+//! Faces are found in a thread of its own, while those of the frame before are read.
+//!
+//! It works on one frame at a time and only when it was [asked](Finder::ask): nothing queues up, and the
+//! frame that it takes is the newest then.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::camera::Frame;
+use crate::face::detector::{Detector, DetectorError, DetectorOptions};
+use crate::image::{Grey, Rect};
+
+use super::mailbox::{Arrival, Mailbox};
+use super::night::{Night, NightOptions};
+use super::reader;
+use super::stages::Stage;
+use super::still::{StillFilter, StillOptions};
+
+/// Longest wait for a frame before the asker hears that there is none.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A frame in which faces were looked for.
+#[derive(Debug)]
+pub struct Found {
+    /// The frame's.
+    pub time: Duration,
+    /// What was found.
+    pub look: Look,
+    /// What the stages took.
+    pub took: Vec<(Stage, Duration)>,
+}
+
+/// What a look at a frame brought.
+#[derive(Debug)]
+pub enum Look {
+    /// It was not looked at, as was asked.
+    Away,
+    /// It is too dark.
+    Night,
+    /// It shows no change.
+    Still,
+    /// Each face's box in pixels of the frame, and its crop; surest first.
+    Faces(Vec<(Rect, Grey)>),
+}
+
+/// How to look at a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask {
+    /// Whether to look at all.
+    pub look: bool,
+    /// Whether also one that shows no change is looked at.
+    pub afresh: bool,
+}
+
+/// How faces are looked for.
+#[derive(Clone, Debug)]
+pub struct FinderOptions {
+    /// What the detector finds.
+    pub detector: DetectorOptions,
+    /// Side of the crops, pixels.
+    pub side: usize,
+    /// When a frame shows no change.
+    pub still: StillOptions,
+    /// When it is night.
+    pub night: NightOptions,
+}
+
+/// Finds faces in a source's frames.
+pub struct Finder {
+    is_recording: bool,
+    start: Instant,
+    /// None: the finder is about to end.
+    asks: Option<Sender<Ask>>,
+    answers: Receiver<Arrival<Found>>,
+    /// An answer is to come.
+    asked: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Finder {
+    /// Looks for faces in what `source` brings.
+    pub fn start(source: Mailbox, options: FinderOptions) -> Result<Self, DetectorError> {
+        let (asks, their_asks) = channel();
+        let (their_answers, answers) = sync_channel(1);
+        let (told, ready) = sync_channel(1);
+        let (is_recording, start) = (source.is_recording(), source.start());
+        let thread = thread::spawn(move || {
+            // It has to be made where it is used.
+            let made = Detector::new(options.detector);
+            let detector = match made {
+                Ok(detector) => detector,
+                Err(error) => return drop(told.send(error)),
+            };
+            drop(told);
+            Worker::new(detector, &options).work(&source, &their_asks, &their_answers);
+        });
+        if let Ok(error) = ready.recv() {
+            return Err(error);
+        }
+        let (asks, thread) = (Some(asks), Some(thread));
+        Ok(Self { is_recording, start, asks, answers, asked: false, thread })
+    }
+
+    /// Whether the source waits until its frames are asked for.
+    pub fn is_recording(&self) -> bool {
+        self.is_recording
+    }
+
+    /// Time since capture started, the clock of a camera's frames.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Asks for the next frame, unless that was done already.
+    pub fn ask(&mut self, ask: Ask) {
+        if !std::mem::replace(&mut self.asked, true)
+            && let Some(asks) = &self.asks
+        {
+            // A thread that is gone shows in the answer.
+            let _ = asks.send(ask);
+        }
+    }
+
+    /// What the asked frame brought; [`Arrival::Nothing`] if that takes longer than 100 ms.
+    pub fn next(&mut self) -> Arrival<Found> {
+        match self.answers.recv_timeout(PATIENCE) {
+            Ok(arrival) => {
+                self.asked = false;
+                arrival
+            }
+            Err(RecvTimeoutError::Timeout) => Arrival::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Arrival::panicked("finder thread"),
+        }
+    }
+}
+
+impl Drop for Finder {
+    /// Ends the thread once it has looked at its frame.
+    fn drop(&mut self) {
+        self.asks = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the finder thread had panicked");
+        }
+    }
+}
+
+/// What the thread has.
+struct Worker {
+    detector: Detector,
+    side: usize,
+    still: StillFilter,
+    night: Night,
+}
+
+impl Worker {
+    fn new(detector: Detector, options: &FinderOptions) -> Self {
+        let FinderOptions { side, still, night, .. } = options;
+        let (still, night) = (StillFilter::new(still.clone()), Night::new(night.clone()));
+        Self { detector, side: *side, still, night }
+    }
+
+    fn work(
+        mut self,
+        source: &Mailbox,
+        asks: &Receiver<Ask>,
+        answers: &SyncSender<Arrival<Found>>,
+    ) {
+        for ask in asks {
+            let arrival = source.next(PATIENCE).map(|frame| self.find(&frame, ask));
+            if answers.send(arrival).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn find(&mut self, frame: &Frame, ask: Ask) -> Found {
+        let Frame { time, decode_time, ref image, .. } = *frame;
+        let mut took = vec![(Stage::Decode, decode_time)];
+        if ask.afresh {
+            self.still.forget();
+        }
+        let look = if !ask.look {
+            Look::Away
+        } else if self.night.is_night(time, image) {
+            // The first frame by day is a new one.
+            self.still.forget();
+            Look::Night
+        } else if self.still.is_still(time, image) {
+            Look::Still
+        } else {
+            let mut note = |stage, duration| took.push((stage, duration));
+            Look::Faces(reader::find(&mut self.detector, self.side, image, &mut note))
+        };
+        Found { time, look, took }
+    }
+}
