@@ -169,11 +169,20 @@ fn take(line: u32, options: &ButtonOptions, leds: &LedOptions) -> Result<Level, 
     match leds.backend {
         Backend::Cdev => by_cdev(),
         Backend::Rppal => by_rppal(),
-        Backend::Auto | Backend::Terminal | Backend::None => match by_cdev() {
-            Err(error) if error.is_absent() => by_rppal(),
-            taken => taken,
-        },
+        // In the order in which the LEDs try them.
+        Backend::Auto if leds.dim => by_rppal().or_else(|error| absent(error, by_cdev)),
+        Backend::Auto | Backend::Terminal | Backend::None => {
+            by_cdev().or_else(|error| absent(error, by_rppal))
+        }
     }
+}
+
+/// Tries the other back end if the first is not there.
+fn absent(
+    error: GpioError,
+    other: impl FnOnce() -> Result<Level, GpioError>,
+) -> Result<Level, GpioError> {
+    if error.is_absent() { other() } else { Err(error) }
 }
 
 #[cfg(test)]

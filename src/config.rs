@@ -292,8 +292,8 @@ impl CameraOptions {
         // Pictures below have no face the detector sees; above, no camera on a Pi.
         in_range("width", self.width, 40..=8192)?;
         in_range("height", self.height, 40..=8192)?;
-        in_range("fps", self.fps, 0.1..=240.0)?;
-        self.max_fps.map_or(Ok(()), |fps| in_range("max_fps", fps, 0.1..=240.0))?;
+        in_range("fps", self.fps, 1.0..=240.0)?;
+        self.max_fps.map_or(Ok(()), |fps| in_range("max_fps", fps, 1.0..=240.0))?;
         self.controls().validate()
     }
 }
@@ -417,8 +417,8 @@ mod tests {
             ("legal_basis = 'yes'", ["legal_basis = \"yes\"", "a sentence"]),
             ("room_period_s = 0", ["room_period_s = 0", "1 to 86400"]),
             ("device = 'a/b'", ["\"a/b\"", "without /"]),
-            ("[camera]\nfps = nan", ["[camera]", "fps = NaN: must be 0.1 to 240"]),
-            ("[camera]\nmax_fps = 0", ["[camera]", "max_fps = 0: must be 0.1 to 240"]),
+            ("[camera]\nfps = nan", ["[camera]", "fps = NaN: must be 1 to 240"]),
+            ("[camera]\nmax_fps = 0", ["[camera]", "max_fps = 0: must be 1 to 240"]),
             ("[camera]\nexposure_ms = 0", ["[camera]", "exposure_ms = 0: must be"]),
             ("[camera]\nexposure_ms = 'aut'", ["line 2", "expected \"auto\" or a number"]),
             ("[camera]\ngain = -1", ["[camera]", "gain = -1: must be \"auto\", or 0 or more"]),

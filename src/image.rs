@@ -1,6 +1,7 @@
 //! Grey pictures, 8 bits a pixel, row-major `[height, width]`: decode, resample.
 
 mod decode;
+pub(crate) mod jpeg;
 mod resample;
 
 use ndarray::Array2;

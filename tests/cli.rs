@@ -16,11 +16,13 @@ mod place;
 
 use place::Place;
 
+const CAMERA: &str = "/dev/mien-camera";
+
 impl Place {
-    /// A run with a camera that is not there.
+    /// A run with a camera that is not there, under a name that udev would give it.
     fn camera_command(&self) -> Command {
         fs::write(self.path("kiosk.toml"), "deployment_context = 'test'\n").unwrap();
-        self.command(&["run", "--source", "/dev/video63", "--config", "kiosk.toml"])
+        self.command(&["run", "--source", CAMERA, "--config", "kiosk.toml"])
     }
 
     fn journal(&self, directory: &str) -> Vec<Value> {
@@ -90,6 +92,13 @@ fn a_source_that_is_not_there_is_named() {
     assert_fails(&output, 1, &["nowhere.mjpeg", "no such file"]);
 }
 
+/// Which would never be plugged in.
+#[test]
+fn a_source_that_is_no_usb_id_is_refused() {
+    let output = Place::new().mien(&["run", "--source", "usb:046d"]);
+    assert_fails(&output, 2, &["usb:046d", "usb:046d:0825"]);
+}
+
 #[test]
 fn a_source_that_is_no_recording_is_named() {
     let place = Place::new();
@@ -101,7 +110,7 @@ fn a_source_that_is_no_recording_is_named() {
 #[cfg(not(feature = "v4l"))]
 fn a_camera_needs_a_build_with_cameras() {
     let place = Place::new();
-    assert_fails(&place.camera_command().output().unwrap(), 1, &["/dev/video63", "--features v4l"]);
+    assert_fails(&place.camera_command().output().unwrap(), 1, &[CAMERA, "--features v4l"]);
 }
 
 #[test]
@@ -113,7 +122,7 @@ fn a_camera_that_is_not_there_is_named_and_waited_for() {
     let mut stderr = BufReader::new(mien.stderr.take().unwrap());
     let mut line = String::new();
     stderr.read_line(&mut line).unwrap();
-    assert!(line.contains("can't open /dev/video63: no such device"), "{line}");
+    assert!(line.contains(&format!("can't open {CAMERA}: no such device")), "{line}");
     assert!(line.contains("opening it again"), "{line}");
     assert!(Command::new("kill").arg(mien.id().to_string()).status().unwrap().success());
     assert_ok(&mien.wait_with_output().unwrap());
@@ -189,7 +198,7 @@ fn a_config_that_does_not_hold_is_named() {
     assert_fails(&output, 2, &["none.toml", "mien config"]);
     fs::write(place.path("kiosk.toml"), "[camera]\nfps = 0.0\n").unwrap();
     let output = place.mien(&["run", "--source", "clip", "--config", "kiosk.toml"]);
-    assert_fails(&output, 2, &["kiosk.toml", "[camera]", "fps = 0", "0.1 to 240"]);
+    assert_fails(&output, 2, &["kiosk.toml", "[camera]", "fps = 0", "1 to 240"]);
 }
 
 #[test]

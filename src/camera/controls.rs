@@ -51,8 +51,8 @@ pub enum PowerLineWord {
 }
 
 impl ControlOptions {
-    /// Longest exposure, ms: V4L2's greatest number of its units.
-    const MAX_EXPOSURE_MS: f64 = 10_000.0;
+    /// Longest exposure, ms: a camera that gives no frame for two seconds is taken to be lost.
+    const MAX_EXPOSURE_MS: f64 = 1_000.0;
 
     /// Says which setting makes no sense with any camera.
     pub fn validate(&self) -> Result<(), String> {

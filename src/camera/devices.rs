@@ -80,6 +80,13 @@ fn text(path: &Path) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
+/// Whether a source that begins as a USB id does is one: two numbers of four hexadecimal digits.
+pub fn is_usb_id(source: &str) -> bool {
+    let is_number = |text: &str| text.len() == 4 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let ids = source.strip_prefix(USB).and_then(|ids| ids.split_once(':'));
+    ids.is_some_and(|(vendor, product)| is_number(vendor) && is_number(product))
+}
+
 /// The node that a source stands for: `usb:VENDOR:PRODUCT` is the first device of such a camera, all
 /// else a path. None if there is no such camera now.
 pub fn resolve(source: &Path) -> Option<PathBuf> {
@@ -155,6 +162,14 @@ mod tests {
         assert_eq!(resolve("usb:046D:0825"), Some("/dev/video1".into()));
         assert_eq!(resolve("usb:046d:9999"), None);
         assert_eq!(resolve("usb:046d"), None);
+        for (text, good) in [
+            ("usb:046d:0825", true),
+            ("usb:046d", false),
+            ("usb:46d:825", false),
+            ("046d:0825", false),
+        ] {
+            assert_eq!(is_usb_id(text), good, "{text}");
+        }
         assert_eq!(resolve("/dev/video7"), Some("/dev/video7".into()));
     }
 }

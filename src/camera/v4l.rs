@@ -50,6 +50,9 @@ const EPERM: i32 = 1;
 const EACCES: i32 = 13;
 const EBUSY: i32 = 16;
 const ENODEV: i32 = 19;
+const EINVAL: i32 = 22;
+const ENOSPC: i32 = 28;
+const EPIPE: i32 = 32;
 
 const CANT_TAKE: &str = "its driver gave an answer that crate v4l can't take";
 /// What to do about a sensor that gives no ready pictures.
@@ -85,7 +88,8 @@ pub struct Wanted {
 }
 
 impl V4lCamera {
-    /// Opens a video device at the offered size and rate nearest to those wanted, sets its
+    /// Opens a video device in the format that best offers the wanted size and rate, at what its driver
+    /// makes of those, sets its
     /// controls, and waits for its first frame, which is thrown away: webcams and loopback devices
     /// start with a torn or stale one.
     ///
@@ -370,7 +374,13 @@ fn start_failure(error: &io::Error) -> String {
                 FIRST_FRAME_TIMEOUT.as_secs()
             )
         }
-        _ => format!("it doesn't start ({error}); {CSI_HINT}"),
+        Some(ENOSPC) => {
+            "there is no room for its pictures on its USB bus: ask for a smaller size or rate, \
+            or plug other cameras into another bus (`lsusb -t` shows which)"
+                .into()
+        }
+        Some(EPIPE | EINVAL) => format!("it doesn't start ({error}); {CSI_HINT}"),
+        _ => format!("it doesn't start: {error}"),
     }
 }
 
@@ -433,8 +443,11 @@ mod tests {
         assert!(busy.contains("another program"), "{busy}");
         let silent = start_failure(&io::Error::from(io::ErrorKind::TimedOut));
         assert!(silent.contains("5 s"), "{silent}");
-        const EPIPE: i32 = 32;
         let unlinked = start_failure(&io::Error::from_raw_os_error(EPIPE));
         assert!(unlinked.contains("v4l2loopback"), "{unlinked}");
+        let crowded = start_failure(&io::Error::from_raw_os_error(ENOSPC));
+        assert!(crowded.contains("USB bus"), "{crowded}");
+        let other = start_failure(&io::Error::from_raw_os_error(5));
+        assert!(!other.contains("v4l2loopback"), "{other}");
     }
 }

@@ -35,6 +35,12 @@ fn find_chip(labels: &[&str]) -> Result<Chip, GpioError> {
     Err(refused.unwrap_or(GpioError::NoHardware { looked_for }))
 }
 
+/// Who has a line of a Raspberry Pi's header, as the kernel knows it; none if nobody has or nobody tells.
+pub(crate) fn consumer(line: u32) -> Option<String> {
+    let info = chip(None).ok()?.get_line(line).ok()?.info().ok()?;
+    info.is_used().then(|| info.consumer().unwrap_or("the kernel").to_owned())
+}
+
 /// Takes a line as an output that begins high or low.
 pub(crate) fn output(
     chip: &mut Chip,

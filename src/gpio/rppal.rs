@@ -16,9 +16,13 @@ pub(crate) fn open() -> Result<Gpio, GpioError> {
     })
 }
 
-/// A line, by its BCM number.
+/// A line, by its BCM number, if the kernel has not given it to another program.
 pub(crate) fn pin(gpio: &Gpio, line: u32, of: Use) -> Result<Pin, GpioError> {
     let number =
         u8::try_from(line).map_err(|_| of.refused(line, "there is no such GPIO".into()))?;
+    #[cfg(feature = "gpio-cdev")]
+    if let Some(consumer) = super::cdev::consumer(line) {
+        return Err(of.refused(line, format!("it is used by \"{consumer}\"")));
+    }
     gpio.get(number).map_err(|error| of.refused(line, error.to_string()))
 }

@@ -13,6 +13,7 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::Grey;
+use super::jpeg::{self, Extent};
 
 /// Larger pictures are refused, so that a few hostile bytes can't claim gigabytes of a Pi's
 /// memory. The largest Raspberry Pi cameras give 64 million pixels.
@@ -76,10 +77,13 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, ImageError> {
 
 fn decode_jpeg(bytes: &[u8]) -> Result<Grey, ImageError> {
     let damaged = |why: String| ImageError::Damaged { format: "JPEG", why };
-    // Cameras may pad a frame with zeros behind its end marker.
-    let padding = bytes.iter().rev().take_while(|&&b| b == 0).count();
-    let Some(body) = bytes[..bytes.len() - padding].strip_suffix(&JPEG_END) else {
-        return Err(damaged("it is cut off, its end marker is missing".into()));
+    // Behind its end marker cameras pad a frame with whatever their buffer held.
+    let body = match jpeg::extent(bytes) {
+        Extent::Complete(length) => &bytes[..length - JPEG_END.len()],
+        Extent::Broken { why, .. } => return Err(damaged(why.into())),
+        Extent::Open { .. } => {
+            return Err(damaged("it is cut off, its end marker is missing".into()));
+        }
     };
     let bytes = [body, &FILLER, &JPEG_END].concat();
     let options = DecoderOptions::default()
@@ -200,6 +204,15 @@ mod tests {
             assert!(matches!(decode(cut), Err(ImageError::Damaged { .. })), "{}", cut.len());
             let closed = [cut, &JPEG_END[..]].concat();
             assert!(matches!(decode(&closed), Err(ImageError::Damaged { .. })), "{}", cut.len());
+        }
+    }
+
+    #[test]
+    fn what_follows_the_end_marker_is_padding() {
+        let bytes = jpeg(&checkered(48, 64));
+        let whole = decode(&bytes).unwrap();
+        for padding in [&[0, 0, 0][..], &[0x12, 0x34], &[0xFF; 16], &bytes[..100]] {
+            assert_eq!(decode(&[&bytes, padding].concat()).unwrap(), whole);
         }
     }
 

@@ -17,7 +17,7 @@ use super::reader;
 use super::stages::Stage;
 use super::still::{StillFilter, StillOptions};
 
-/// Longest wait for a frame before the asker hears that there is none.
+/// Longest wait for a frame before the asker hears that there is none, or that it is looked at.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A frame in which faces were looked for.
@@ -112,25 +112,26 @@ impl Finder {
         self.start.elapsed()
     }
 
-    /// Asks for the next frame, unless that was done already.
-    pub fn ask(&mut self, ask: Ask) {
+    /// Asks for the next frame; `how` to look at it, unless it is asked for already.
+    pub fn ask(&mut self, how: impl FnOnce() -> Ask) {
         if !std::mem::replace(&mut self.asked, true)
             && let Some(asks) = &self.asks
         {
             // A thread that is gone shows in the answer.
-            let _ = asks.send(ask);
+            let _ = asks.send(how());
         }
     }
 
-    /// What the asked frame brought; [`Arrival::Nothing`] if that takes longer than 100 ms.
-    pub fn next(&mut self) -> Arrival<Found> {
-        match self.answers.recv_timeout(PATIENCE) {
+    /// What was asked for, [`Arrival::Nothing`] if the source brought nothing for 100 ms; none if it is
+    /// being looked at for so long.
+    pub fn answer(&mut self) -> Option<Arrival<Found>> {
+        match self.answers.recv_timeout(2 * PATIENCE) {
             Ok(arrival) => {
                 self.asked = false;
-                arrival
+                Some(arrival)
             }
-            Err(RecvTimeoutError::Timeout) => Arrival::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Arrival::panicked("finder thread"),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Arrival::panicked("finder thread")),
         }
     }
 }
@@ -195,5 +196,91 @@ impl Worker {
             Look::Faces(reader::find(&mut self.detector, self.side, image, &mut note))
         };
         Found { time, look, took }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera::{Camera, CameraError};
+
+    /// Plain frames, of a level each.
+    struct Levels(std::vec::IntoIter<u8>);
+
+    impl Camera for Levels {
+        fn next_frame(&mut self) -> Result<Option<Frame>, CameraError> {
+            Ok(self.0.next().map(|level| Frame {
+                sequence: 0,
+                time: Duration::from_secs(1),
+                decode_time: Duration::ZERO,
+                image: Grey::from_elem((60, 80), level),
+            }))
+        }
+    }
+
+    fn finder(levels: &[u8], detector: DetectorOptions) -> Result<Finder, DetectorError> {
+        let options = FinderOptions {
+            detector,
+            side: 48,
+            still: StillOptions::default(),
+            night: NightOptions { after_s: 0.0, ..NightOptions::default() },
+        };
+        Finder::start(Mailbox::recording(Levels(levels.to_vec().into_iter())), options)
+    }
+
+    /// What each way to look brings of a frame; "end" at the end.
+    fn looks(levels: &[u8], asks: &[Ask]) -> Vec<&'static str> {
+        let mut finder = finder(levels, DetectorOptions::default()).unwrap();
+        let look = |arrival| match arrival {
+            Arrival::Frame { frame: Found { look, .. }, .. } => Some(match look {
+                Look::Away => "away",
+                Look::Night => "night",
+                Look::Still => "still",
+                Look::Faces(faces) if faces.is_empty() => "nobody",
+                Look::Faces(_) => "somebody",
+            }),
+            Arrival::End(None) => Some("end"),
+            _ => None,
+        };
+        let each = asks.iter().map(|&ask| {
+            loop {
+                finder.ask(|| ask);
+                if let Some(look) = finder.answer().and_then(look) {
+                    return look;
+                }
+            }
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn a_frame_is_looked_at_as_was_asked() {
+        let [look, away] = [true, false].map(|look| Ask { look, afresh: false });
+        let afresh = Ask { look: true, afresh: true };
+        let asks = [look, look, afresh, away, look, look, look, look];
+        let seen = looks(&[90, 90, 90, 90, 90, 9, 90], &asks);
+        assert_eq!(seen, ["nobody", "still", "nobody", "away", "still", "night", "nobody", "end"]);
+    }
+
+    #[test]
+    fn a_detector_that_can_t_be_is_an_error_at_the_start() {
+        let options = DetectorOptions { max_pixels: 1, ..DetectorOptions::default() };
+        assert!(matches!(finder(&[], options), Err(DetectorError::Option { .. })));
+    }
+
+    /// One ask, one answer, however often it is repeated.
+    #[test]
+    fn asking_twice_asks_once() {
+        let mut finder = finder(&[90, 90], DetectorOptions::default()).unwrap();
+        let ask = || Ask { look: false, afresh: false };
+        let mut frames = 0;
+        for _ in 0..3 {
+            finder.ask(ask);
+            finder.ask(|| panic!("asked again"));
+            while finder.asked {
+                frames += u32::from(matches!(finder.answer(), Some(Arrival::Frame { .. })));
+            }
+        }
+        assert!(frames <= 2, "{frames}");
     }
 }

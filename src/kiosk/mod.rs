@@ -247,7 +247,7 @@ impl Kiosk<'_> {
                 continue;
             }
             self.ask(finder);
-            let arrival = finder.next();
+            let Some(arrival) = finder.answer() else { continue };
             match arrival {
                 Arrival::Nothing => {
                     self.silence(finder);
@@ -285,7 +285,7 @@ impl Kiosk<'_> {
 
     /// Asks for the next frame, unless that was done already. Who is paused looks away.
     fn ask(&mut self, finder: &mut Finder) {
-        finder.ask(Ask { look: !self.paused, afresh: std::mem::take(&mut self.afresh) });
+        finder.ask(|| Ask { look: !self.paused, afresh: std::mem::take(&mut self.afresh) });
     }
 
     fn condition(&self) -> Condition {

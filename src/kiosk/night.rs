@@ -15,7 +15,8 @@ const DAWN: f32 = 1.5;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NightOptions {
-    /// Frames darker than this on average are dark, grey levels (0…255). 0: it is never night.
+    /// Frames darker than this on average are dark, grey levels (0…255; many cameras call 16 black). 0:
+    /// it is never night.
     pub dark_below: f32,
     /// It is night after so many seconds of dark frames.
     pub after_s: f32,
@@ -23,7 +24,7 @@ pub struct NightOptions {
 
 impl Default for NightOptions {
     fn default() -> Self {
-        Self { dark_below: 8.0, after_s: 10.0 }
+        Self { dark_below: 24.0, after_s: 10.0 }
     }
 }
 
@@ -91,8 +92,15 @@ mod tests {
 
     #[test]
     fn a_dark_moment_is_no_night() {
-        let frames = [(0, 0), (5, 0), (6, 9), (7, 0), (16, 0)];
+        let frames = [(0, 0), (5, 0), (6, 40), (7, 0), (16, 0)];
         assert!(!night(NightOptions::default(), &frames).contains(&true));
+    }
+
+    /// Black by ITU-R BT.601, with a little noise.
+    #[test]
+    fn black_of_a_camera_that_keeps_to_the_limited_range_is_dark() {
+        let frames = [(0, 16), (5, 17), (10, 17)];
+        assert_eq!(night(NightOptions::default(), &frames), [false, false, true]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::{Span, SpanRelativeTo, Timestamp};
+use mien::camera::devices;
 
 use crate::topic::TopicFilter;
 
@@ -89,7 +90,7 @@ pub enum Command {
 pub struct RunArgs {
     /// An MJPEG stream file, a folder of pictures, a picture, or a V4L2 device: /dev/video0, a link in
     /// /dev/v4l/by-id, or usb:VENDOR:PRODUCT as `lsusb` prints it
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = source)]
     pub source: PathBuf,
     /// Configuration; `mien config` prints a sample [default: the sample's values]
     #[arg(long, value_name = "FILE")]
@@ -123,6 +124,17 @@ pub struct PredictArgs {
     pub annotate: Option<PathBuf>,
 }
 
+/// A path, or a USB id that can be one.
+fn source(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with(devices::USB) && !devices::is_usb_id(text) {
+        return Err(
+            "a USB camera is named like usb:046d:0825, two numbers of four hexadecimal digits"
+                .into(),
+        );
+    }
+    Ok(text.into())
+}
+
 /// A number from 0 to 1.
 fn share(text: &str) -> Result<f32, String> {
     let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
@@ -132,7 +144,7 @@ fn share(text: &str) -> Result<f32, String> {
 #[derive(Args)]
 pub struct CheckArgs {
     /// The camera to look through: /dev/video0, a link in /dev/v4l/by-id, usb:VENDOR:PRODUCT [default: all]
-    #[arg(long, value_name = "DEVICE")]
+    #[arg(long, value_name = "DEVICE", value_parser = source)]
     pub source: Option<PathBuf>,
     /// The kiosk's configuration; stop the service first, or its camera and pins are in use
     #[arg(long, value_name = "FILE")]

@@ -101,18 +101,28 @@ fn check_cameras(args: &CheckArgs, config: &Config) -> Vec<Finding> {
     let devices = devices::list();
     let mut findings: Vec<Finding> =
         devices.iter().map(|device| ("camera", Verdict::Note, live::describe(device))).collect();
-    let sources: Vec<_> = match &args.source {
-        Some(source) => vec![source.clone()],
-        // A camera's further nodes give no pictures.
-        None => devices.into_iter().filter(|d| d.index == 0).map(|d| d.node).collect(),
-    };
-    if sources.is_empty() {
-        let text = "no /dev/video*: is the camera plugged in?";
-        findings.push(("camera", Verdict::Failed, text.into()));
-    }
-    for source in sources {
-        let (verdict, text) = live::check(&source, config);
+    if let Some(source) = &args.source {
+        let (verdict, text) = live::check(source, config);
         findings.push(("camera", verdict, text));
+        return findings;
+    }
+    // Not a Pi's own video codecs and scalers, nor a camera's further nodes.
+    let cameras: Vec<_> = devices.iter().filter(|device| live::is_camera(device)).collect();
+    let mut looks: Vec<_> =
+        cameras.iter().map(|device| live::check(&device.node, config)).collect();
+    let works = looks.iter().any(|(verdict, _)| !matches!(verdict, Verdict::Failed));
+    for (verdict, _) in
+        looks.iter_mut().filter(|(verdict, _)| works && matches!(verdict, Verdict::Failed))
+    {
+        *verdict = Verdict::Note;
+    }
+    findings.extend(looks.into_iter().map(|(verdict, text)| ("camera", verdict, text)));
+    if cameras.is_empty() {
+        let text = match devices.is_empty() {
+            true => "no /dev/video*: is the camera plugged in?",
+            false => "none of these is a camera whose pictures this program reads",
+        };
+        findings.push(("camera", Verdict::Failed, text.into()));
     }
     findings
 }

@@ -63,6 +63,14 @@ pub fn describe(device: &VideoDevice) -> String {
     text
 }
 
+/// Whether it may be a camera whose pictures can be read: it offers such, or can't be asked.
+pub fn is_camera(device: &VideoDevice) -> bool {
+    match offers::offers(&device.node) {
+        Ok(formats) => formats.iter().any(|format| format.readable),
+        Err(_) => device.index == 0,
+    }
+}
+
 /// Looks at some frames of a camera, for `mien check`.
 pub fn check(device: &Path, config: &Config) -> (Verdict, String) {
     match look(device, config) {
@@ -91,8 +99,8 @@ fn look(device: &Path, config: &Config) -> Result<(String, Option<&'static str>)
     let (height, width) = frame.image.dim();
     let quality = Quality::of(&frame.image);
     let text = format!(
-        "{} as {}: {width}×{height} at {rate:.1} fps, {broken} of {CHECKED_FRAMES} frames broken; \
-         brightness {:.0}, contrast {:.0}, sharpness {:.1}",
+        "`--source {}` would read {}, {width}×{height} at {rate:.1} fps, {broken} of {CHECKED_FRAMES} \
+         frames broken; brightness {:.0}, contrast {:.0}, sharpness {:.1}",
         device.display(),
         camera.inner().format().fourcc(),
         quality.brightness,

@@ -22,6 +22,11 @@ pub fn describe(device: &VideoDevice) -> String {
     format!("{} “{}”", device.node.display(), device.name)
 }
 
+/// Whether it may be a camera; without [`open`] nobody knows.
+pub fn is_camera(device: &VideoDevice) -> bool {
+    device.index == 0
+}
+
 /// Says the same as [`open`].
 pub fn check(device: &Path, _: &Config) -> (Verdict, String) {
     (Verdict::Failed, format!("{}: {ABSENT}", device.display()))

@@ -40,6 +40,8 @@ fn judge(celsius: Option<f64>, throttled: Option<u32>) -> (Verdict, String) {
         (Verdict::Note, format!("{text}; slowed down some time since it started: {remedy}"))
     } else if celsius >= WARM_FROM_C {
         (Verdict::Note, format!("{text}: warm; {COOL_IT}"))
+    } else if throttled.is_none() {
+        (Verdict::Good, format!("{text}; of its supply it tells nothing"))
     } else {
         (Verdict::Good, text)
     }
