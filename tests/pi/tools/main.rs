@@ -4,6 +4,7 @@ mod bars;
 mod controls;
 mod feed;
 mod flood;
+mod reopen;
 mod scenes;
 
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ enum Command {
     },
     /// Print a camera's gain, or set it
     Gain { device: PathBuf, value: Option<i64> },
+    /// Open one of vivid's cameras so many times, and see that nothing stays behind
+    Reopen { device: PathBuf, times: u32 },
     /// Write a picture to a v4l2loopback device, fast, until killed
     Flood { device: PathBuf, picture: PathBuf },
     /// Write a folder's pictures to a v4l2loopback device while a program watches it, each when
@@ -56,6 +59,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Control { device, control, value } => controls::set(&device, control, value)?,
         Command::Gain { device, value: None } => println!("{}", controls::gain(&device)?),
         Command::Gain { device, value: Some(value) } => controls::set_gain(&device, value)?,
+        Command::Reopen { device, times } => reopen::reopen(&device, times)?,
         Command::Flood { device, picture } => flood::flood(&device, &picture)?,
         Command::Feed { device, format, folder, program } => {
             return feed::feed(&device, format, &folder, &program);
