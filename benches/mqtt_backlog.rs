@@ -79,17 +79,10 @@ fn main() -> anyhow::Result<()> {
 /// A journal as a room of faces leaves it.
 fn fill(dir: &Path, records: u64) -> anyhow::Result<()> {
     let (mut journal, _) = Journal::open(dir, JournalOptions::default())?;
-    let shares = json!({
-        "expression": {
-            "angry": 0.013, "disgust": 0.001, "fear": 0.02, "happy": 0.871, "sad": 0.03,
-            "surprise": 0.015, "neutral": 0.05,
-        },
-        "gender": { "female": 0.31, "male": 0.69 },
-    });
     for i in 0..records {
         let payload = json!({
-            "state": "changed", "expression": "happy", "gender": "male", "shares": shares,
-            "box": [100.1, 80.5, 96.0, 96.0], "time_s": i as f64 / 10.0,
+            "state": "changed", "expression": "happy", "share": 0.87, "gender": "male",
+            "gender_share": 0.69, "box": [100, 80, 96, 96], "time_s": i as f64 / 10.0,
         });
         journal.append(&format!("mien/bench/face/{}", i % 7), &payload)?;
     }

@@ -53,7 +53,6 @@ impl Scores {
 /// Tells what cropped faces show.
 pub struct Classifier {
     model: Model,
-    tells_gender: bool,
 }
 
 impl Classifier {
@@ -62,12 +61,7 @@ impl Classifier {
     pub fn new(mut model: Model) -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         model.set_threads((cores - 1).max(1));
-        Self { model, tells_gender: true }
-    }
-
-    /// The same, but nothing that reads its scores learns of gender, whatever the model tells.
-    pub fn without_gender(self) -> Self {
-        Self { tells_gender: false, ..self }
+        Self { model }
     }
 
     /// Side in pixels of the square crops it reads.
@@ -78,13 +72,8 @@ impl Classifier {
     /// Scores of each crop, [`Classifier::side`] pixels square.
     pub fn classify(&self, crops: &[Grey]) -> Result<Vec<Scores>, ModelError> {
         let calibration = self.model.calibration();
-        let scores = |mut logits: [f32; 9]| {
-            if !self.tells_gender {
-                logits[Expression::ALL.len()..].fill(f32::NEG_INFINITY);
-            }
-            Scores::from_logits(&logits, &calibration)
-        };
-        Ok(self.model.run(crops)?.into_iter().map(scores).collect())
+        let scores = |logits| Scores::from_logits(&logits, &calibration);
+        Ok(self.model.run(crops)?.iter().copied().map(scores).collect())
     }
 }
 

@@ -594,3 +594,55 @@ fn a_broker_that_talks_garbage_is_survived() {
 fn a_broker_that_acknowledges_what_was_never_sent_is_survived() {
     survives(acknowledges_what_was_never_sent, "does not keep to MQTT");
 }
+
+/// A publication's identifier, of those that rumqttc writes: a first byte, two of length, a topic.
+fn identifier(packet: &[u8]) -> Option<[u8; 2]> {
+    let publish = packet.iter().position(|byte| byte >> 4 == 3)?;
+    let length_bytes = packet[publish + 1..].iter().position(|byte| *byte < 0x80)? + 1;
+    let topic = publish + 1 + length_bytes;
+    let topic_len = usize::from(u16::from_be_bytes([*packet.get(topic)?, *packet.get(topic + 1)?]));
+    packet.get(topic + 2 + topic_len..)?.first_chunk().copied()
+}
+
+fn takes_one_publication_and_hangs_up(mut stream: TcpStream) {
+    hear(&mut stream);
+    let _ = stream.write_all(&CONNACK);
+    let mut bytes = [0; 4096];
+    let read = stream.read(&mut bytes).unwrap_or_default();
+    if let Some([high, low]) = identifier(&bytes[..read]) {
+        let _ = stream.write_all(&[0x40, 2, high, low]);
+    }
+    // What is not read would turn the end into a reset.
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    swallow(stream);
+}
+
+#[test]
+fn a_broker_that_hangs_up_after_a_publication_is_survived() {
+    survives(takes_one_publication_and_hangs_up, "closed the connection");
+}
+
+/// The program's own words on a broker that breaks MQTT's rules each time are all there is of it.
+#[test]
+fn the_program_logs_a_bad_broker_once() {
+    let (port, dir) = (free_port(), tempfile::tempdir().unwrap());
+    let fake = FakeBroker::start(port, acknowledges_what_was_never_sent);
+    let config = format!("[mqtt]\nhost = \"localhost\"\nport = {port}\nack_timeout_s = 1\n");
+    std::fs::write(dir.path().join("kiosk.toml"), config).unwrap();
+    let clip = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/demo.mjpeg");
+    let mut mien = std::process::Command::new(env!("CARGO_BIN_EXE_mien"))
+        .args(["run", "--realtime", "--config", "kiosk.toml", "--source"])
+        .arg(clip)
+        .current_dir(dir.path())
+        .env_remove("RUST_LOG")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait("three tries", || (fake.connections() >= 3).then_some(()));
+    mien.kill().unwrap();
+    let output = mien.wait_with_output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(log.matches("does not keep to MQTT").count(), 1, "{log}");
+    assert!(!log.contains("rumqttc"), "{log}");
+}

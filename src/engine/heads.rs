@@ -62,6 +62,11 @@ impl Heads {
         self.own[LOGITS - 1].is_some()
     }
 
+    /// Tells no gender any more: the logits that did.
+    pub fn forget_gender(&mut self) -> Vec<usize> {
+        self.own[Expression::ALL.len()..].iter_mut().filter_map(Option::take).collect()
+    }
+
     /// A network's logits in the order of all answers; −∞, so a share of 0, for those that it does
     /// not give.
     pub fn in_order(&self, logits: &[f32]) -> [f32; LOGITS] {
@@ -101,6 +106,16 @@ mod tests {
         );
         assert_eq!(heads.labels(), "happy - sad neutral male female");
         assert!(heads.tells_gender());
+    }
+
+    #[test]
+    fn forgotten_genders_are_none_s() {
+        let mut heads = Heads::from_labels(Some("happy sad male female"), 4).unwrap();
+        let mut forgotten = heads.forget_gender();
+        forgotten.sort_unstable();
+        assert_eq!((forgotten, heads.tells_gender()), (vec![2, 3], false));
+        assert_eq!(heads.in_order(&[1.0, 2.0, 3.0, 4.0])[7..], [NONE, NONE]);
+        assert!(heads.forget_gender().is_empty());
     }
 
     #[test]

@@ -64,19 +64,37 @@ pub struct Model {
 impl Model {
     /// Reads a `.tflite` file.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
+        Self::load_file(path, true)
+    }
+
+    /// The same, but see [`Model::without_gender`].
+    pub fn read_without_gender(path: &Path) -> Result<Self, ModelError> {
+        Self::load_file(path, false)
+    }
+
+    fn load_file(path: &Path, gender: bool) -> Result<Self, ModelError> {
         let bytes = std::fs::read(path)
             .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
-        Self::from_bytes(&path.display().to_string(), &bytes)
+        Self::load(&path.display().to_string(), &bytes, gender)
     }
 
     /// Loads a `.tflite` file's bytes; `name` is what errors call it.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<Self, ModelError> {
+        Self::load(name, bytes, true)
+    }
+
+    /// The same of one that tells no gender, and, run by the plan, does not compute it either.
+    pub fn without_gender(name: &str, bytes: &[u8]) -> Result<Self, ModelError> {
+        Self::load(name, bytes, false)
+    }
+
+    fn load(name: &str, bytes: &[u8], gender: bool) -> Result<Self, ModelError> {
         let inspect::Interface { side, channels, input, logits, output, metadata } =
             inspect::inspect(name, bytes)?;
         let entry = |entry: &str| metadata.get(entry).map(String::as_str);
         let unusable = |source| ModelError::Metadata { name: name.into(), source };
         let normalization = normalization(entry(NORMALIZATION), channels).map_err(unusable)?;
-        let heads = Heads::from_labels(entry(LABELS), logits).map_err(unusable)?;
+        let mut heads = Heads::from_labels(entry(LABELS), logits).map_err(unusable)?;
         let calibration = Calibration::from_metadata(entry).map_err(unusable)?;
         let failed = |why: String| ModelError::Engine { name: name.into(), why };
         let tract = Tract::load(bytes, [1, side, side, channels]).map_err(failed)?;
@@ -85,7 +103,8 @@ impl Model {
         if expected.len() != logits {
             return Err(failed(format!("tract gives {} logits of {logits}", expected.len())));
         }
-        let fast = Fast::checked(bytes, input_len, &expected);
+        let forgotten = if gender { Vec::new() } else { heads.forget_gender() };
+        let fast = Fast::checked(bytes, input_len, &expected, &forgotten);
         let fast = fast.inspect_err(|why| {
             log::warn!("model {name}: {why}; tract runs it, many times slower");
         });
@@ -266,6 +285,14 @@ mod tests {
         let model = Model::from_bytes("mien-slim", file).unwrap();
         assert_eq!(model.run_raw(&inputs).unwrap(), expected);
         assert_ne!(model.engine(), "tract");
+        // Without gender, its codes are the same whatever the picture, and the others as ever.
+        let blind = Model::without_gender("mien-slim", file).unwrap();
+        assert!(model.heads().tells_gender() && !blind.heads().tells_gender());
+        let codes = blind.run_raw(&inputs).unwrap();
+        for (codes, expected) in codes.chunks(LOGITS).zip(expected.chunks(LOGITS)) {
+            assert_eq!(codes[..7], expected[..7]);
+            assert_eq!(codes[7..], [blind.output().zero_point as i8; 2]);
+        }
         // By threads, one of which has less to do; few pictures perhaps by their rows.
         let mut model = model;
         for threads in [2, 3, 4, 40, usize::MAX] {

@@ -23,6 +23,22 @@ pub struct Int8Network {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl Int8Network {
+    /// Computes these channels of the output no more: they are made of zeros, whatever the picture.
+    /// Whether that can be: the output is a convolution's.
+    pub fn forget_channels(&mut self, channels: &[usize]) -> bool {
+        let output = self.output;
+        let last = self.steps.iter_mut().rev().find(|step| step.output == output);
+        let Some(Step { op: Int8Op::Conv(filter), .. }) = last else { return false };
+        let weights = filter.weights.len() / filter.shape[0].max(1);
+        for &channel in channels {
+            filter.weights[channel * weights..][..weights].fill(0);
+            filter.bias[channel] = 0;
+        }
+        true
+    }
+}
+
 /// An int8 activation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Value {

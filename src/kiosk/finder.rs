@@ -219,13 +219,14 @@ mod tests {
     }
 
     fn finder(levels: &[u8], detector: DetectorOptions) -> Result<Finder, DetectorError> {
+        let frames = Levels(levels.to_vec().into_iter());
         let options = FinderOptions {
             detector,
             side: 48,
             still: StillOptions::default(),
             night: NightOptions { after_s: 0.0, ..NightOptions::default() },
         };
-        Finder::start(Mailbox::recording(Levels(levels.to_vec().into_iter())), options)
+        Finder::start(Mailbox::recording(frames), options)
     }
 
     /// What each way to look brings of a frame; "end" at the end.

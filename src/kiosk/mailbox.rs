@@ -158,7 +158,7 @@ impl Drop for Mailbox {
         let deadline = Instant::now() + GOODBYE_PATIENCE;
         while !thread.is_finished() {
             if Instant::now() >= deadline {
-                log::warn!("the source does not answer; it is left as it is");
+                log::info!("the source does not answer; it is left as it is");
                 return;
             }
             thread::sleep(Duration::from_millis(1));

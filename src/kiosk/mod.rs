@@ -160,7 +160,10 @@ pub fn run(
         cores: thread::available_parallelism().map_or(1, usize::from),
         afresh: false,
         is_night: false,
-        teller: Teller::new(Duration::from_secs_f32(options.room_period_s)),
+        teller: Teller::new(
+            Duration::from_secs_f32(options.room_period_s),
+            options.only_rooms_of_at_least.unwrap_or_default() as usize,
+        ),
         now: Duration::ZERO,
         last_frame: Duration::ZERO,
         started,

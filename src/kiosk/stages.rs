@@ -29,6 +29,11 @@ impl Stage {
     pub const ALL: [Stage; 5] =
         [Stage::Decode, Stage::Detect, Stage::Crop, Stage::Classify, Stage::Report];
 
+    /// Whether how long it takes tells how many faces there were.
+    pub fn tells_of_faces(self) -> bool {
+        matches!(self, Stage::Crop | Stage::Classify)
+    }
+
     /// Its name in lower case.
     pub fn name(self) -> &'static str {
         match self {

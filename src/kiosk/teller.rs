@@ -17,6 +17,8 @@ const SHARE_STEP: f32 = 0.05;
 #[derive(Debug)]
 pub struct Teller {
     room_period: Duration,
+    /// The mood is that of so many faces at least: of those in a smaller room it keeps nothing.
+    least_faces: usize,
     /// Faces as last seen, by track. The expression is the one last told.
     known: BTreeMap<u64, Track>,
     mood: Mood,
@@ -26,9 +28,10 @@ pub struct Teller {
 
 impl Teller {
     /// A teller that starts with an empty room and sums it up at most every `room_period`, which
-    /// is also the half-life of its mood.
-    pub fn new(room_period: Duration) -> Self {
-        Self { room_period, known: BTreeMap::new(), mood: Mood::new(room_period), room: None }
+    /// is also the half-life of its mood. A room of less than `least_faces` has none.
+    pub fn new(room_period: Duration, least_faces: usize) -> Self {
+        let (known, mood) = (BTreeMap::new(), Mood::new(room_period));
+        Self { room_period, least_faces, known, mood, room: None }
     }
 
     /// What it changes that nobody is seen any more; the room is summed up whatever the period.
@@ -69,7 +72,8 @@ impl Teller {
                 None => unsure += 1,
             }
         }
-        let shares = self.mood.update(time, tracks);
+        let enough = tracks.len() >= self.least_faces;
+        let shares = self.mood.update(time, if enough { tracks } else { &[] });
         let mood = shares.map(|shares| shares.top_expression().0);
         let told_at = self.room.as_ref().map_or(Duration::ZERO, |room| room.time);
         let period_over = time.saturating_sub(told_at) >= self.room_period;
@@ -137,7 +141,7 @@ mod tests {
     #[test]
     fn only_changes_are_told() {
         use Expression::{Happy, Sad};
-        let mut teller = Teller::new(seconds(1000));
+        let mut teller = Teller::new(seconds(1000), 0);
         let mut tell = |time, tracks: &[Track]| told(&teller.tell(seconds(time), tracks));
         assert!(tell(0, &[]).is_empty());
         let both = [track(2, Sad), track(1, Happy)];
@@ -155,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_room_is_summed_up_once_a_period_if_it_changed() {
-        let mut teller = Teller::new(seconds(10));
+        let mut teller = Teller::new(seconds(10), 0);
         let happy = [track(1, Expression::Happy)];
         let mut rooms = |time, tracks: &[Track]| {
             let events = teller.tell(seconds(time), tracks);
@@ -169,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_mood_is_the_mean_of_the_faces_and_slow() {
-        let mut teller = Teller::new(seconds(1));
+        let mut teller = Teller::new(seconds(1), 0);
         let mut room = |time, tracks: &[Track]| {
             let events = teller.tell(seconds(time), tracks);
             events.last().filter(|event| matches!(event, Event::Room(_))).map(Event::payload)
@@ -190,9 +194,19 @@ mod tests {
         assert!((1..5).contains(&settling.count()));
     }
 
+    /// One face's mood must not show in that of a room which is just large enough.
+    #[test]
+    fn the_mood_is_not_of_rooms_that_are_too_small() {
+        let mut teller = Teller::new(seconds(10), 2);
+        let one = teller.tell(seconds(20), &[track(1, Expression::Surprise)]);
+        assert!(one.last().unwrap().payload()["percent"].is_null());
+        let two = teller.tell(seconds(30), &[track(1, Expression::Sad), track(2, Expression::Sad)]);
+        assert_eq!(two.last().unwrap().payload()["percent"]["expression"]["surprise"], 0);
+    }
+
     #[test]
     fn an_empty_room_is_told_at_once_when_the_watch_ends() {
-        let mut teller = Teller::new(seconds(1000));
+        let mut teller = Teller::new(seconds(1000), 0);
         teller.tell(seconds(1000), &[track(1, Expression::Happy)]);
         let events = told(&teller.everyone_left(seconds(1001)));
         assert_eq!(events, [r#"mien/hall/face/1 "left" "happy""#, "mien/hall/room 0"]);
@@ -202,7 +216,7 @@ mod tests {
 
     #[test]
     fn unsure_is_told_like_an_expression_and_counted_apart() {
-        let mut teller = Teller::new(seconds(0));
+        let mut teller = Teller::new(seconds(0), 0);
         let events = teller.tell(seconds(1), &[track(1, None), track(2, Expression::Sad)]);
         assert_eq!(told(&events)[0], r#"mien/hall/face/1 "appeared" "unsure""#);
         let room = events.last().unwrap().payload();

@@ -188,7 +188,7 @@ impl VitalsEvent {
         let Self { seconds, counts, stages, faces_told, cpu_celsius, throttled } = self;
         let Counts { frames, still, dark, broken, late, faces } = counts;
         let faces = faces_told.then_some(faces);
-        let told = |stage| *faces_told || !matches!(stage, Stage::Crop | Stage::Classify);
+        let told = |stage: Stage| *faces_told || !stage.tells_of_faces();
         let times = stages.iter().map(|time| match told(time.stage) {
             true => [tenths(time.p50_ms), tenths(time.p95_ms)],
             false => [json!(0), json!(0)],

@@ -27,7 +27,7 @@ use crate::{bundled, parts, watch};
 pub fn bench(args: &BenchArgs, model: Option<&Path>) -> anyhow::Result<()> {
     let config = Config::default();
     let stop = parts::stop_flag()?;
-    let reader = parts::reader(model)?;
+    let reader = parts::reader(model, true)?;
     let open = opener(args.source.clone(), config.camera.fps);
     let name = match &args.source {
         Some(path) => path.to_string_lossy().into_owned(),

@@ -159,7 +159,12 @@ fn tail(selection: &Selection, records: usize, follow: bool) -> anyhow::Result<(
 fn size(dir: &Path) -> anyhow::Result<(u64, u64)> {
     let read = |source| JournalError::Io { path: dir.into(), source };
     let (mut files, mut bytes) = (0, 0);
-    for entry in fs::read_dir(dir).map_err(read)? {
+    let entries = match fs::read_dir(dir) {
+        // Its writer makes it again when it has something to write.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
+        entries => entries.map_err(read)?,
+    };
+    for entry in entries {
         // One deleted meanwhile is none.
         let Ok(metadata) = entry.map_err(read)?.metadata() else { continue };
         files += 1;

@@ -89,6 +89,8 @@ fn start_log(verbose: u8) {
     };
     let mut builder = env_logger::Builder::new();
     builder.filter_level(LevelFilter::Warn).filter_module("mien", level);
+    // It says at each connection what the program says once.
+    builder.filter_module("rumqttc", LevelFilter::Off);
     builder.parse_default_env().init();
 }
 

@@ -87,7 +87,10 @@ fn kept(config: &Config) -> String {
             "It is kept until newer records need its room (at most {} MB).",
             journal.max_total_bytes.div_ceil(1_000_000)
         ),
-        days => format!("It is deleted after {days} days, a day late at most."),
+        days => format!(
+            "It is deleted after {days} days{}, a day late at most while the device is on.",
+            if config.mqtt.is_some() { ", once it was sent" } else { "" }
+        ),
     };
     format!("{what} {how_long}")
 }

@@ -22,11 +22,13 @@ pub struct Reader {
     pub unsure_below: f32,
 }
 
-/// The model named, or the bundled one, ready to read faces.
-pub fn reader(model: Option<&Path>) -> anyhow::Result<Reader> {
-    let model = match model {
-        Some(path) => Model::read(path)?,
-        None => Model::from_bytes(bundled::MODEL_NAME, bundled::MODEL)?,
+/// The model named, or the bundled one, ready to read faces; `gender`: whether it tells that.
+pub fn reader(model: Option<&Path>, gender: bool) -> anyhow::Result<Reader> {
+    let model = match (model, gender) {
+        (Some(path), true) => Model::read(path)?,
+        (Some(path), false) => Model::read_without_gender(path)?,
+        (None, true) => Model::from_bytes(bundled::MODEL_NAME, bundled::MODEL)?,
+        (None, false) => Model::without_gender(bundled::MODEL_NAME, bundled::MODEL)?,
     };
     let (name, unsure_below) = (model.name().to_owned(), model.calibration().unsure_below);
     Ok(Reader { classifier: Classifier::new(model), model: name, unsure_below })

@@ -32,7 +32,7 @@ pub fn predict(args: &PredictArgs, model: Option<&Path>) -> anyhow::Result<ExitC
         let text = "--annotate draws one picture; give one IMAGE";
         Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
     }
-    let Reader { classifier, unsure_below, .. } = parts::reader(model)?;
+    let Reader { classifier, unsure_below, .. } = parts::reader(model, true)?;
     let mut reader = FaceReader::new(Detector::new(DetectorOptions::default())?, classifier);
     let unsure_below = args.unsure_below.unwrap_or(unsure_below);
     let mut code = ExitCode::SUCCESS;

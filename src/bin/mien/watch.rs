@@ -11,7 +11,7 @@ use mien::button::Button;
 use mien::camera::devices;
 use mien::camera::replay::Replay;
 use mien::camera::view::View;
-use mien::config::{Config, ConfigError};
+use mien::config::{Config, ConfigError, JournalConfig};
 use mien::deployment::Deployment;
 use mien::expression::{Expression, UNSURE};
 use mien::face::tracker::Tracker;
@@ -158,10 +158,7 @@ fn watch(
     reload: &Reload,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let mut reader = parts::reader(model)?;
-    if !config.expression.gender {
-        reader.classifier = reader.classifier.without_gender();
-    }
+    let reader = parts::reader(model, config.expression.gender)?;
     let (mut journal, recovery) =
         Journal::open(&config.journal.directory, config.journal.options())?;
     tell_recovery(&recovery);
@@ -192,7 +189,7 @@ fn watch(
     let summary =
         kiosk::run(source, reader.classifier, tracker, &mut leds, &mut journal, &options, stop)?;
     reload.paused.store(controls.is_paused(), Ordering::Relaxed);
-    io::stdout().write_all(text(&summary, &config.journal.directory).as_bytes())?;
+    io::stdout().write_all(text(&summary, &config.journal).as_bytes())?;
     if summary.counts.frames == 0 && summary.counts.broken > 0 {
         anyhow::bail!("none of the pictures in {source_name} could be read");
     }
@@ -235,6 +232,11 @@ fn tell_recovery(recovery: &Recovery) {
         );
     }
     match quarantined {
+        Some(aside) if *damaged_bytes == 0 => log::warn!(
+            "a damaged segment of the journal, which a power cut had kept from being put aside, is \
+             now {}, and a clean one with its sound records is in its place",
+            aside.display()
+        ),
         Some(aside) => log::warn!(
             "the journal's last segment had {damaged_bytes} damaged bytes; it was put aside as {}, \
              and a clean one with its sound records is in its place; going on with record \
@@ -248,19 +250,24 @@ fn tell_recovery(recovery: &Recovery) {
     }
 }
 
-fn text(summary: &Summary, directory: &Path) -> String {
+/// Of faces nothing is told where only large rooms are.
+fn text(summary: &Summary, config: &JournalConfig) -> String {
     let Summary { counts, tracks, records, elapsed_s, stages } = summary;
     let Counts { frames, still, dark, broken, late, faces } = *counts;
     let rate = frames as f64 / elapsed_s.max(f64::EPSILON);
+    let directory = config.directory.display();
+    let (mut stages, mut faces) =
+        (stages.clone(), format!("{faces} readings of faces, {tracks} faces followed\n"));
+    if config.only_rooms_of_at_least.is_some() {
+        stages.retain(|time| !time.stage.tells_of_faces());
+        faces.clear();
+    }
     format!(
         "\n{}\n{frames} frames read in {elapsed_s:.1} s ({rate:.0} a second), {still} of them still, \
-         {dark} dark; \
-         {broken} broken, {late} dropped late\n\
-         {faces} readings of faces, {tracks} faces followed\n\
-         {records} records written to {}; read them by `mien journal cat --dir {}`\n",
-        table(stages),
-        directory.display(),
-        directory.display(),
+         {dark} dark; {broken} broken, {late} dropped late\n\
+         {faces}\
+         {records} records written to {directory}; read them by `mien journal cat --dir {directory}`\n",
+        table(&stages),
     )
 }
 

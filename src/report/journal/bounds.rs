@@ -1,6 +1,7 @@
 //! Which segments must go: those beyond the bound in bytes, and those beyond the bound in age.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -34,11 +35,13 @@ impl Keeper<'_> {
             if let Some(segment) = quarantined.pop_front() {
                 total -= segment.len;
                 self.delete(&segment.path);
-            } else if let Some(segment) = self.finished.pop_front() {
+            } else if let Some(segment) = self.finished.front() {
+                if !self.delete(&segment.path) {
+                    break;
+                }
                 total -= segment.len;
-                let end = self.finished.front().unwrap_or(&self.tail).first;
-                unsent += self.unsent(segment.first, end);
-                self.delete(&segment.path);
+                unsent += self.unsent(segment.first, self.next_after(0).first);
+                self.finished.pop_front();
             } else {
                 break;
             }
@@ -54,7 +57,9 @@ impl Keeper<'_> {
             if self.unsent(segment.first, self.next_after(0).first) > 0 {
                 break;
             }
-            self.delete(&segment.path);
+            if !self.delete(&segment.path) {
+                break;
+            }
             self.finished.pop_front();
         }
         let kept = self.finished.front().unwrap_or(&self.tail).first;
@@ -94,10 +99,14 @@ impl Keeper<'_> {
         end.saturating_sub(first.max(acknowledged))
     }
 
-    /// A file that can't be deleted is no reason to refuse records.
-    fn delete(&self, path: &Path) {
-        if let Err(error) = self.disk.remove(path) {
-            log::warn!("can't delete old journal {}: {error}", path.display());
+    /// Whether the file is gone. One that can't be deleted is no reason to refuse records.
+    fn delete(&self, path: &Path) -> bool {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                log::warn!("can't delete old journal {}: {error}", path.display());
+                false
+            }
+            _ => true,
         }
     }
 }

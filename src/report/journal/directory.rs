@@ -75,7 +75,10 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<Segment>> {
 pub(super) fn first_sequence(name: &str) -> Option<u64> {
     let (stem, extension) = name.split_once('.')?;
     let digits = stem.len() == NAME_DIGITS && stem.bytes().all(|b| b.is_ascii_digit());
-    if digits && extension == EXTENSION { stem.parse().ok() } else { None }
+    if !digits || extension != EXTENSION {
+        return None;
+    }
+    stem.parse().ok().filter(|first| *first < format::MAX_SEQUENCE)
 }
 
 /// Path of the segment whose first record has this sequence.

@@ -4,8 +4,10 @@
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use super::lock;
 
 /// Files in directories.
 pub(super) trait Disk: Debug + Send {
@@ -31,8 +33,8 @@ pub(super) trait DiskFile: Debug + Send {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Returns when the disk has all its bytes and its length.
     fn sync(&self) -> io::Result<()>;
-    /// Whether it still has a name.
-    fn is_named(&self) -> io::Result<bool>;
+    /// Whether the path still names it.
+    fn is_at(&self, path: &Path) -> io::Result<bool>;
 }
 
 /// The machine's own.
@@ -98,8 +100,8 @@ impl DiskFile for File {
         self.sync_data()
     }
 
-    fn is_named(&self) -> io::Result<bool> {
-        Ok(self.metadata()?.nlink() > 0)
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        lock::is_at(self, path)
     }
 }
 

@@ -17,6 +17,7 @@ use super::disk::RealDisk;
 use super::format::{
     self, Found, Header, MAX_PAYLOAD, MAX_TOPIC, Record, SEGMENT_HEADER_LEN, Scan,
 };
+use super::lock;
 
 /// No record is longer; a little more than the longest.
 const MAX_RECORD_LEN: usize = MAX_PAYLOAD + MAX_TOPIC + 64;
@@ -125,6 +126,8 @@ impl Follower {
         if matches!(filled, Ok(true)) {
             return filled;
         }
+        // One of the same name may follow a file that was deleted or moved away.
+        self.open.take_if(|open| lock::is_at(&open.file, &open.path).is_ok_and(|there| !there));
         let segments = directory::list(&RealDisk, &self.dir)
             .map_err(|source| JournalError::Io { path: self.dir.clone(), source });
         // Perhaps the last one can be read the next time.
@@ -378,6 +381,33 @@ mod tests {
         let expected: Vec<u64> = (0..other.first).chain(next.first..=last).collect();
         assert_eq!(seen, expected);
         assert_eq!(follower.missed().records, next.first - other.first);
+    }
+
+    /// As by someone who tidies up, before and after the segment's first sync, with and without the rest.
+    #[test]
+    fn what_is_deleted_is_not_waited_for() {
+        for (sync, everything) in [(false, true), (true, true), (true, false)] {
+            let outer = tempfile::tempdir().unwrap();
+            let dir = outer.path().join("journal");
+            let mut journal = journal(&dir);
+            let mut follower = Follower::new(&dir, Some(0));
+            append(&mut journal, 3);
+            if sync {
+                journal.sync().unwrap();
+            }
+            assert_eq!(rest(&mut follower), [0, 1, 2]);
+            append(&mut journal, 2);
+            match everything {
+                true => fs::remove_dir_all(&dir).unwrap(),
+                false => fs::remove_file(directory::path(&dir, 0)).unwrap(),
+            }
+            journal.sync().unwrap();
+            append(&mut journal, 2);
+            // Those of before the deletion may have been read from the file without a name.
+            let seen = rest(&mut follower);
+            assert_eq!(seen, [3, 4, 5, 6], "{sync} {everything}");
+            assert_eq!(follower.missed().records, 0);
+        }
     }
 
     #[test]

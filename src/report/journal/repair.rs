@@ -8,6 +8,8 @@ use super::JournalError;
 use super::directory::{self, Contents, NAME_DIGITS, Segment};
 use super::disk::{Disk, RealDisk, write_synced};
 use super::format::{self, Scan};
+use super::position;
+use super::segment::Tail;
 
 /// Directory within the journal's for segments as they were found.
 pub(super) const QUARANTINE: &str = "quarantine";
@@ -85,6 +87,9 @@ fn checked(segment: &Segment, bytes: &[u8], contents: &Contents, is_last: bool) 
 /// Quarantines every damaged segment and cuts off an unfinished record; the caller has the lock.
 pub(super) fn repair_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<Checked>, JournalError> {
     let mut all = check_on(disk, dir)?;
+    if all.last().is_some_and(|last| last.is_damaged() || last.torn_bytes > 0) {
+        keep_sequences(disk, dir)?;
+    }
     for checked in all.iter_mut().filter(|checked| checked.is_damaged() || checked.torn_bytes > 0) {
         let name = checked.path.file_name().and_then(|name| name.to_str());
         let Some(first) = name.and_then(directory::first_sequence) else { continue };
@@ -92,6 +97,16 @@ pub(super) fn repair_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<Checked>, Jou
         checked.quarantined = mend(disk, &mut segment)?.quarantined;
     }
     Ok(all)
+}
+
+/// Begins a segment after the last one, so that no record gets a sequence which the bytes that are to go
+/// may have had, as its writer does before it mends.
+fn keep_sequences(disk: &dyn Disk, dir: &Path) -> Result<(), JournalError> {
+    let io = |source| JournalError::Io { path: dir.into(), source };
+    let Some(last) = directory::list(disk, dir).map_err(io)?.pop() else { return Ok(()) };
+    let contents = directory::examine(last.first, &directory::read(disk, &last.path)?);
+    let next = contents.next_sequence.max(position::furthest(disk, dir));
+    Tail::create(disk, dir, next).map(drop).map_err(io)
 }
 
 /// What [`mend`] found and did.

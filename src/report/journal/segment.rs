@@ -71,9 +71,9 @@ impl Tail {
         self.unsynced.len()
     }
 
-    /// Whether its file was deleted. One of which that can't be known was not.
-    pub(super) fn is_deleted(&self) -> bool {
-        self.file.is_named().is_ok_and(|named| !named)
+    /// Whether its file was deleted or moved away. One of which that can't be known was not.
+    pub(super) fn is_gone(&self) -> bool {
+        self.file.is_at(&self.path).is_ok_and(|there| !there)
     }
 
     /// The records that the disk may not have.

@@ -357,7 +357,7 @@ impl DiskFile for SimulatedFile {
         refused
     }
 
-    fn is_named(&self) -> io::Result<bool> {
-        Ok(self.disk.state().names.values().any(|file| *file == self.file))
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.disk.state().names.get(path) == Some(&self.file))
     }
 }

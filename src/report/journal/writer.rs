@@ -1,7 +1,6 @@
 //! The one writer.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -12,10 +11,11 @@ use super::clock::{Clock, Steadiness, SystemClock, is_plausible};
 use super::directory::{self, Contents, Segment};
 use super::disk::{Disk, RealDisk};
 use super::format::{self, Delivery, MAX_PAYLOAD, MAX_TOPIC, Record, SEGMENT_HEADER_LEN};
+use super::lock::{self, Lock};
 use super::repair::{self, Mended};
 use super::ring::Ring;
 use super::segment::Tail;
-use super::{JournalError, JournalOptions, lock, position};
+use super::{JournalError, JournalOptions, position};
 
 /// Bytes that may wait for a sync, whatever the period: they are kept in memory too.
 const MAX_UNSYNCED: usize = 1 << 20;
@@ -86,9 +86,7 @@ pub struct Journal {
     last_try: Duration,
     refusal: Option<String>,
     written: Written,
-    /// Other processes see the directory, so that it needs a lock.
-    is_shared: bool,
-    lock: Option<File>,
+    lock: Lock,
 }
 
 impl Journal {
@@ -99,7 +97,7 @@ impl Journal {
         options.validate()?;
         let lock = lock::take(dir)?;
         let clock = Box::new(SystemClock(Instant::now()));
-        Self::open_on(Box::new(RealDisk), clock, dir, options, Some(lock))
+        Self::open_on(Box::new(RealDisk), clock, dir, options, lock)
     }
 
     pub(super) fn open_on(
@@ -107,7 +105,7 @@ impl Journal {
         clock: Box<dyn Clock>,
         dir: &Path,
         options: JournalOptions,
-        lock: Option<File>,
+        lock: Lock,
     ) -> Result<(Self, Recovery), JournalError> {
         options.validate()?;
         let now = clock.monotonic();
@@ -134,7 +132,6 @@ impl Journal {
             last_try: now,
             refusal: None,
             written: Written::default(),
-            is_shared: lock.is_some(),
             lock,
         };
         let unwritable = |source| JournalError::Unwritable { dir: dir.into(), source };
@@ -354,19 +351,16 @@ impl Journal {
 
     /// Writes what waits in memory.
     fn drain(&mut self) -> Result<(), JournalError> {
-        if let Some(tail) = self.tail.take_if(|tail| tail.is_deleted()) {
+        if let Some(tail) = self.tail.take_if(|tail| tail.is_gone()) {
             log::warn!(
-                "{} was deleted while it was written; going on in a new segment",
+                "{} was deleted or moved while it was written; going on in a new segment",
                 tail.path().display()
             );
             tail.unsynced_records().rev().for_each(|record| self.ring.put_back(record));
-            // It may have gone with the directory.
-            self.lock = None;
         }
         if self.tail.is_none() {
-            if self.is_shared && self.lock.is_none() {
-                self.lock = Some(lock::take(&self.dir)?);
-            }
+            // The directory may have gone too.
+            self.lock.ensure(&self.dir)?;
             let (segments, contents) = self.survey()?;
             self.begin(segments, &contents)
                 .map_err(|source| JournalError::Io { path: self.dir.clone(), source })?;
@@ -441,6 +435,11 @@ impl Journal {
 
     /// Begins a new segment.
     fn rotate(&mut self, first: u64) -> Result<(), JournalError> {
+        if let Some(tail) = self.tail.as_ref().filter(|tail| tail.is_gone()) {
+            // What it alone has is written again first.
+            let source = io::Error::new(io::ErrorKind::NotFound, "it was deleted or moved");
+            return Err(JournalError::Io { path: tail.path().into(), source });
+        }
         self.sync_tail()?;
         let finished = self.tail.take();
         // After an error the new file may be there or not: `begin` then looks.

@@ -47,8 +47,8 @@ const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 /// The stages' times are asked for so long before they are told.
 const ASK_AHEAD: Duration = Duration::from_secs(1);
 
-/// A connection that lasts so long works, though no record went out. One that another client of the
-/// same name takes away at once does not, however often it was greeted.
+/// A connection that lasts so long works. One that is closed before does not, whatever it took: the next
+/// wait is longer, and nothing new is said of it.
 const STEADY: Duration = Duration::from_secs(30);
 
 /// Carries out a command; else says why not.
@@ -173,7 +173,7 @@ impl Worker {
             acked: Arc::new(AtomicU64::new(position.next().unwrap_or(0))),
             position,
             backoff: Backoff::new(),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(setup.only_rooms_of_at_least.is_none()),
             next_metrics: Instant::now(),
             told: None,
             controls,
@@ -298,15 +298,13 @@ impl Worker {
     fn happened(&mut self, session: &mut Session, happened: Happened) -> Result<(), MqttError> {
         match happened {
             Happened::Connected => Ok(()),
-            Happened::Acked(Sent::Record(sequence)) => {
-                if self.done(sequence) {
-                    self.works();
+            Happened::Acked(sent) => {
+                if let Sent::Record(sequence) = sent {
+                    self.done(sequence);
                 }
-                Ok(())
-            }
-            Happened::Acked(Sent::Other) => {
-                if !session.owes() && session.age() >= STEADY {
-                    self.works();
+                if session.age() >= STEADY {
+                    self.broker_trouble.note(Ok(()));
+                    self.backoff.reset();
                 }
                 Ok(())
             }
@@ -314,20 +312,13 @@ impl Worker {
         }
     }
 
-    /// The record is with the broker for good; whether the position moved.
-    fn done(&mut self, sequence: u64) -> bool {
-        let next = self.window.acked(sequence);
-        if let Some(next) = next {
+    /// The record is with the broker for good.
+    fn done(&mut self, sequence: u64) {
+        if let Some(next) = self.window.acked(sequence) {
             self.position.advance(next);
             self.acked.store(next, Ordering::Relaxed);
             self.controls.deliver(next);
         }
-        next.is_some()
-    }
-
-    fn works(&mut self) {
-        self.broker_trouble.note(Ok(()));
-        self.backoff.reset();
     }
 
     fn message(&mut self, session: &mut Session, message: &Publish) -> Result<(), MqttError> {

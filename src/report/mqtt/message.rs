@@ -121,10 +121,10 @@ fn id(device: &str, record: &Record) -> String {
     format!("{device}-{}-{:08x}", record.sequence, crc.finalize())
 }
 
-/// RFC 3339, UTC, to the microsecond; null if no calendar has it.
+/// RFC 3339, UTC, to the millisecond; null if no calendar has it.
 fn time(time: SystemTime) -> Option<String> {
     let time = Timestamp::try_from(time).ok()?;
-    Some(format!("{time:.6}"))
+    Some(format!("{time:.3}"))
 }
 
 #[cfg(test)]
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(message.topic, "mien/hall/room");
         let start = r#"{"faces":2,"id":"hall-7-"#;
         assert!(message.payload.starts_with(start), "{}", message.payload);
-        let end = r#"","time":"2023-11-14T22:13:20.123456Z"}"#;
+        let end = r#"","time":"2023-11-14T22:13:20.123Z"}"#;
         assert!(message.payload.ends_with(end), "{}", message.payload);
     }
 

@@ -11,6 +11,9 @@ use crate::kiosk::machine;
 #[derive(Debug)]
 pub struct Metrics {
     started: Instant,
+    /// Whether anything is told of how many faces there were: crops and classification take longer of
+    /// more.
+    faces_told: bool,
     /// When it was told last, and the frames read until then.
     last: (Instant, u64),
     frames_per_s: f64,
@@ -18,9 +21,9 @@ pub struct Metrics {
 
 impl Metrics {
     /// Of a kiosk that starts now.
-    pub fn new() -> Self {
+    pub fn new(faces_told: bool) -> Self {
         let now = Instant::now();
-        Self { started: now, last: (now, 0), frames_per_s: 0.0 }
+        Self { started: now, faces_told, last: (now, 0), frames_per_s: 0.0 }
     }
 
     /// The payload; `backlog` is how many records the broker has not acknowledged.
@@ -35,6 +38,7 @@ impl Metrics {
         let stages: Map<String, Value> = health
             .stages
             .iter()
+            .filter(|time| self.faces_told || !time.stage.tells_of_faces())
             .map(|stage| {
                 let times = json!({ "p50_ms": round(stage.p50_ms), "p95_ms": round(stage.p95_ms) });
                 (stage.stage.name().to_owned(), times)
@@ -64,14 +68,27 @@ fn round(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kiosk::stages::Stages;
 
     #[test]
     fn a_lost_camera_is_a_problem() {
-        let mut metrics = Metrics::new();
+        let mut metrics = Metrics::new(true);
         let lost = Health { camera_lost: true, frames: 3, ..Health::default() };
         let payload = metrics.payload(&lost, 5);
         assert_eq!((&payload["problem"], &payload["frames"]), (&true.into(), &3.into()));
         assert_eq!(payload["backlog"], 5);
         assert_eq!(metrics.payload(&Health::default(), 0)["problem"], false);
+    }
+
+    #[test]
+    fn where_nothing_is_told_of_faces_the_stages_keep_silent_too() {
+        let stages = Stages::default().times().to_vec();
+        let health = Health { stages, ..Health::default() };
+        let told = |faces| Metrics::new(faces).payload(&health, 0)["stages"].clone();
+        let names = |stages: Value| -> Vec<String> {
+            stages.as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(names(told(true)), ["decode", "detect", "crop", "classify", "report"]);
+        assert_eq!(names(told(false)), ["decode", "detect", "report"]);
     }
 }
