@@ -18,12 +18,13 @@ use v4l::{Device, Format};
 /// A program none of whose threads wants the CPU this often in a row is idle.
 const IDLE_CHECKS: u32 = 15;
 const CHECK_PERIOD: Duration = Duration::from_millis(20);
-/// A camera that gives nothing for 2 s counts as lost.
-const EMPTY_PERIOD: Duration = Duration::from_millis(800);
+/// A camera that gives nothing for 2 s, or only broken frames, counts as lost.
+const DARK_PERIOD: Duration = Duration::from_secs(1);
 /// The longest that a program may take to start, or to have done with a frame.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts `program`, which must say when the first frame came, and feeds it. Gives its exit code.
+/// Starts `program`, which must say when the first frame came and take dark frames for night at once, and
+/// feeds it. Gives its exit code.
 pub fn feed(
     device: &Path,
     format: PixelFormat,
@@ -41,27 +42,26 @@ pub fn feed(
     let got = Output::set_format(&output, &wanted)?;
     ensure!(got.fourcc == format.fourcc(), "{} takes only {}", device.display(), got.fourcc);
 
-    // While the program starts, it sees a wall.
-    let wall = wall(first, format)?;
-    write(&mut output, &wall)?;
+    let dark = dark(first, format)?;
+    write(&mut output, &dark)?;
     let mut child = Command::new(&program[0]).args(&program[1..]).stderr(Stdio::piped()).spawn()?;
     let watching = watching(&mut child);
     let start = Instant::now();
     while !watching.load(Ordering::Relaxed) {
         ensure!(start.elapsed() < PATIENCE, "{} does not start", program[0]);
         ensure!(child.try_wait()?.is_none(), "{} ended", program[0]);
-        write(&mut output, &wall)?;
+        write(&mut output, &dark)?;
         thread::sleep(10 * CHECK_PERIOD);
     }
-    await_idle(&child, &mut output)?;
+    await_idle(&child, &mut output, &dark)?;
     // What a bad cable gives: nothing, and half a frame.
-    for bytes in [&[][..], &wall[..wall.len() / 2]] {
+    for bytes in [&[][..], &dark[..dark.len() / 2]] {
         write(&mut output, bytes)?;
-        await_idle(&child, &mut output)?;
+        await_idle(&child, &mut output, &dark)?;
     }
     for frame in &frames {
         write(&mut output, &frame.bytes)?;
-        await_idle(&child, &mut output)?;
+        await_idle(&child, &mut output, &dark)?;
     }
     ensure!(Command::new("kill").arg(child.id().to_string()).status()?.success(), "can't end it");
     let code = child.wait()?.code().context("it was killed")?;
@@ -104,19 +104,17 @@ fn yuyv(grey: &Grey) -> Vec<u8> {
     grey.iter().flat_map(|&luma| [luma, 128]).collect()
 }
 
-/// An even grey frame of the same size.
-fn wall(like: &Encoded, format: PixelFormat) -> anyhow::Result<Vec<u8>> {
-    let grey = Grey::from_elem((like.height as usize, like.width as usize), 128);
-    if format == PixelFormat::Yuyv {
-        return Ok(yuyv(&grey));
-    }
+/// A black frame of the same size.
+fn dark(like: &Encoded, format: PixelFormat) -> anyhow::Result<Vec<u8>> {
+    let jpeg = dark_jpeg(like.width, like.height)?;
+    Ok(encode(format, &jpeg)?.bytes)
+}
+
+pub fn dark_jpeg(width: u32, height: u32) -> anyhow::Result<Vec<u8>> {
     let mut jpeg = Vec::new();
-    ::image::codecs::jpeg::JpegEncoder::new(&mut jpeg).encode(
-        grey.as_slice().context("it is new, so it is in one piece")?,
-        like.width,
-        like.height,
-        ::image::ExtendedColorType::L8,
-    )?;
+    let black = vec![0; width as usize * height as usize];
+    let mut encoder = ::image::codecs::jpeg::JpegEncoder::new(&mut jpeg);
+    encoder.encode(&black, width, height, ::image::ExtendedColorType::L8)?;
     Ok(jpeg)
 }
 
@@ -136,9 +134,9 @@ fn watching(child: &mut Child) -> Arc<AtomicBool> {
     watching
 }
 
-/// Waits until all threads of a program sleep, and stay so. Meanwhile it gets empty frames, so that
-/// it does not take the camera for lost.
-fn await_idle(child: &Child, output: &mut Device) -> anyhow::Result<()> {
+/// Waits until all threads of a program sleep, and stay so. Meanwhile it gets dark frames, in which it
+/// looks for nothing, so that it does not take the camera for lost however long it has work.
+fn await_idle(child: &Child, output: &mut Device, dark: &[u8]) -> anyhow::Result<()> {
     let start = Instant::now();
     let mut last_frame = start;
     let mut idle = 0;
@@ -146,8 +144,8 @@ fn await_idle(child: &Child, output: &mut Device) -> anyhow::Result<()> {
         ensure!(start.elapsed() < PATIENCE, "the program does not come to rest");
         thread::sleep(CHECK_PERIOD);
         idle = if sleeps(child.id())? { idle + 1 } else { 0 };
-        if last_frame.elapsed() >= EMPTY_PERIOD {
-            write(output, &[])?;
+        if last_frame.elapsed() >= DARK_PERIOD {
+            write(output, dark)?;
             last_frame = Instant::now();
         }
     }

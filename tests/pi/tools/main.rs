@@ -41,7 +41,8 @@ enum Command {
         #[arg(last = true, required = true)]
         program: Vec<String>,
     },
-    /// Write the first pictures of a motion JPEG clip to a folder, one in so many
+    /// Write the first pictures of a motion JPEG clip to a folder, one in so many, each followed by a
+    /// dark one
     Split { clip: PathBuf, folder: PathBuf, count: usize, one_in: usize },
     /// Write pictures with one face each, cut from the bundled clip, named by their expressions
     Scenes { clip: PathBuf, folder: PathBuf },

@@ -7,7 +7,9 @@ use anyhow::{Context, ensure};
 use mien::camera::Camera;
 use mien::camera::mjpeg::{MjpegStream, Piece};
 use mien::camera::replay::Replay;
-use mien::image::Grey;
+use mien::image::{self, Grey};
+
+use crate::feed;
 
 /// A face of the bundled clip that shows one expression, by `models/demo.toml`: the frame, and the
 /// face's centre and side in pixels.
@@ -60,7 +62,7 @@ fn save(image: &Grey, folder: &Path, name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes `count` of a clip's pictures, every `one_in`-th, as they are.
+/// Writes `count` of a clip's pictures, every `one_in`-th, as they are, each followed by a dark one.
 pub fn split(clip: &Path, folder: &Path, count: usize, one_in: usize) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
     let mut stream = MjpegStream::new(
@@ -74,7 +76,10 @@ pub fn split(clip: &Path, folder: &Path, count: usize, one_in: usize) -> anyhow:
         if let Piece::Jpeg(jpeg) = piece
             && seen % one_in == 0
         {
+            let (height, width) = image::decode(&jpeg)?.dim();
+            let dark = feed::dark_jpeg(u32::try_from(width)?, u32::try_from(height)?)?;
             fs::write(folder.join(format!("{written:04}.jpg")), jpeg)?;
+            fs::write(folder.join(format!("{written:04}_dark.jpg")), dark)?;
             written += 1;
         }
         seen += 1;
