@@ -36,6 +36,7 @@ fn find_chip(labels: &[&str]) -> Result<Chip, GpioError> {
 }
 
 /// Who has a line of a Raspberry Pi's header, as the kernel knows it; none if nobody has or nobody tells.
+#[cfg(feature = "gpio-rppal")]
 pub(crate) fn consumer(line: u32) -> Option<String> {
     let info = chip(None).ok()?.get_line(line).ok()?.info().ok()?;
     info.is_used().then(|| info.consumer().unwrap_or("the kernel").to_owned())

@@ -218,19 +218,18 @@ mod tests {
         }
     }
 
-    fn finder(levels: &[u8], detector: DetectorOptions) -> Result<Finder, DetectorError> {
-        let frames = Levels(levels.to_vec().into_iter());
+    fn finder(levels: Vec<u8>, detector: DetectorOptions) -> Result<Finder, DetectorError> {
         let options = FinderOptions {
             detector,
             side: 48,
             still: StillOptions::default(),
             night: NightOptions { after_s: 0.0, ..NightOptions::default() },
         };
-        Finder::start(Mailbox::recording(frames), options)
+        Finder::start(Mailbox::recording(Levels(levels.into_iter())), options)
     }
 
     /// What each way to look brings of a frame; "end" at the end.
-    fn looks(levels: &[u8], asks: &[Ask]) -> Vec<&'static str> {
+    fn looks(levels: Vec<u8>, asks: &[Ask]) -> Vec<&'static str> {
         let mut finder = finder(levels, DetectorOptions::default()).unwrap();
         let look = |arrival| match arrival {
             Arrival::Frame { frame: Found { look, .. }, .. } => Some(match look {
@@ -259,20 +258,20 @@ mod tests {
         let [look, away] = [true, false].map(|look| Ask { look, afresh: false });
         let afresh = Ask { look: true, afresh: true };
         let asks = [look, look, afresh, away, look, look, look, look];
-        let seen = looks(&[90, 90, 90, 90, 90, 9, 90], &asks);
+        let seen = looks(vec![90, 90, 90, 90, 90, 9, 90], &asks);
         assert_eq!(seen, ["nobody", "still", "nobody", "away", "still", "night", "nobody", "end"]);
     }
 
     #[test]
     fn a_detector_that_can_t_be_is_an_error_at_the_start() {
         let options = DetectorOptions { max_pixels: 1, ..DetectorOptions::default() };
-        assert!(matches!(finder(&[], options), Err(DetectorError::Option { .. })));
+        assert!(matches!(finder(Vec::new(), options), Err(DetectorError::Option { .. })));
     }
 
     /// One ask, one answer, however often it is repeated.
     #[test]
     fn asking_twice_asks_once() {
-        let mut finder = finder(&[90, 90], DetectorOptions::default()).unwrap();
+        let mut finder = finder(vec![90, 90], DetectorOptions::default()).unwrap();
         let ask = || Ask { look: false, afresh: false };
         let mut frames = 0;
         for _ in 0..3 {
