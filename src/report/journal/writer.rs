@@ -465,7 +465,7 @@ impl Journal {
         if unsent > 0 {
             self.unsent_deleted += unsent;
             log::warn!(
-                "{unsent} records were deleted before they were delivered: the journal had \
+                "up to {unsent} records were deleted before they were delivered: the journal had \
                  reached `max_total_bytes`"
             );
         }

@@ -33,8 +33,8 @@ use super::{OFFLINE, ONLINE, home_assistant};
 /// The read position's name in the journal's directory.
 const POSITION: &str = "mqtt";
 /// The read position is written once in so long at most, or in the journal's sync period if that is
-/// longer: what is saved of a card's wear there, is not to be spent here.
-const SAVE_PERIOD: Duration = Duration::from_secs(5);
+/// longer, for the card's sake: a power cut then has the last minute sent again, which consumers drop.
+const SAVE_PERIOD: Duration = Duration::from_secs(60);
 /// How often the journal is looked at for new records.
 const LOOK_PERIOD: Duration = Duration::from_millis(100);
 /// Most records sent from one look to the next: a backlog at 10,000 a second leaves the CPU to live
