@@ -4,10 +4,8 @@
 use std::fmt::Debug;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-
-use super::lock;
 
 /// Files in directories.
 pub(super) trait Disk: Debug + Send {
@@ -101,7 +99,17 @@ impl DiskFile for File {
     }
 
     fn is_at(&self, path: &Path) -> io::Result<bool> {
-        lock::is_at(self, path)
+        is_at(self, path)
+    }
+}
+
+/// Whether a path still names the file.
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

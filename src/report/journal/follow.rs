@@ -13,11 +13,10 @@ use std::time::SystemTime;
 
 use super::JournalError;
 use super::directory::{self, Segment};
-use super::disk::RealDisk;
+use super::disk::{self, RealDisk};
 use super::format::{
     self, Found, Header, MAX_PAYLOAD, MAX_TOPIC, Record, SEGMENT_HEADER_LEN, Scan,
 };
-use super::lock;
 
 /// No record is longer; a little more than the longest.
 const MAX_RECORD_LEN: usize = MAX_PAYLOAD + MAX_TOPIC + 64;
@@ -127,7 +126,7 @@ impl Follower {
             return filled;
         }
         // One of the same name may follow a file that was deleted or moved away.
-        self.open.take_if(|open| lock::is_at(&open.file, &open.path).is_ok_and(|there| !there));
+        self.open.take_if(|open| disk::is_at(&open.file, &open.path).is_ok_and(|there| !there));
         let segments = directory::list(&RealDisk, &self.dir)
             .map_err(|source| JournalError::Io { path: self.dir.clone(), source });
         // Perhaps the last one can be read the next time.

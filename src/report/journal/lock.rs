@@ -1,12 +1,11 @@
 //! One writer a journal.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::JournalError;
-use super::disk::{Disk, RealDisk};
+use super::disk::{Disk, RealDisk, is_at};
 
 const NAME: &str = "lock";
 
@@ -33,16 +32,6 @@ impl Lock {
         }
         *self = Self::Held(make(dir)?);
         Ok(())
-    }
-}
-
-/// Whether a path still names the file.
-pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
-    let open = file.metadata()?;
-    match fs::metadata(path) {
-        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
     }
 }
 
