@@ -65,7 +65,7 @@ fn run(file: &Path, float: Option<&Path>) -> anyhow::Result<()> {
     let float = float.map(tract_float).transpose()?;
     let mut stdout = io::stdout();
     writeln!(stdout, "{}; {} bytes to run in", model.engine(), model.workspace_bytes())?;
-    writeln!(stdout, "{}", peak::name())?;
+    writeln!(stdout, "{}", peak::name(model.engine()))?;
     for line in io::stdin().lock().lines() {
         let line = line?;
         let [what, pictures, runs] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -86,7 +86,7 @@ fn run(file: &Path, float: Option<&Path>) -> anyhow::Result<()> {
                     run_float(float.as_ref().context("no float file")?, values)?
                 }
                 "peak" => {
-                    peak::multiply(1_000_000);
+                    peak::multiply(1_000_000, model.engine());
                     Vec::new()
                 }
                 _ => bail!("no contestant {what:?}"),

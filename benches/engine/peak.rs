@@ -6,13 +6,13 @@ pub use x86_64::{multiply, name};
 
 /// Elsewhere nothing is measured.
 #[cfg(not(target_arch = "x86_64"))]
-pub fn name() -> &'static str {
+pub fn name(_kernels: &str) -> &'static str {
     "no instruction is known for this CPU"
 }
 
 /// See [`name`].
 #[cfg(not(target_arch = "x86_64"))]
-pub fn multiply(_products: usize) {}
+pub fn multiply(_products: usize, _kernels: &str) {}
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64 {
@@ -21,21 +21,23 @@ mod x86_64 {
     /// Sums in registers: an instruction takes up to 5 cycles, and two may begin in each.
     const SUMS: usize = 12;
 
-    fn has_vnni() -> bool {
-        is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni")
+    /// Whether this set of kernels runs on it, and the CPU has it.
+    fn has_vnni(kernels: &str) -> bool {
+        let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni");
+        has && kernels == "AVX-512 VNNI"
     }
 
-    /// The instructions that are measured.
-    pub fn name() -> &'static str {
-        match has_vnni() {
+    /// The instructions that are measured beside kernels of this name.
+    pub fn name(kernels: &str) -> &'static str {
+        match has_vnni(kernels) {
             true => "vpdpbusd, 512 bits",
             false => "vpmaddwd and vpaddd, 256 bits",
         }
     }
 
     /// Computes at least so many products and sums them.
-    pub fn multiply(products: usize) {
-        if has_vnni() {
+    pub fn multiply(products: usize, kernels: &str) {
+        if has_vnni(kernels) {
             // SAFETY: the CPU has these features.
             unsafe { multiply_vnni(products.div_ceil(SUMS * 64)) }
         } else {

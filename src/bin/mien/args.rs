@@ -28,7 +28,8 @@ Exit codes:
   1  failed while running: a source, picture, model or directory that can't be used, a check that fails
   2  wrong usage: an unknown option, or a configuration that does not hold
 
-Logging: RUST_LOG (error, warn, info, debug) or -v, -vv.";
+Logging: RUST_LOG (error, warn, info, debug) or -v, -vv. MIEN_KERNELS=portable runs the network on plain
+loops, should a CPU's own be in doubt.";
 
 /// Reads facial expressions on the CPU, offline: frames in, LEDs and a journal out.
 ///

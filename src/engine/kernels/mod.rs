@@ -93,9 +93,24 @@ fn by_row<const TAPS: usize>([height, width]: [usize; 2]) -> Vec<usize> {
     (0..taps.next_multiple_of(TAPS)).map(|tap| tap.min(taps - 1)).collect()
 }
 
-/// The set for this CPU.
+/// The environment's name of the set to run on.
+const WANTED: &str = "MIEN_KERNELS";
+
+/// The fastest set for this CPU, or that which [`WANTED`] names: to compare them, or to do without one.
 pub fn select() -> &'static Kernels {
-    available()[0]
+    let wanted = std::env::var(WANTED).ok();
+    choose(&available(), wanted.as_deref())
+}
+
+fn choose(available: &[&'static Kernels], wanted: Option<&str>) -> &'static Kernels {
+    let fastest = available[0];
+    let Some(wanted) = wanted else { return fastest };
+    available.iter().copied().find(|set| set.name == wanted).unwrap_or_else(|| {
+        let names: Vec<&str> = available.iter().map(|set| set.name).collect();
+        let names = names.join(", ");
+        log::warn!("{WANTED}={wanted}: this CPU has {names}; running on {}", fastest.name);
+        fastest
+    })
 }
 
 /// All sets that this CPU can run, fastest first.

@@ -235,3 +235,14 @@ fn a_kernel_refuses_pixels_that_are_not_there() {
     let mut out = vec![0; short.pixels * packed.output_step()];
     (kernels.conv)(&packed, &pixels, None, &mut out);
 }
+
+#[test]
+fn a_set_is_chosen_by_name_and_the_fastest_without() {
+    let sets = available();
+    for set in &sets {
+        assert_eq!(choose(&sets, Some(set.name)).name, set.name);
+    }
+    for unknown in [None, Some("MMX")] {
+        assert_eq!(choose(&sets, unknown).name, sets[0].name);
+    }
+}
