@@ -261,7 +261,7 @@ fn survives(seed: u64, damage: impl Fn(&SimulatedDisk)) -> (usize, SimulatedDisk
     damage(&disk);
     let (before, _) = read_all(&disk);
     disk.cut_power_after(seed % 12);
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         drop(repair::repair_on(&disk, Path::new(DIR)));
     }
     let (boxed_disk, boxed_clock) = (Box::new(disk.clone()), Box::new(clock.clone()));
