@@ -35,11 +35,12 @@ fn find_chip(labels: &[&str]) -> Result<Chip, GpioError> {
     Err(refused.unwrap_or(GpioError::NoHardware { looked_for }))
 }
 
-/// Who has a line of a Raspberry Pi's header, as the kernel knows it; none if nobody has or nobody tells.
+/// Which program has a line of a Raspberry Pi's header, as the kernel knows it; none if none has or nobody
+/// tells. Of a line without a consumer's name the Pi's kernel says that it is used, too, once it was.
 #[cfg(feature = "gpio-rppal")]
 pub(crate) fn consumer(line: u32) -> Option<String> {
     let info = chip(None).ok()?.get_line(line).ok()?.info().ok()?;
-    info.is_used().then(|| info.consumer().unwrap_or("the kernel").to_owned())
+    info.consumer().filter(|_| info.is_used()).map(str::to_owned)
 }
 
 /// Takes a line as an output that begins high or low.

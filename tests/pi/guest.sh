@@ -25,7 +25,14 @@ guest_console=$guest_folder/console
 guest_qemu=
 trap guest_stop EXIT
 
-guest_fail() { echo "${0##*/}: $*" >&2; exit 1; }
+# Says what is wrong, and what the guest said last.
+guest_fail() {
+    if [ -s "$guest_console" ]; then
+        guest_lines | tail -n 30 | sed 's/^/    /' >&2
+    fi
+    echo "${0##*/}: $*" >&2
+    exit 1
+}
 
 # Kills a guest that still runs.
 guest_stop() {
