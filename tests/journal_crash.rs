@@ -186,11 +186,18 @@ fn check_finds_damage_in_any_segment_and_repair_removes_it() {
     let start = bytes.len() - 200;
     bytes[start..].fill(0);
     fs::write(last, &bytes).unwrap();
-    let checked = journal::check(dir.path()).unwrap();
-    let last = checked.iter().find(|segment| segment.path == *last).unwrap();
-    assert!(last.is_damaged());
     let error = journal::read(dir.path()).find_map(Result::err).unwrap();
     assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
+    let checked = journal::check(dir.path()).unwrap();
+    let i = checked.iter().position(|segment| segment.path == *last).unwrap();
+    assert!(checked[i].is_damaged());
+    // Whether before or after the repair, until something follows none is known to be missing.
+    let (mut journal, _) = Journal::open(dir.path(), options.clone()).unwrap();
+    let next = journal.append("mien/test", &payload(0)).unwrap();
+    drop(journal);
+    let lost: u64 = journal::check(dir.path()).unwrap().iter().map(|segment| segment.missing).sum();
+    let kept = journal::read(dir.path()).filter(Result::is_ok).count() as u64;
+    assert_eq!(lost, next + 1 - kept);
 }
 
 /// Random damage of every kind: opening, appending and reading go on, and nothing is invented.

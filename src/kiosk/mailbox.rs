@@ -13,9 +13,10 @@ use crate::camera::{Camera, CameraError, Frame};
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// Longest wait between two tries: a camera plugged in again is back within half a minute.
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// A camera that gives only broken frames for so long is as good as lost: its cable is loose, or it gives
-/// another picture size than it said.
+/// A camera that gives only broken frames for so long, and so many of them, is as good as lost: its cable
+/// is loose, or it gives another picture size than it said.
 const BROKEN_PATIENCE: Duration = Duration::from_secs(2);
+const BROKEN_FRAMES: u32 = 5;
 /// At the end, a camera may take so long to return from the frame it waits for.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -294,12 +295,12 @@ impl Shared {
         mut camera: impl Camera,
         pause: &mut Duration,
     ) -> Option<CameraError> {
-        let mut last_good = Instant::now();
+        let (mut last_good, mut broken) = (Instant::now(), 0);
         loop {
             let go_on = match camera.next_frame() {
                 Ok(Some(mut frame)) => {
                     *pause = FIRST_RETRY;
-                    last_good = Instant::now();
+                    (last_good, broken) = (Instant::now(), 0);
                     frame.time = self.start.elapsed();
                     self.post(|slot| slot.put(frame))
                 }
@@ -308,12 +309,13 @@ impl Shared {
                     return Some(CameraError::Lost { source_name, why: "it ended".into() });
                 }
                 Err(CameraError::BrokenFrame { source_name, why, .. })
-                    if last_good.elapsed() >= BROKEN_PATIENCE =>
+                    if broken >= BROKEN_FRAMES && last_good.elapsed() >= BROKEN_PATIENCE =>
                 {
                     let why = format!("it gives only broken pictures: {why}");
                     return Some(CameraError::Lost { source_name, why });
                 }
                 Err(error @ CameraError::BrokenFrame { .. }) => {
+                    broken += 1;
                     self.post(|slot| slot.put_broken(error))
                 }
                 Err(error) => return Some(error),

@@ -360,7 +360,9 @@ impl Kiosk<'_> {
         }
         self.controls.update(|health| health.frames = frames);
         self.last_frame = self.now;
-        self.darkness(matches!(found.look, Look::Night));
+        if !matches!(found.look, Look::Away) {
+            self.darkness(matches!(found.look, Look::Night));
+        }
         match found.look {
             Look::Night => {
                 self.summary.counts.dark += 1;

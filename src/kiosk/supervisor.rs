@@ -1,10 +1,10 @@
 //! What systemd is told of the run, if it started the program and wants to know (`sd_notify(3)`).
 //!
-//! - Ready, once the source has brought anything: a frame that was processed, a broken one, or that
-//!   the camera is lost and being opened again. A kiosk without a camera waits for it and is not to be
+//! - Ready, once the source has brought anything: a frame that was processed, or that the camera is
+//!   lost and being opened again, as one of broken frames only is. A kiosk without a camera waits for it and is not to be
 //!   restarted for that.
 //! - Alive (`WATCHDOG=1`), only from the main loop, and only while the source [makes
-//!   progress](Watchdog). A loop that hangs, in the detector or on the disk, says nothing.
+//!   progress](Watchdog). A loop that hangs, on the disk say, says nothing.
 //! - What it is about, and that it stops.
 
 use std::time::{Duration, Instant};

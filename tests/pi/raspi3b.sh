@@ -160,6 +160,7 @@ ask "show blank"
 await ""
 stays_dark "the face left"
 ask "show neutral"
+deadline=$((SECONDS + 60))
 until [ "$(lit)" = "neutral face_seen" ]; do
     [ $SECONDS -lt $deadline ] || guest_fail "'$(lit)' are lit, not a dimmed neutral again"
 done

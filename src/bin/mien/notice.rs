@@ -88,7 +88,7 @@ fn kept(config: &Config) -> String {
             journal.max_total_bytes.div_ceil(1_000_000)
         ),
         days => format!(
-            "It is deleted after {days} days{}, a day late at most while the device is on.",
+            "It is deleted after {days} days{}, a day late at most while the device is on and records.",
             if config.mqtt.is_some() { ", once it was sent" } else { "" }
         ),
     };

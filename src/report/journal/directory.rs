@@ -35,6 +35,8 @@ pub(super) struct Contents {
     /// Above every record that it holds, and above every one that the bytes after the last sound
     /// record may have been: a sequence is not given twice, though its record is damaged.
     pub next_sequence: u64,
+    /// Above every sound record; the least that it can hold if there is none.
+    pub after_last: u64,
     /// Sequences that are missing between its records, or before the first.
     pub missing: u64,
     /// The last record's wall clock.
@@ -101,7 +103,7 @@ pub(super) fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, JournalError
 pub(super) fn examine(first: u64, bytes: &[u8]) -> Contents {
     const HEADER: u64 = SEGMENT_HEADER_LEN as u64;
     let len = bytes.len() as u64;
-    let mut contents = Contents { next_sequence: first, ..Contents::default() };
+    let mut contents = Contents { next_sequence: first, after_last: first, ..Contents::default() };
     if format::check_header(bytes) == Header::Whole {
         contents.end = HEADER;
     } else if len <= HEADER {
@@ -112,8 +114,8 @@ pub(super) fn examine(first: u64, bytes: &[u8]) -> Contents {
         match found {
             Found::Record(record, end) => {
                 contents.records += 1;
-                contents.missing += record.sequence - contents.next_sequence;
-                contents.next_sequence = record.sequence.saturating_add(1);
+                contents.missing += record.sequence - contents.after_last;
+                contents.after_last = record.sequence.saturating_add(1);
                 contents.end = end as u64;
                 contents.first_time.get_or_insert(record.time);
                 contents.last_time = Some(record.time);
@@ -124,7 +126,7 @@ pub(super) fn examine(first: u64, bytes: &[u8]) -> Contents {
             Found::Unfinished { bytes, .. } => contents.torn_bytes = bytes as u64,
         }
     }
-    contents.next_sequence += room(len - contents.end.max(HEADER));
+    contents.next_sequence = contents.after_last + room(len - contents.end.max(HEADER));
     contents.is_whole = contents.damaged_bytes + contents.torn_bytes == 0;
     contents
 }

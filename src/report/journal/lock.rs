@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::JournalError;
@@ -17,22 +18,47 @@ pub(super) enum Lock {
     Unneeded,
     /// Goes with the file.
     Held(File),
-    /// The disk did not let it be made. It takes no record either: it is tried again with those.
+    /// The disk did not let it be made: it is tried again before each sync.
     Refused,
 }
 
 impl Lock {
-    /// Takes the lock if it is not held, or no longer the directory's, which was deleted or moved.
+    /// Takes the lock if it is not held, or no longer the directory's, which was deleted or moved; but not
+    /// on another disk, where a journal's own was taken away from under it.
     pub(super) fn ensure(&mut self, dir: &Path) -> Result<(), JournalError> {
         match self {
             #[cfg(test)]
             Self::Unneeded => return Ok(()),
             Self::Held(file) if is_at(file, &dir.join(NAME)).unwrap_or(true) => return Ok(()),
-            Self::Held(_) | Self::Refused => *self = Self::Refused,
+            Self::Held(file) => {
+                let io = |source| JournalError::Io { path: dir.into(), source };
+                if file.metadata().map_err(io)?.dev() != device_for(dir).map_err(io)? {
+                    return Err(io(io::Error::other(
+                        "its disk is gone, and another is in its place",
+                    )));
+                }
+                *self = Self::Refused;
+            }
+            Self::Refused => {}
         }
         *self = Self::Held(make(dir)?);
         Ok(())
     }
+}
+
+/// The device of a directory, or, if it is not there, of that in which it would be made.
+fn device_for(dir: &Path) -> io::Result<u64> {
+    let ancestors = dir.ancestors().map(|dir| match dir.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => dir,
+    });
+    for dir in ancestors {
+        match dir.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            metadata => return Ok(metadata?.dev()),
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
 }
 
 /// Makes the directory if need be and locks it.

@@ -52,7 +52,7 @@ pub(super) fn check_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<Checked>, Jour
     let segments = directory::list(disk, dir)
         .map_err(|source| JournalError::Io { path: dir.into(), source })?;
     let mut all: Vec<Checked> = Vec::new();
-    let mut next_sequence = None;
+    let mut after_last = None;
     for (i, segment) in segments.iter().enumerate() {
         let bytes = match directory::read(disk, &segment.path) {
             Ok(bytes) => bytes,
@@ -66,8 +66,8 @@ pub(super) fn check_on(disk: &dyn Disk, dir: &Path) -> Result<Vec<Checked>, Jour
         let is_last = i + 1 == segments.len();
         let mut checked = checked(segment, &bytes, &contents, is_last);
         if contents.records > 0 {
-            checked.missing += segment.first.saturating_sub(next_sequence.unwrap_or(segment.first));
-            next_sequence = Some(contents.next_sequence);
+            checked.missing += segment.first.saturating_sub(after_last.unwrap_or(segment.first));
+            after_last = Some(contents.after_last);
         }
         all.push(checked);
     }

@@ -358,9 +358,9 @@ impl Journal {
             );
             tail.unsynced_records().rev().for_each(|record| self.ring.put_back(record));
         }
+        // The directory may have gone too, or the disk have refused it until now.
+        self.lock.ensure(&self.dir)?;
         if self.tail.is_none() {
-            // The directory may have gone too.
-            self.lock.ensure(&self.dir)?;
             let (segments, contents) = self.survey()?;
             self.begin(segments, &contents)
                 .map_err(|source| JournalError::Io { path: self.dir.clone(), source })?;

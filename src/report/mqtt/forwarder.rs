@@ -47,9 +47,9 @@ const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 /// The stages' times are asked for so long before they are told.
 const ASK_AHEAD: Duration = Duration::from_secs(1);
 
-/// A connection that lasts so long works. One that is closed before does not, whatever it took: the next
+/// A connection that lasts so long, longer than any wait, works. One that is closed before does not, whatever it took: the next
 /// wait is longer, and nothing new is said of it.
-const STEADY: Duration = Duration::from_secs(30);
+const STEADY: Duration = Duration::from_secs(120);
 
 /// Carries out a command; else says why not.
 pub type Obey = Box<dyn FnMut(Command) -> Result<(), String> + Send>;
@@ -298,16 +298,11 @@ impl Worker {
     fn happened(&mut self, session: &mut Session, happened: Happened) -> Result<(), MqttError> {
         match happened {
             Happened::Connected => Ok(()),
-            Happened::Acked(sent) => {
-                if let Sent::Record(sequence) = sent {
-                    self.done(sequence);
-                }
-                if session.age() >= STEADY {
-                    self.broker_trouble.note(Ok(()));
-                    self.backoff.reset();
-                }
+            Happened::Acked(Sent::Record(sequence)) => {
+                self.done(sequence);
                 Ok(())
             }
+            Happened::Acked(Sent::Other) => Ok(()),
             Happened::Message(message) => self.message(session, &message),
         }
     }
@@ -351,6 +346,10 @@ impl Worker {
         if session.silent_for() > patience {
             let address = self.broker.address.clone();
             return Err(MqttError::Silent { address, what: "it acknowledges nothing" });
+        }
+        if session.age() >= STEADY {
+            self.broker_trouble.note(Ok(()));
+            self.backoff.reset();
         }
         self.all_read = false;
         self.sent_since_look = 0;
