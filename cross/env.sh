@@ -13,6 +13,9 @@ export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="-I$cross_root/include
 # registry lies stands here, so that what was built without is built anew.
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
 export RUSTC_WRAPPER=$PWD/cross/rustc.sh
+# What ships, less what debuggers read: also the build's id, a hash of that too, which holds names that the
+# compiler makes up anew in another folder.
+cross_strip() { aarch64-linux-gnu-strip --remove-section=.note.gnu.build-id "$@"; }
 # An incremental build's bytes depend on those before it.
 export CARGO_INCREMENTAL=0
 # Both the loader (-L) and the libraries must be the cross compiler's. Where the machine also has

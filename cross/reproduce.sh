@@ -30,7 +30,7 @@ fi
 there=$(CARGO_TARGET_DIR=$elsewhere/target "$elsewhere/sources/cross/build.sh" | tail -n 1)
 [ "$(stat -c %i "$here")" != "$(stat -c %i "$there")" ]
 for program in "$here" "$there"; do
-    aarch64-linux-gnu-strip -o "$elsewhere/stripped" "$program"
+    cross_strip -o "$elsewhere/stripped" "$program"
     sha256sum <"$elsewhere/stripped"
 done | tee "$elsewhere/sums"
 if [ "$(sort -u "$elsewhere/sums" | wc -l)" != 1 ]; then

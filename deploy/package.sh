@@ -18,7 +18,7 @@ cross/check.sh "$firmware" >&2
 parts=target/package
 rm -rf "$parts"
 mkdir -p "$parts/man"
-aarch64-linux-gnu-strip -o "$parts/mien" "$firmware"
+cross_strip -o "$parts/mien" "$firmware"
 mien() { $CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER "$firmware" "$@"; }
 mien man --dir "$parts/man"
 for shell in bash zsh fish; do
