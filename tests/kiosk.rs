@@ -646,25 +646,35 @@ fn what_the_kiosk_does_is_summed_up_once_a_period() {
     assert_eq!(outcome.records[1].0, "mien/hall/vitals", "one a period: {:?}", outcome.records);
 }
 
+/// Gives the clip's first 20 frames, each once the one before was looked at, and then what `then` gives.
+fn after_20_frames<F>(controls: &Arc<Controls>, mut then: F) -> impl Camera + use<F>
+where
+    F: FnMut() -> Result<Option<Frame>, CameraError> + Send,
+{
+    let controls = Arc::clone(controls);
+    let mut clip = Replay::open(&models().join("demo.mjpeg"), script().frames_per_second).unwrap();
+    let mut given = 0;
+    Scripted(move || {
+        until(|| controls.health().frames >= given);
+        if given == 20 {
+            return then();
+        }
+        given += 1;
+        clip.next_frame()
+    })
+}
+
 /// A camera that hangs shows nothing that is still true.
 #[test]
 fn who_was_seen_leaves_when_no_frame_comes_for_a_while() {
     let (stop, controls) = (Arc::new(AtomicBool::new(false)), Arc::new(Controls::default()));
     let (theirs, ender) = (Arc::clone(&controls), Arc::clone(&stop));
-    let mut clip = Replay::open(&models().join("demo.mjpeg"), script().frames_per_second).unwrap();
-    let mut given = 0;
-    let camera = Scripted(move || {
-        // Each frame is looked at before the next one comes.
-        until(|| theirs.health().frames >= given);
-        if given == 20 {
-            // It gives no more until that is told.
-            let before = theirs.health().records;
-            until(|| theirs.health().records > before);
-            ender.store(true, Ordering::Relaxed);
-            return Err(lost());
-        }
-        given += 1;
-        clip.next_frame()
+    let camera = after_20_frames(&controls, move || {
+        // It gives no more until that is told.
+        let before = theirs.health().records;
+        until(|| theirs.health().records > before);
+        ender.store(true, Ordering::Relaxed);
+        Err(lost())
     });
     let source = Mailbox::live(once(camera));
     let outcome = run_controlled(0.0, source, "hall", &stop, &controls);
@@ -683,18 +693,11 @@ fn who_was_seen_leaves_when_no_frame_comes_for_a_while() {
 fn who_was_seen_leaves_when_only_broken_frames_come_and_the_camera_is_opened_again() {
     let (stop, controls) = (Arc::new(AtomicBool::new(false)), Arc::new(Controls::default()));
     let (theirs, ender) = (Arc::clone(&controls), Arc::clone(&stop));
-    let mut clip = Replay::open(&models().join("demo.mjpeg"), script().frames_per_second).unwrap();
-    let mut given = 0;
-    let camera = Scripted(move || {
-        until(|| theirs.health().frames >= given);
-        if given == 20 {
-            std::thread::sleep(Duration::from_millis(20));
-            ender.store(theirs.health().camera_lost, Ordering::Relaxed);
-            let why = "torn".into();
-            return Err(CameraError::BrokenFrame { source_name: "test".into(), sequence: 20, why });
-        }
-        given += 1;
-        clip.next_frame()
+    let camera = after_20_frames(&controls, move || {
+        std::thread::sleep(Duration::from_millis(20));
+        ender.store(theirs.health().camera_lost, Ordering::Relaxed);
+        let why = "torn".into();
+        Err(CameraError::BrokenFrame { source_name: "test".into(), sequence: 20, why })
     });
     // The same camera again and again.
     let camera = Arc::new(Mutex::new(camera));
@@ -713,18 +716,12 @@ fn who_was_seen_leaves_when_only_broken_frames_come_and_the_camera_is_opened_aga
 #[test]
 fn a_camera_that_hangs_does_not_keep_the_run_from_ending() {
     let (stop, controls) = (Arc::new(AtomicBool::new(false)), Arc::new(Controls::default()));
-    let (theirs, ender) = (Arc::clone(&controls), Arc::clone(&stop));
+    let ender = Arc::clone(&stop);
     let (release, released) = channel::<()>();
-    let mut clip = Replay::open(&models().join("demo.mjpeg"), script().frames_per_second).unwrap();
-    let mut given = 0;
-    let camera = Scripted(move || {
-        until(|| theirs.health().frames >= given);
-        if given == 20 {
-            ender.store(true, Ordering::Relaxed);
-            let _ = released.recv();
-        }
-        given += 1;
-        clip.next_frame()
+    let camera = after_20_frames(&controls, move || {
+        ender.store(true, Ordering::Relaxed);
+        let _ = released.recv();
+        Err(lost())
     });
     let outcome = run_controlled(0.0, Mailbox::live(once(camera)), "hall", &stop, &controls);
     drop(release);

@@ -363,9 +363,9 @@ mod tests {
     }
 
     /// A replay of a list.
-    struct List(std::vec::IntoIter<Result<Frame, CameraError>>);
+    struct List<I>(I);
 
-    impl Camera for List {
+    impl<I: Iterator<Item = Result<Frame, CameraError>> + Send> Camera for List<I> {
         fn next_frame(&mut self) -> Result<Option<Frame>, CameraError> {
             self.0.next().transpose()
         }
@@ -461,7 +461,7 @@ mod tests {
                 thread::sleep(Duration::from_millis(10));
                 Some(Err(broken(0)))
             });
-            Ok(Endless(Box::new(sleepy)))
+            Ok(List(sleepy))
         };
         let mailbox = Mailbox::live(camera);
         loop {
@@ -472,14 +472,6 @@ mod tests {
                 }
                 other => panic!("{other:?}"),
             }
-        }
-    }
-
-    struct Endless(Box<dyn Iterator<Item = Result<Frame, CameraError>> + Send>);
-
-    impl Camera for Endless {
-        fn next_frame(&mut self) -> Result<Option<Frame>, CameraError> {
-            self.0.next().transpose()
         }
     }
 
@@ -496,10 +488,10 @@ mod tests {
         let mut tries = 0;
         let open = move || {
             tries += 1;
-            Ok(Endless(Box::new(std::iter::from_fn(move || match tries {
+            Ok(List(std::iter::from_fn(move || match tries {
                 1 => panic!("as some drivers do"),
                 _ => Some(Ok(frame(7))),
-            }))))
+            })))
         };
         let mailbox = Mailbox::live(open);
         let Arrival::Lost(error) = mailbox.next(LONG) else { panic!("it is lost first") };

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::directory::Contents;
 use super::disk::{Disk, RealDisk};
 use super::format::MAX_SEQUENCE;
 
@@ -105,9 +106,15 @@ fn parse(bytes: &[u8]) -> Option<u64> {
     (text == line(next)).then_some(next)
 }
 
+/// The sequence to go on with after a last segment of these contents: not below what a consumer has, which
+/// was in the journal, whatever became of it.
+pub(super) fn next_sequence(disk: &dyn Disk, dir: &Path, contents: &Contents) -> u64 {
+    contents.next_sequence.max(furthest(disk, dir))
+}
+
 /// The furthest of the positions kept in a journal's directory; 0 if there is none. All records below
 /// were in the journal once.
-pub(super) fn furthest(disk: &dyn Disk, dir: &Path) -> u64 {
+fn furthest(disk: &dyn Disk, dir: &Path) -> u64 {
     let names = disk.list(dir).unwrap_or_default().into_iter().map(|(name, _)| dir.join(name));
     let positions = names.filter(|path| path.extension().is_some_and(|e| e == EXTENSION));
     let next = positions.filter_map(|path| parse(&disk.read(&path).ok()?));

@@ -105,7 +105,7 @@ fn keep_sequences(disk: &dyn Disk, dir: &Path) -> Result<(), JournalError> {
     let io = |source| JournalError::Io { path: dir.into(), source };
     let Some(last) = directory::list(disk, dir).map_err(io)?.pop() else { return Ok(()) };
     let contents = directory::examine(last.first, &directory::read(disk, &last.path)?);
-    let next = contents.next_sequence.max(position::furthest(disk, dir));
+    let next = position::next_sequence(disk, dir, &contents);
     Tail::create(disk, dir, next).map(drop).map_err(io)
 }
 

@@ -93,10 +93,7 @@ impl SimulatedDisk {
     /// Flips a bit somewhere in the last file of this directory, also in what was synced.
     pub(super) fn flip_bit(&self, dir: &Path) {
         let mut state = self.state();
-        let State { files, names, rng, .. } = &mut *state;
-        let file = names.iter().rfind(|(path, _)| path.parent() == Some(dir));
-        let Some((_, &file)) = file else { return };
-        let Content { seen, synced, .. } = &mut files[file];
+        let Some((Content { seen, synced, .. }, rng)) = state.last_file(dir) else { return };
         let bit = rng.usize(..seen.len().max(1) * 8);
         for bytes in [seen, synced] {
             if let Some(byte) = bytes.get_mut(bit / 8) {
@@ -109,10 +106,7 @@ impl SimulatedDisk {
     /// synced, with zeros or noise.
     pub(super) fn damage_end(&self, dir: &Path) {
         let mut state = self.state();
-        let State { files, names, rng, .. } = &mut *state;
-        let file = names.iter().rfind(|(path, _)| path.parent() == Some(dir));
-        let Some((_, &file)) = file else { return };
-        let Content { seen, synced, .. } = &mut files[file];
+        let Some((Content { seen, synced, .. }, rng)) = state.last_file(dir) else { return };
         assert_eq!(seen, synced);
         let damaged = &mut seen[rng.usize(..synced.len())..];
         damaged.fill(0);
@@ -229,6 +223,12 @@ impl State {
             return Err(io::Error::from_raw_os_error(faults.errno));
         }
         Ok(())
+    }
+
+    /// Of this directory, by name.
+    fn last_file(&mut self, dir: &Path) -> Option<(&mut Content, &mut fastrand::Rng)> {
+        let (_, &file) = self.names.iter().rfind(|(path, _)| path.parent() == Some(dir))?;
+        Some((&mut self.files[file], &mut self.rng))
     }
 
     fn file(&self, path: &Path) -> io::Result<usize> {

@@ -139,9 +139,7 @@ impl Journal {
             JournalError::Io { source, .. } => unwritable(source),
             error => error,
         })?;
-        // What a consumer has was in the journal, whatever became of it.
-        let consumed = position::furthest(&*journal.disk, dir);
-        contents.next_sequence = contents.next_sequence.max(consumed);
+        contents.next_sequence = position::next_sequence(&*journal.disk, dir, &contents);
         journal.next_sequence = contents.next_sequence;
         journal.run.first = contents.next_sequence;
         let recovery = match journal.begin(segments, &contents) {

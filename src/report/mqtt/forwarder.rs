@@ -47,8 +47,8 @@ const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 /// The stages' times are asked for so long before they are told.
 const ASK_AHEAD: Duration = Duration::from_secs(1);
 
-/// A connection that lasts so long, longer than any wait, works. One that is closed before does not, whatever it took: the next
-/// wait is longer, and nothing new is said of it.
+/// A connection that lasts so long, longer than any wait, works. One that is closed before does not,
+/// whatever it took: the next wait is longer, and nothing new is said of it.
 const STEADY: Duration = Duration::from_secs(120);
 
 /// Carries out a command; else says why not.
