@@ -1,6 +1,7 @@
-//! The engine gives stock tract's codes for whole files: random networks of all operations that it
-//! knows, the reference network and a MobileNet, on one thread and on several; what it does not know runs
-//! in tract.
+//! The engine gives stock tract's codes for whole files: random networks of all operations that tract
+//! computes as LiteRT does, the reference network and a MobileNet, on one thread and on several. It gives
+//! the plain loops' codes for random networks of the other operations too, and LiteRT's for other makers'
+//! files.
 //! Also runs for aarch64, see `cross/test.sh`.
 #![cfg(feature = "lab")]
 
@@ -16,15 +17,28 @@ use mien::lab::tflite;
 
 use growing::Growing;
 
+/// A file of `tests/data/foreign`, LiteRT's answers, and what the engine is held to at the start.
+macro_rules! foreign {
+    ($name:literal, $reference:literal) => {
+        (
+            $name,
+            include_bytes!(concat!("data/foreign/", $name, ".tflite")),
+            include_bytes!(concat!("data/foreign/", $name, ".outputs.i8")),
+            $reference,
+        )
+    };
+}
+
 /// Answers that a file without labels must give logits of.
 const LOGITS: usize = 9;
 
 /// A random network's file: a square picture, a head over all that the last step gives.
-fn file(seed: u64) -> Vec<u8> {
+fn file(seed: u64, in_tract: bool) -> Vec<u8> {
     let mut rng = Rng::with_seed(seed);
     let side = rng.usize(8..=14);
     let channels = [1, 3][rng.usize(..2)];
     let mut growing = Growing::new(rng, [side, side, channels]);
+    growing.in_tract = in_tract;
     growing.grow();
     let last = growing.network.output;
     let [height, width, _] = growing.network.values[last].shape;
@@ -32,24 +46,36 @@ fn file(seed: u64) -> Vec<u8> {
     tflite::write(&growing.network)
 }
 
-/// Noise through the engine on one thread and on three, and through tract.
-fn assert_gives_tract_s_codes(name: &str, file: &[u8], pictures: usize) {
+/// Noise through the engine on one thread and on three, and through this reference.
+fn assert_gives_the_codes_of(reference: &str, name: &str, file: &[u8], pictures: usize) {
     let mut model = Model::from_bytes(name, file).unwrap();
-    assert_ne!(model.engine(), "tract", "{name}");
+    assert!(model.is_planned(), "{name}");
     let mut rng = Rng::with_seed(7);
     let codes: Vec<i8> = (0..pictures * model.input_len()).map(|_| rng.i8(..)).collect();
-    let tract = model.run_raw_by_tract(&codes).unwrap();
+    assert_eq!(model.reference(), reference, "{name}");
+    let expected = model.run_raw_by_reference(&codes).unwrap();
     for threads in [1, 3] {
         model.set_threads(threads);
-        assert_eq!(model.run_raw(&codes).unwrap(), tract, "{name}, {threads} threads");
+        assert_eq!(model.run_raw(&codes).unwrap(), expected, "{name}, {threads} threads");
     }
 }
 
 #[test]
 fn random_networks_give_tract_s_codes() {
     for seed in 0..100 {
-        assert_gives_tract_s_codes(&format!("seed {seed}"), &file(seed), 5);
+        assert_gives_the_codes_of("tract", &format!("seed {seed}"), &file(seed, true), 5);
     }
+}
+
+#[test]
+fn networks_that_tract_computes_otherwise_give_the_plain_codes() {
+    let files = (0..100).map(|seed| (seed, file(seed, false)));
+    let others =
+        files.filter(|(_, file)| Model::from_bytes("random", file).unwrap().reference() != "tract");
+    let count = others.map(|(seed, file)| {
+        assert_gives_the_codes_of("plain loops", &format!("seed {seed}"), &file, 3);
+    });
+    assert!(count.count() > 50);
 }
 
 #[test]
@@ -57,18 +83,30 @@ fn whole_networks_give_tract_s_codes() {
     for (name, graph) in
         [("reference", networks::reference()), ("mobilenet", networks::mobilenet())]
     {
-        assert_gives_tract_s_codes(name, &networks::quantized(graph.unwrap()), 4);
+        assert_gives_the_codes_of("tract", name, &networks::quantized(graph.unwrap()), 4);
     }
 }
 
-/// LiteRT's answers were written by `tests/dilated_model.py`.
+/// Files and answers were written by `tests/foreign_models.py`, which says what is in them. Of those with
+/// a softmax the answers are what it reads.
 #[test]
-fn a_dilated_convolution_runs_in_tract() {
-    let model = Model::from_bytes("dilated", include_bytes!("data/dilated.tflite")).unwrap();
-    assert_eq!(model.engine(), "tract");
-    let inputs = include_bytes!("data/dilated_inputs.i8").map(u8::cast_signed);
-    let expected = include_bytes!("data/dilated_outputs.i8").map(u8::cast_signed);
-    assert_eq!(model.run_raw(&inputs).unwrap(), expected);
+fn other_makers_files_give_litert_s_codes() {
+    let files: [(&str, &[u8], &[u8], &str); 5] = [
+        foreign!("dilated", "tract"),
+        foreign!("dense", "plain loops"),
+        foreign!("xception", "plain loops"),
+        foreign!("several_filters", "plain loops"),
+        foreign!("squeezed", "plain loops"),
+    ];
+    let inputs = include_bytes!("data/foreign/inputs.i8").map(u8::cast_signed);
+    for (name, file, expected, reference) in files {
+        let model = Model::from_bytes(name, file).unwrap();
+        assert!(model.is_planned(), "{name}");
+        assert_eq!(model.reference(), reference, "{name}");
+        let expected: Vec<i8> = expected.iter().map(|code| code.cast_signed()).collect();
+        assert_eq!(model.run_raw(&inputs).unwrap(), expected, "{name}");
+        assert_eq!(model.run_raw_by_reference(&inputs).unwrap(), expected, "{name}");
+    }
 }
 
 /// Three values of 16 MB each, by a file of 45 KB.

@@ -5,11 +5,15 @@
 //! Without it the test is skipped, but not where `CI` is set.
 #![cfg(feature = "lab")]
 
+#[path = "common/growing.rs"]
+mod growing;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use growing::Growing;
 use mien::engine::{Model, Quantization};
 use mien::face::normalization::Normalization;
 use mien::lab::checkpoint::{Checkpoint, initialize};
@@ -44,10 +48,8 @@ fn python() -> Option<PathBuf> {
     python
 }
 
-/// Runs a model file in all three and compares every byte.
-fn assert_same_bytes(python: &Path, file: &Path) {
-    let model = Model::read(file).unwrap();
-    let inputs = inputs(&model);
+/// LiteRT's codes for pictures of input codes.
+fn litert(python: &Path, file: &Path, inputs: &[i8]) -> Vec<i8> {
     let dir = tempfile::tempdir().unwrap();
     let (source, sink) = (dir.path().join("inputs"), dir.path().join("outputs"));
     std::fs::write(&source, inputs.iter().map(|code| code.cast_unsigned()).collect::<Vec<u8>>())
@@ -55,9 +57,16 @@ fn assert_same_bytes(python: &Path, file: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/litert.py");
     let run = Command::new(python).args([&script, file, &source, &sink]).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let litert: Vec<i8> = std::fs::read(&sink).unwrap().into_iter().map(u8::cast_signed).collect();
-    let tract = model.run_raw_by_tract(&inputs).unwrap();
-    assert_ne!(model.engine(), "tract", "{file:?}");
+    std::fs::read(&sink).unwrap().into_iter().map(u8::cast_signed).collect()
+}
+
+/// Runs a model file in all three and compares every byte.
+fn assert_same_bytes(python: &Path, file: &Path) {
+    let model = Model::read(file).unwrap();
+    let inputs = inputs(&model);
+    let litert = litert(python, file, &inputs);
+    let tract = model.run_raw_by_reference(&inputs).unwrap();
+    assert!(model.is_planned(), "{file:?}");
     assert_eq!(model.run_raw(&inputs).unwrap(), tract, "{file:?}");
     let differing = litert.iter().zip(&tract).filter(|(a, b)| a != b).count();
     assert!(litert.len() == tract.len() && differing == 0, "{file:?}: {differing} codes differ");
@@ -192,6 +201,30 @@ fn shipped_model() {
     assert_same_bytes(&python, &file);
 }
 
+/// Random networks of all operations, also of those that tract computes otherwise.
+#[test]
+fn random_networks() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for seed in 0..60 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let side = rng.usize(8..=14);
+        let mut growing = Growing::new(rng.fork(), [side, side, [1, 3][rng.usize(..2)]]);
+        growing.grow();
+        let last = growing.network.output;
+        let [height, width, _] = growing.network.values[last].shape;
+        growing.conv(last, Some(Window::whole([height, width])), 9, None);
+        let file = dir.path().join("random.tflite");
+        std::fs::write(&file, tflite::write(&growing.network)).unwrap();
+        let model = Model::read(&file).unwrap();
+        assert!(model.is_planned(), "seed {seed}");
+        let inputs: Vec<i8> = (0..20 * model.input_len()).map(|_| rng.i8(..)).collect();
+        let codes = model.run_raw(&inputs).unwrap();
+        assert_eq!(codes, litert(&python, &file, &inputs), "seed {seed}");
+        assert_eq!(codes, model.run_raw_by_reference(&inputs).unwrap(), "seed {seed}");
+    }
+}
+
 /// A network that the plan refuses, its scales too far apart, runs in tract.
 #[test]
 fn what_can_t_be_planned_runs_in_tract() {
@@ -218,7 +251,7 @@ fn what_can_t_be_planned_runs_in_tract() {
     let model = Model::from_bytes("apart", &tflite::write(&network)).unwrap();
     assert_eq!(model.engine(), "tract");
     let codes: Vec<i8> = (0..2 * 64).map(|i| i as i8).collect();
-    assert_eq!(model.run_raw(&codes).unwrap(), model.run_raw_by_tract(&codes).unwrap());
+    assert_eq!(model.run_raw(&codes).unwrap(), model.run_raw_by_reference(&codes).unwrap());
     assert_eq!(model.run_raw(&codes).unwrap().len(), 18);
 }
 

@@ -80,7 +80,7 @@ fn run(file: &Path, float: Option<&Path>) -> anyhow::Result<()> {
         for _ in 0..runs {
             logits = match what {
                 "engine" => dequantized(model.run_raw(&input)?),
-                "tract" => dequantized(model.run_raw_by_tract(&input)?),
+                "tract" => dequantized(model.run_raw_by_reference(&input)?),
                 "float" => {
                     let values = input.iter().map(|&code| model.input().dequantize(code)).collect();
                     run_float(float.as_ref().context("no float file")?, values)?

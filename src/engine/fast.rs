@@ -1,6 +1,5 @@
-//! The plan of a model, checked against tract, on as many threads as are allowed.
+//! The plan of a model, checked against its reference, on as many threads as are allowed.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -9,8 +8,8 @@ use std::time::{Duration, Instant};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use super::kernels;
+use super::network::Int8Network;
 use super::plan::{Plan, Workspace};
-use super::read;
 
 /// A plan and the memory that it runs in.
 pub struct Fast {
@@ -43,44 +42,37 @@ const MAX_THREADS: usize = 64;
 const ROWS_PAY: Duration = Duration::from_micros(500);
 
 impl Fast {
-    /// Plans an inspected file, and runs the test picture of `input_len` codes, for which tract gives
-    /// `expected`; else says why it is left to tract. It then computes all but the `forgotten` outputs.
+    /// Plans a network, and runs the test picture, for which the reference gives `expected`; else says
+    /// why it is left to that. It then computes all but the `forgotten` outputs.
     pub fn checked(
-        bytes: &[u8],
-        input_len: usize,
+        network: &Int8Network,
         expected: &[i8],
         forgotten: &[usize],
     ) -> Result<Self, String> {
-        // Whatever is wrong with a file, tract can still have a go at it.
+        // Whatever is wrong with a network, the reference can still have a go at it.
         let fast = catch_unwind(AssertUnwindSafe(|| {
-            let fast = Self::planned(bytes, input_len, expected.len(), &[])?;
-            let codes = fast.run(&test_picture(input_len));
-            match codes == expected {
-                true if forgotten.is_empty() => Ok(fast),
-                true => Self::planned(bytes, input_len, expected.len(), forgotten),
-                false => Err(format!(
-                    "{} of {} codes of a test picture are not tract's",
-                    codes.iter().zip(expected).filter(|(a, b)| a != b).count(),
-                    expected.len()
-                )),
+            let fast = Self::planned(network)?;
+            let codes = fast.run(&test_picture(fast.bench.input_len));
+            if codes != expected {
+                let wrong = codes.iter().zip(expected).filter(|(a, b)| a != b).count();
+                let all = expected.len();
+                return Err(format!(
+                    "{wrong} of {all} codes of a test picture are not the reference's"
+                ));
+            }
+            let mut without = network.clone();
+            match !forgotten.is_empty() && without.forget_channels(forgotten) {
+                true => Self::planned(&without),
+                false => Ok(fast),
             }
         }));
         fast.unwrap_or_else(|_| Err("its plan panicked".into()))
     }
 
-    fn planned(
-        bytes: &[u8],
-        input_len: usize,
-        output_len: usize,
-        forgotten: &[usize],
-    ) -> Result<Self, String> {
-        let mut network = read::read(bytes, BTreeMap::new())
-            .map_err(|part| format!("{part} is dilated, or else more than the plan knows"))?;
-        if !forgotten.is_empty() && !network.forget_channels(forgotten) {
-            // Nothing after it reads them.
-            log::debug!("outputs that are not told are computed all the same");
-        }
-        let plan = Plan::new(&network, kernels::select()).map_err(|error| error.to_string())?;
+    fn planned(network: &Int8Network) -> Result<Self, String> {
+        let plan = Plan::new(network, kernels::select()).map_err(|error| error.to_string())?;
+        let [input_len, output_len] = [network.input, network.output]
+            .map(|value| network.values[value].shape.iter().product());
         let bench = Bench { plan, workspaces: Mutex::default(), input_len, output_len };
         Ok(Self { bench: Arc::new(bench), team: None })
     }

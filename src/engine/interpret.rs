@@ -1,10 +1,14 @@
 //! The int8 network's arithmetic, written plainly: what every faster way to run a file is held to.
 //!
 //! One loop per index, sums in int32, each requantization as LiteRT's default kernels do it: the sum
-//! times `s_x · s_w / s_y` in single precision, rounded to the nearest integer, halves to even.
+//! times `s_x · s_w / s_y` in single precision, rounded to the nearest integer, halves to even. Average
+//! pools divide integers, halves away from zero; sums of other codes are an [`Addition`]'s.
 
+use super::addition::Addition;
+use super::mean::{self, Mean};
+use super::multiplication::Multiplication;
 use super::network::{Filter, Int8Network, Int8Op, Shape, Step, Value};
-use super::window::Window;
+use super::window::{Activation, Window};
 
 /// The output codes for one picture's input codes [height, width, channels].
 pub fn interpret(network: &Int8Network, input: &[i8]) -> Vec<i8> {
@@ -17,8 +21,12 @@ pub fn interpret(network: &Int8Network, input: &[i8]) -> Vec<i8> {
 }
 
 fn run(network: &Int8Network, step: &Step, values: &[Vec<i8>]) -> Vec<i8> {
-    let (x, input) = (&values[step.inputs[0]], &network.values[step.inputs[0]]);
     let output = &network.values[step.output];
+    // A constant reads nothing; its own output stands in.
+    let first = step.inputs.first().copied().unwrap_or(step.output);
+    let (x, input) = (&values[first], &network.values[first]);
+    let codes = || [0, 1].map(|i| network.values[step.inputs[i]].quantization);
+    let pairs = || x.iter().copied().zip(values[step.inputs[1]].iter().copied().cycle());
     match &step.op {
         Int8Op::Conv(filter) => {
             let [_, kh, kw, c] = filter.shape;
@@ -30,21 +38,52 @@ fn run(network: &Int8Network, step: &Step, values: &[Vec<i8>]) -> Vec<i8> {
             let c = filter.shape[3];
             convolved(filter, x, input, output, |tap, o| std::iter::once((o, tap * c + o)))
         }
-        Int8Op::MaxPool(window) => {
-            let [h, w, c] = input.shape;
-            let greatest = |at, channel| {
-                let taps = window.taps([h, w], at);
-                taps.map(|(_, row, column)| x[(row * w + column) * c + channel]).max()
+        Int8Op::MaxPool(window, activation) => {
+            pooled(*window, *activation, x, input, output, |codes| {
+                codes.max().unwrap_or_else(|| i8::MIN.into())
+            })
+        }
+        Int8Op::AveragePool(window, activation) => {
+            pooled(*window, *activation, x, input, output, |codes| {
+                let (sum, count) = codes.fold((0, 0), |(sum, count), code| (sum + code, count + 1));
+                mean::of_window(sum, count)
+            })
+        }
+        Int8Op::Mean => {
+            let [height, width, c] = input.shape;
+            let mean = Mean::new(input, output);
+            let sum = |channel: usize| {
+                x.iter().skip(channel).step_by(c).map(|&code| i32::from(code)).sum()
             };
-            each(output.shape, |at, channel| greatest(at, channel).unwrap_or(i8::MIN))
+            (0..c).map(|channel| mean.of(sum(channel), (height * width) as i32)).collect()
+        }
+        Int8Op::Pad(margins) => {
+            let [height, width, c] = input.shape;
+            each(output.shape, |[row, column], channel| {
+                let row = row.checked_sub(margins.top).filter(|row| *row < height);
+                let column = column.checked_sub(margins.left).filter(|column| *column < width);
+                match (row, column) {
+                    (Some(row), Some(column)) => x[(row * width + column) * c + channel],
+                    _ => output.quantization.zero_point,
+                }
+            })
         }
         Int8Op::Add(activation) => {
-            let zero = i32::from(output.quantization.zero_point);
-            let [low, high] = activation.limits(output.quantization);
-            let sum =
-                |(a, b): (&i8, &i8)| (i32::from(*a) + i32::from(*b) - zero).clamp(low, high) as i8;
-            x.iter().zip(&values[step.inputs[1]]).map(sum).collect()
+            let sum = Addition::new(codes(), output.quantization, *activation);
+            let sum = sum.expect("readers and quantizers make no sums of codes so far apart");
+            pairs().map(|(a, b)| sum.of(a, b)).collect()
         }
+        Int8Op::Multiply(activation) => {
+            let product = Multiplication::new(codes(), output.quantization, *activation);
+            let product = product.expect("readers make no products of codes so far apart");
+            pairs().map(|(a, b)| product.of(a, b)).collect()
+        }
+        Int8Op::Unary(unary) => {
+            let table = unary.table(input.quantization, output.quantization);
+            let table = table.expect("readers make no functions of codes so far apart");
+            x.iter().map(|&code| table[usize::from(code.abs_diff(i8::MIN))]).collect()
+        }
+        Int8Op::Constant(codes) => codes.clone(),
         Int8Op::Concat => {
             let pixels = output.shape[0] * output.shape[1];
             let of_pixel = |pixel: usize| {
@@ -70,7 +109,7 @@ fn convolved<P: Iterator<Item = (usize, usize)>>(
     let [h, w, c] = input.shape;
     let window: &Window = &filter.window;
     let zero = i32::from(input.quantization.zero_point);
-    let [low, high] = filter.activation.limits(output.quantization);
+    let limits = filter.activation.limits(output.quantization);
     each(output.shape, |at, o| {
         let mut sum = filter.bias[o];
         for (tap, row, column) in window.taps([h, w], at) {
@@ -80,8 +119,30 @@ fn convolved<P: Iterator<Item = (usize, usize)>>(
             }
         }
         let factor = input.quantization.scale * filter.scales[o] / output.quantization.scale;
-        let scaled = (sum as f32 * factor).round_ties_even() as i32;
-        scaled.saturating_add(i32::from(output.quantization.zero_point)).clamp(low, high) as i8
+        requantized(sum, factor, output, limits)
+    })
+}
+
+fn requantized(sum: i32, factor: f32, output: &Value, [low, high]: [i32; 2]) -> i8 {
+    let scaled = (sum as f32 * factor).round_ties_even() as i32;
+    scaled.saturating_add(i32::from(output.quantization.zero_point)).clamp(low, high) as i8
+}
+
+/// What `of` makes of the codes of a channel under each window that lie within the picture.
+fn pooled(
+    window: Window,
+    activation: Activation,
+    x: &[i8],
+    input: &Value,
+    output: &Value,
+    of: impl Fn(&mut dyn Iterator<Item = i32>) -> i32,
+) -> Vec<i8> {
+    let [h, w, c] = input.shape;
+    let [low, high] = activation.limits(output.quantization);
+    each(output.shape, |at, channel| {
+        let taps = window.taps([h, w], at);
+        let mut codes = taps.map(|(_, row, column)| x[(row * w + column) * c + channel].into());
+        of(&mut codes).clamp(low, high) as i8
     })
 }
 

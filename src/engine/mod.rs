@@ -1,27 +1,30 @@
 //! Runs the int8 network of a `.tflite` file.
 //!
-//! [`Model`] is the way in. A file comes from outside, so `inspect` checks all of it before anything
-//! else sees it: tract indexes and unwraps what a file says. Then tract loads it, as the reference;
-//! `read` turns it into a [`network`], `plan` compiles this into stages, which run on `kernels` made
-//! for the CPU. What the plan does not know, or computes otherwise than tract at the start's check,
-//! tract runs. [`interpret`] says plainly what all of them compute.
+//! [`Model`] is the way in. A file comes from outside, so [`read`] checks all of it before anything
+//! else sees it (tract indexes and unwraps what a file says) and turns it into a [`network`]; `plan`
+//! compiles this into stages, which run on `kernels` made for the CPU. The `reference`, which the plan
+//! is held to at the start and which runs what can't be planned, is tract; but for networks that tract
+//! computes otherwise than LiteRT, it is [`interpret`], which says plainly what all of them compute.
 
 #![deny(unsafe_code)]
 
+pub mod addition;
 mod calibration;
 pub mod codes;
 mod error;
 mod fast;
 mod heads;
-mod inspect;
 pub mod interpret;
 mod kernels;
+mod mean;
+pub mod multiplication;
 pub mod network;
-mod options;
 mod plan;
 mod quantization;
 pub mod read;
+mod reference;
 mod tract;
+pub mod unary;
 pub mod window;
 
 use std::collections::BTreeMap;
@@ -34,7 +37,7 @@ pub use heads::{Heads, LABELS};
 pub use quantization::Quantization;
 
 use fast::Fast;
-use tract::Tract;
+use reference::Reference;
 
 use crate::face::normalization::Normalization;
 use crate::image::Grey;
@@ -48,8 +51,8 @@ pub const NORMALIZATION: &str = "normalization";
 /// A loaded network, ready to run.
 pub struct Model {
     name: String,
-    tract: Tract,
-    /// None if tract is to run it.
+    reference: Reference,
+    /// None if the reference is to run it.
     fast: Option<Box<Fast>>,
     side: usize,
     channels: usize,
@@ -89,29 +92,33 @@ impl Model {
     }
 
     fn load(name: &str, bytes: &[u8], gender: bool) -> Result<Self, ModelError> {
-        let inspect::Interface { side, channels, input, logits, output, metadata } =
-            inspect::inspect(name, bytes)?;
-        let entry = |entry: &str| metadata.get(entry).map(String::as_str);
+        let file = read::read(name, bytes)?;
+        let network = &file.network;
+        let [input, output] = [network.input, network.output].map(|value| &network.values[value]);
+        let ([side, _, channels], [_, _, logits]) = (input.shape, output.shape);
+        let entry = |entry: &str| network.metadata.get(entry).map(String::as_str);
         let unusable = |source| ModelError::Metadata { name: name.into(), source };
         let normalization = normalization(entry(NORMALIZATION), channels).map_err(unusable)?;
         let mut heads = Heads::from_labels(entry(LABELS), logits).map_err(unusable)?;
         let calibration = Calibration::from_metadata(entry).map_err(unusable)?;
         let failed = |why: String| ModelError::Engine { name: name.into(), why };
-        let tract = Tract::load(bytes, [1, side, side, channels]).map_err(failed)?;
-        let input_len = side * side * channels;
-        let expected = tract.run(&fast::test_picture(input_len)).map_err(failed)?;
+        let reference = Reference::new(name, bytes, &file);
+        let expected =
+            reference.run(&fast::test_picture(side * side * channels)).map_err(failed)?;
         if expected.len() != logits {
-            return Err(failed(format!("tract gives {} logits of {logits}", expected.len())));
+            let (by, found) = (reference.name(), expected.len());
+            return Err(failed(format!("{by} gives {found} logits of {logits}")));
         }
         let forgotten = if gender { Vec::new() } else { heads.forget_gender() };
-        let fast = Fast::checked(bytes, input_len, &expected, &forgotten);
+        let fast = Fast::checked(network, &expected, &forgotten);
         let fast = fast.inspect_err(|why| {
-            log::warn!("model {name}: {why}; tract runs it, many times slower");
+            log::warn!("model {name}: {why}; {} runs it, many times slower", reference.name());
         });
+        let (input, output) = (input.quantization, output.quantization);
         let name = name.into();
         Ok(Self {
             name,
-            tract,
+            reference,
             fast: fast.ok().map(Box::new),
             side,
             channels,
@@ -120,7 +127,7 @@ impl Model {
             heads,
             output,
             calibration,
-            metadata,
+            metadata: file.network.metadata,
         })
     }
 
@@ -198,28 +205,21 @@ impl Model {
     /// after the other.
     pub fn run_raw(&self, input: &[i8]) -> Result<Vec<i8>, ModelError> {
         self.check_len(input)?;
-        match &self.fast {
-            Some(fast) => match catch_unwind(AssertUnwindSafe(|| fast.run(input))) {
-                Ok(output) => Ok(output),
-                Err(_) => {
-                    log::error!(
-                        "model {}: the engine panicked; tract runs this picture",
-                        self.name
-                    );
-                    self.run_raw_by_tract(input)
-                }
-            },
-            None => self.run_raw_by_tract(input),
-        }
+        let Some(fast) = &self.fast else { return self.run_raw_by_reference(input) };
+        catch_unwind(AssertUnwindSafe(|| fast.run(input))).or_else(|_| {
+            let (name, by) = (&self.name, self.reference.name());
+            log::error!("model {name}: the engine panicked; {by} runs this picture");
+            self.run_raw_by_reference(input)
+        })
     }
 
-    /// As [`Model::run_raw`], on tract whatever the model: what the engine is compared with.
-    pub fn run_raw_by_tract(&self, input: &[i8]) -> Result<Vec<i8>, ModelError> {
+    /// As [`Model::run_raw`], on the reference whatever the model: what the engine is compared with.
+    pub fn run_raw_by_reference(&self, input: &[i8]) -> Result<Vec<i8>, ModelError> {
         self.check_len(input)?;
         let mut output = Vec::new();
         for picture in input.chunks_exact(self.input_len()) {
             let failed = |why| ModelError::Engine { name: self.name.clone(), why };
-            output.extend(self.tract.run(picture).map_err(failed)?);
+            output.extend(self.reference.run(picture).map_err(failed)?);
         }
         Ok(output)
     }
@@ -232,12 +232,22 @@ impl Model {
         }
     }
 
-    /// What it runs on: a set of kernels, or tract.
+    /// What it runs on: a set of kernels, or the reference if it could not be planned.
     pub fn engine(&self) -> &'static str {
-        self.fast.as_ref().map_or("tract", |fast| fast.plan().kernels().name)
+        self.fast.as_ref().map_or(self.reference.name(), |fast| fast.plan().kernels().name)
     }
 
-    /// Bytes of memory that running takes on one thread, besides the weights; 0 if tract runs it.
+    /// Whether the engine's plan runs it.
+    pub fn is_planned(&self) -> bool {
+        self.fast.is_some()
+    }
+
+    /// What the plan is held to: tract, or plain loops where tract computes otherwise than LiteRT.
+    pub fn reference(&self) -> &'static str {
+        self.reference.name()
+    }
+
+    /// Bytes of memory that running takes on one thread, besides the weights; 0 if it is not planned.
     pub fn workspace_bytes(&self) -> usize {
         self.fast.as_ref().map_or(0, |fast| fast.plan().workspace_bytes())
     }
@@ -275,7 +285,7 @@ mod tests {
         let inputs = include_bytes!("../../tests/data/golden_inputs.i8").map(|b| b as i8);
         let expected = include_bytes!("../../tests/data/golden_outputs.i8").map(|b| b as i8);
         let file = include_bytes!("../../models/mien-slim.tflite");
-        let network = read::read(file, BTreeMap::new()).unwrap();
+        let network = read::read("mien-slim", file).unwrap().network;
         for kernels in kernels::available() {
             let plan = plan::Plan::new(&network, kernels).unwrap();
             let mut codes = vec![0; expected.len()];
@@ -284,7 +294,8 @@ mod tests {
         }
         let model = Model::from_bytes("mien-slim", file).unwrap();
         assert_eq!(model.run_raw(&inputs).unwrap(), expected);
-        assert_ne!(model.engine(), "tract");
+        assert!(model.is_planned());
+        assert_eq!(model.reference(), "tract");
         // Without gender, its codes are the same whatever the picture, and the others as ever.
         let blind = Model::without_gender("mien-slim", file).unwrap();
         assert!(model.heads().tells_gender() && !blind.heads().tells_gender());

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Quantization;
-use super::window::{Activation, Window};
+use super::unary::Unary;
+use super::window::{Activation, Margins, Window};
 
 /// Height, width and channels of an activation.
 pub type Shape = [usize; 3];
@@ -69,9 +70,22 @@ pub enum Int8Op {
     /// Convolution of each channel alone: weights `[1, height, width, channels]`.
     Depthwise(Filter),
     /// Max pooling; input and output share their code.
-    MaxPool(Window),
-    /// Sum of two values; both and the output share their code, or tract refuses the file.
+    MaxPool(Window, Activation),
+    /// The mean of what of a window lies within the picture; input and output share their code.
+    AveragePool(Window, Activation),
+    /// The mean of each channel.
+    Mean,
+    /// Rows and columns of zeros around a picture; input and output share their code.
+    Pad(Margins),
+    /// Sum of two values, see [`super::addition`]; the second may be a row, for all pixels. Of one code
+    /// with the output's and of one shape, or tract refuses the file.
     Add(Activation),
+    /// Product of two values, see [`super::multiplication`]; the second may be a row, for all pixels.
+    Multiply(Activation),
+    /// A function of each value by itself.
+    Unary(Unary),
+    /// A row of these codes, whatever the picture.
+    Constant(Vec<i8>),
     /// All inputs' channels, one after the other; all and the output share their code.
     Concat,
 }

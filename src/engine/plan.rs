@@ -4,8 +4,10 @@
 //! after it), or what stands alone. Pictures go through one after the other.
 
 mod arena;
+mod average;
 mod band;
 mod build;
+mod pad;
 mod rows;
 mod stage;
 #[cfg(test)]

@@ -1,160 +1,251 @@
-//! Reads a file that `inspect` accepts into the network it holds.
+//! Reads a `.tflite` file from outside in: the flatbuffer, its tensors, its operators.
+//!
+//! What passes is a network whose shapes agree, of operations that [`interpret`](super::interpret)
+//! computes as LiteRT does; others are refused by name. What a file says in more ways than one becomes
+//! one: a dilated filter is a larger one with zeros between its taps, a depthwise convolution of
+//! several filters a channel is a convolution with zeros for the other channels, and a dense layer is
+//! a convolution whose window is all that it reads. A softmax at the end is left out: what it reads
+//! are the logits.
+
+mod filter;
+mod operator;
+mod sliding;
+mod tensor;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use tract_tflite::tflite::{
-    BuiltinOperator, Model, Operator, SubGraph, Tensor, TensorType, root_as_model,
+    BuiltinOperator, Model, SubGraph, TensorType, model_buffer_has_identifier, root_as_model,
 };
 
-use super::Quantization;
-use super::codes::{activation_of, operator_of};
-use super::network::{Filter, Int8Network, Int8Op, Step, Value};
-use super::options::{self, Sliding};
-use super::window::Activation;
+use super::ModelError;
+use super::network::{Int8Network, Int8Op, Shape, Step, Value};
+use operator::{Operator, Outcome, kind};
+use tensor::Tensor;
 
-/// The network in the bytes of a file that `inspect` let through, with the metadata that it found;
-/// else the part that this reader does not know.
-pub fn read(bytes: &[u8], metadata: BTreeMap<String, String>) -> Result<Int8Network, String> {
-    let model = root_as_model(bytes).map_err(|_| "the flatbuffer")?;
-    File::of(&model).ok_or("its graph")?.network(metadata)
+/// Identifier and root offset: the least a flatbuffer with an identifier can have.
+const HEADER_LEN: usize = 8;
+/// Products for a picture: fifteen times the reference network's. tract, which runs a picture at each
+/// start, takes about 5 instructions for each, half a minute on the smallest CPUs.
+const MAX_PRODUCTS: usize = 1 << 31;
+/// Bytes of all values together, and of the weights of all operators together, of which several may
+/// share a tensor: a hundred times the reference network's. All may have to be in memory at once.
+const MAX_BYTES: usize = 1 << 25;
+
+/// Sides in pixels of the pictures that a network may read: from what still shows a face to what no
+/// small CPU should be asked for.
+const SIDES: RangeInclusive<usize> = 8..=512;
+
+/// What a file holds.
+pub struct File {
+    /// What it computes, from a square picture of one or three channels to a row of logits.
+    pub network: Int8Network,
+    /// Whether stock tract gives LiteRT's codes for it.
+    pub in_tract: bool,
 }
 
-struct File<'m> {
-    model: &'m Model<'m>,
-    graph: SubGraph<'m>,
+/// Checks and reads a file's bytes; `name` is what errors call it.
+pub fn read(name: &str, bytes: &[u8]) -> Result<File, ModelError> {
+    let format = |why: String| ModelError::Format { name: name.into(), why };
+    if bytes.is_empty() {
+        return Err(format("it is empty".into()));
+    }
+    if bytes.len() < HEADER_LEN || !model_buffer_has_identifier(bytes) {
+        return Err(format("it does not begin as one (no `TFL3`)".into()));
+    }
+    let model = root_as_model(bytes).map_err(|e| format(first_line(&e.to_string())))?;
+    let unfit = |(part, why)| ModelError::Unfit { name: name.into(), part, why };
+    let graph = subgraph(&model).map_err(unfit)?;
+    let tensors = (graph.tensors().into_iter().flatten().enumerate())
+        .map(|(i, tensor)| Tensor::new(&model, tensor, i))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unfit)?;
+    let single = |side: &str, list: Vec<i32>| match list[..] {
+        [i] if (0..tensors.len() as i32).contains(&i) => Ok(i as usize),
+        _ => Err((format!("its list of {side}s"), format!("is {list:?}, not one tensor"))),
+    };
+    let input = single("input", graph.inputs().into_iter().flatten().collect()).map_err(unfit)?;
+    let output =
+        single("output", graph.outputs().into_iter().flatten().collect()).map_err(unfit)?;
+    check_interface(name, &tensors[input], &tensors[output])?;
+    let mut reading = Reading::new(tensors, input, output);
+    reading.operators(&model, graph).map_err(unfit)?;
+    reading.finish(metadata(&model)).map_err(unfit)
+}
+
+/// Refuses networks that read something else than a picture or give something else than logits.
+fn check_interface(name: &str, input: &Tensor, output: &Tensor) -> Result<(), ModelError> {
+    let unlike = |side, tensor: &Tensor, needed| ModelError::Interface {
+        name: name.into(),
+        side,
+        found: format!("{:?} {:?}", tensor.type_, tensor.shape),
+        needed,
+    };
+    let is_picture = input.type_ == TensorType::INT8
+        && input.scales.len() == 1
+        && matches!(input.shape[..], [1, h, w, 1 | 3] if h == w && SIDES.contains(&h));
+    if !is_picture {
+        let needed = "INT8 [1, side, side, 1 or 3], a side of 8 to 512";
+        return Err(unlike("input", input, needed));
+    }
+    let is_row = output.type_ == TensorType::INT8
+        && output.scales.len() == 1
+        && matches!(output.shape[..], [1, 1, 1, _] | [1, _]);
+    match is_row {
+        true => Ok(()),
+        false => Err(unlike("output", output, "INT8 [1, 1, 1, logits] or [1, logits]")),
+    }
+}
+
+/// Metadata entries that are text; others are left out.
+fn metadata(model: &Model) -> BTreeMap<String, String> {
+    let buffers = model.buffers();
+    let text = |index: u32| {
+        let buffers = buffers.filter(|all| (index as usize) < all.len())?;
+        let data = buffers.get(index as usize).data()?;
+        String::from_utf8(data.bytes().to_vec()).ok()
+    };
+    let entries = model.metadata().into_iter().flatten();
+    entries.filter_map(|entry| Some((entry.name()?.to_string(), text(entry.buffer())?))).collect()
+}
+
+/// A part of the file, and what is wrong with it.
+type Fault = (String, String);
+
+/// The one message of flatbuffers' errors that matters; the rest is a trace of offsets.
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim_end_matches('.').into()
+}
+
+fn ensure(condition: bool, part: &str, why: impl FnOnce() -> String) -> Result<(), Fault> {
+    if condition { Ok(()) } else { Err((part.into(), why())) }
+}
+
+fn subgraph<'m>(model: &Model<'m>) -> Result<SubGraph<'m>, Fault> {
+    let graphs = model.subgraphs().into_iter().flatten().collect::<Vec<_>>();
+    ensure(graphs.len() == 1, "the file", || format!("holds {} graphs, not one", graphs.len()))?;
+    Ok(graphs[0])
+}
+
+/// What operators take for a picture.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    /// Or comparisons.
+    products: usize,
+    /// Of the weights.
+    weight_bytes: usize,
+    /// Of the output.
+    value_bytes: usize,
+}
+
+impl Cost {
+    fn plus(self, more: Self) -> Self {
+        Self {
+            products: self.products.saturating_add(more.products),
+            weight_bytes: self.weight_bytes.saturating_add(more.weight_bytes),
+            value_bytes: self.value_bytes.saturating_add(more.value_bytes),
+        }
+    }
+
+    fn is_bearable(self) -> bool {
+        self.products <= MAX_PRODUCTS
+            && self.weight_bytes <= MAX_BYTES
+            && self.value_bytes <= MAX_BYTES
+    }
+}
+
+/// The network as far as it has been read.
+struct Reading<'m> {
     tensors: Vec<Tensor<'m>>,
+    /// By tensor: the value that it holds, once something computes it.
+    held: Vec<Option<usize>>,
+    output: usize,
+    values: Vec<Value>,
+    steps: Vec<Step>,
+    /// The value that a softmax at the end reads.
+    before_softmax: Option<usize>,
+    in_tract: bool,
+    cost: Cost,
 }
 
-impl<'m> File<'m> {
-    fn of(model: &'m Model<'m>) -> Option<Self> {
-        let graph = model.subgraphs()?.iter().next()?;
-        let tensors = graph.tensors()?.iter().collect();
-        Some(Self { model, graph, tensors })
+impl<'m> Reading<'m> {
+    fn new(tensors: Vec<Tensor<'m>>, input: usize, output: usize) -> Self {
+        let held = vec![None; tensors.len()];
+        let mut reading = Self {
+            tensors,
+            held,
+            output,
+            values: Vec::new(),
+            steps: Vec::new(),
+            before_softmax: None,
+            in_tract: true,
+            cost: Cost::default(),
+        };
+        if let Some(shape) = reading.tensors[input].picture() {
+            reading.hold(input, shape);
+        }
+        reading
     }
 
-    /// The network, or the part that can't be read.
-    fn network(&self, metadata: BTreeMap<String, String>) -> Result<Int8Network, String> {
-        // Weights and biases are no values of the network.
-        let mut place = vec![None; self.tensors.len()];
-        let mut values = Vec::new();
-        for (index, tensor) in self.tensors.iter().enumerate() {
-            if self.data(tensor).is_none() {
-                place[index] = Some(values.len());
-                let name = tensor.name().unwrap_or_default();
-                values.push(value(tensor).ok_or_else(|| format!("tensor `{name}`"))?);
+    /// Makes a tensor's value.
+    fn hold(&mut self, index: usize, shape: Shape) -> usize {
+        let tensor = &self.tensors[index];
+        let (name, quantization) = (tensor.name.clone(), tensor.code());
+        self.values.push(Value { name, shape, quantization });
+        let value = self.values.len() - 1;
+        self.held[index] = Some(value);
+        value
+    }
+
+    /// Makes values of rows that are in the file.
+    fn hold_rows(&mut self, tensors: impl Iterator<Item = i32>) {
+        for index in tensors.filter_map(|i| usize::try_from(i).ok()) {
+            let Some(tensor) = self.tensors.get(index) else { continue };
+            let is_value = tensor.type_ == TensorType::INT8 && tensor.scales.len() == 1;
+            let row = tensor.row().filter(|_| is_value && self.held[index].is_none());
+            if let (Some(shape), Some(data)) = (row, tensor.data) {
+                let codes = data.iter().map(|byte| byte.cast_signed()).collect();
+                let output = self.hold(index, shape);
+                self.steps.push(Step { op: Int8Op::Constant(codes), inputs: Vec::new(), output });
             }
         }
-        let at = |index: i32| *place.get(usize::try_from(index).ok()?)?;
-        let operators = self.graph.operators().into_iter().flatten().enumerate();
-        let unread = |i: usize, operator: &Operator| {
-            let kind = self.kind(operator).and_then(|kind| kind.variant_name());
-            format!("operator {i} ({})", kind.unwrap_or("unknown"))
-        };
-        let steps = operators
-            .map(|(i, operator)| self.step(&operator, &at).ok_or_else(|| unread(i, &operator)));
-        let (inputs, outputs) = (self.graph.inputs(), self.graph.outputs());
-        let (input, output) =
-            (inputs.map(|list| list.iter().next()), outputs.map(|list| list.iter().next()));
-        Ok(Int8Network {
-            steps: steps.collect::<Result<_, _>>()?,
-            input: input.flatten().and_then(at).ok_or("its input")?,
-            output: output.flatten().and_then(at).ok_or("its output")?,
-            values,
-            metadata,
-        })
     }
 
-    /// A tensor's bytes, if they are in the file.
-    fn data(&self, tensor: &Tensor<'m>) -> Option<&'m [u8]> {
-        let buffers = self.model.buffers()?;
-        let index = tensor.buffer() as usize;
-        let data = (index > 0 && index < buffers.len()).then(|| buffers.get(index).data())??;
-        (!data.is_empty()).then(|| data.bytes())
-    }
-
-    fn step(&self, operator: &Operator<'m>, at: &impl Fn(i32) -> Option<usize>) -> Option<Step> {
-        let tensors: Vec<i32> = operator.inputs()?.iter().collect();
-        let output = at(operator.outputs()?.iter().next()?)?;
-        let first = at(*tensors.first()?)?;
-        let (op, inputs) = match self.kind(operator)? {
-            BuiltinOperator::CONV_2D => {
-                let filter = self.filter(&tensors, |kernel| options::of_conv(operator, kernel))?;
-                (Int8Op::Conv(filter), vec![first])
+    fn operators(&mut self, model: &Model, graph: SubGraph) -> Result<(), Fault> {
+        for table in graph.operators().into_iter().flatten() {
+            if let Some(BuiltinOperator::ADD | BuiltinOperator::MUL) = kind(model, &table) {
+                self.hold_rows(table.inputs().into_iter().flatten());
             }
-            BuiltinOperator::DEPTHWISE_CONV_2D => {
-                let of = |kernel| options::of_depthwise(operator, kernel);
-                (Int8Op::Depthwise(self.filter(&tensors, of)?), vec![first])
-            }
-            BuiltinOperator::MAX_POOL_2D => {
-                let Sliding { window, activation, .. } = options::of_pool(operator).ok()?;
-                if activation != Activation::None {
-                    return None;
+        }
+        for (i, table) in graph.operators().into_iter().flatten().enumerate() {
+            let operator = Operator::new(self, model, table, i)?;
+            let (outcome, part, output) = (operator.read()?, operator.part, operator.output);
+            let tensor = &self.tensors[output];
+            self.in_tract &= outcome.is_in_tract() && tensor.shape.len() == 4;
+            match outcome {
+                Outcome::Step { op, inputs, shape, cost, .. } => {
+                    ensure(tensor.picture() == Some(shape), &part, || {
+                        format!("gives {shape:?}, but `{}` is {:?}", tensor.name, tensor.shape)
+                    })?;
+                    self.cost = self.cost.plus(cost);
+                    let output = self.hold(output, shape);
+                    self.steps.push(Step { op, inputs, output });
                 }
-                (Int8Op::MaxPool(window), vec![first])
+                Outcome::Same(value) => self.held[output] = Some(value),
+                Outcome::Softmax(value) => self.before_softmax = Some(value),
             }
-            BuiltinOperator::ADD => {
-                let options = operator.builtin_options_as_add_options()?;
-                let activation = activation_of(options.fused_activation_function())?;
-                (Int8Op::Add(activation), vec![first, at(*tensors.get(1)?)?])
-            }
-            BuiltinOperator::CONCATENATION => {
-                (Int8Op::Concat, tensors.iter().map(|&i| at(i)).collect::<Option<_>>()?)
-            }
-            _ => return None,
-        };
-        Some(Step { op, inputs, output })
-    }
-
-    fn kind(&self, operator: &Operator<'m>) -> Option<BuiltinOperator> {
-        let codes = self.model.operator_codes()?;
-        let index = operator.opcode_index() as usize;
-        let code = (index < codes.len()).then(|| codes.get(index))?;
-        Some(operator_of(&code))
-    }
-
-    /// Weights and bias, the second and third of an operator's tensors, and how they slide.
-    fn filter(
-        &self,
-        tensors: &[i32],
-        sliding: impl Fn([usize; 2]) -> Result<Sliding, String>,
-    ) -> Option<Filter> {
-        let tensor = |i: usize| self.tensors.get(usize::try_from(*tensors.get(i)?).ok()?);
-        let (weights, bias) = (tensor(1)?, tensor(2)?);
-        let shape: Vec<usize> =
-            weights.shape()?.iter().map(|side| side.unsigned_abs() as usize).collect();
-        let shape: [usize; 4] = shape.try_into().ok()?;
-        let bias_bytes = self.data(bias)?.as_chunks::<4>().0;
-        let bias: Vec<i32> = bias_bytes.iter().map(|bytes| i32::from_le_bytes(*bytes)).collect();
-        let mut scales: Vec<f32> = weights.quantization()?.scale()?.iter().collect();
-        if let [scale] = scales[..] {
-            scales = vec![scale; bias.len()];
         }
-        let Sliding { window, dilation, activation } = sliding([shape[1], shape[2]]).ok()?;
-        if dilation != [1, 1] {
-            return None;
-        }
-        Some(Filter {
-            shape,
-            weights: self.data(weights)?.iter().map(|byte| byte.cast_signed()).collect(),
-            scales,
-            bias,
-            window,
-            activation,
-        })
+        Ok(())
     }
-}
 
-fn value(tensor: &Tensor) -> Option<Value> {
-    if tensor.type_() != TensorType::INT8 {
-        return None;
+    fn finish(self, metadata: BTreeMap<String, String>) -> Result<File, Fault> {
+        let output = self.before_softmax.or(self.held[self.output]);
+        let output = output.ok_or_else(|| ("its output".into(), "is never computed".into()))?;
+        let Value { name, shape, .. } = &self.values[output];
+        ensure(shape[..2] == [1, 1], "its output", || format!("is `{name}`, a picture {shape:?}"))?;
+        ensure(!self.steps.is_empty(), "its output", || "is its input".into())?;
+        let Self { values, steps, in_tract, .. } = self;
+        Ok(File { network: Int8Network { values, steps, input: 0, output, metadata }, in_tract })
     }
-    let shape: Vec<i32> = tensor.shape()?.iter().collect();
-    let [1, h, w, c] = shape[..] else { return None };
-    let code = tensor.quantization()?;
-    let zero_point = i8::try_from(code.zero_point()?.iter().next()?).ok()?;
-    Some(Value {
-        name: tensor.name()?.to_owned(),
-        shape: [h, w, c].map(|side| side.unsigned_abs() as usize),
-        quantization: Quantization { scale: code.scale()?.iter().next()?, zero_point },
-    })
 }

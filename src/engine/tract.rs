@@ -1,4 +1,4 @@
-//! Stock tract: the reference, and the way to run what the plan can't.
+//! Stock tract.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,13 +15,13 @@ pub struct Tract {
 }
 
 impl Tract {
-    /// Loads an inspected file; else says why tract doesn't.
+    /// Loads a file that `read` lets through; else says why tract doesn't.
     ///
     /// The plan is not optimized: `into_optimized` moves some requantizations from f32 to integers
     /// that round otherwise near halves, about one code in 100,000, which then spreads to the logits.
     /// As read, tract gives LiteRT's bytes.
     pub fn load(bytes: &[u8], input_shape: [usize; 4]) -> Result<Self, String> {
-        // `inspect` refuses what is known to make tract panic; should a file get through, it must
+        // `read` refuses what is known to make tract panic; should a file get through, it must
         // not take the kiosk down.
         let load = || -> TractResult<Self> {
             let mut reader = bytes;

@@ -70,8 +70,14 @@ pub fn of_int8(network: &Int8Network) -> Vec<Row> {
             Int8Op::Depthwise(Filter { window, activation, .. }) => {
                 slid("depthwise", window, *activation)
             }
-            Int8Op::MaxPool(window) => slid("max pool", window, Activation::None),
+            Int8Op::MaxPool(window, activation) => slid("max pool", window, *activation),
+            Int8Op::AveragePool(window, activation) => slid("average pool", window, *activation),
+            Int8Op::Mean => "mean".into(),
+            Int8Op::Pad(_) => "pad".into(),
             Int8Op::Add(activation) => format!("add{}", followed_by(*activation)),
+            Int8Op::Multiply(activation) => format!("multiply{}", followed_by(*activation)),
+            Int8Op::Unary(unary) => unary.name().into(),
+            Int8Op::Constant(_) => "constant".into(),
             Int8Op::Concat => "concat".into(),
         };
         if let Int8Op::Conv(filter) | Int8Op::Depthwise(filter) = &step.op {

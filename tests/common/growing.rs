@@ -1,15 +1,18 @@
-//! Random int8 networks: windows, strides, paddings, shortcuts, joined channels, extreme weights.
+//! Random int8 networks: windows, strides, paddings, shortcuts, joined channels, means, extreme weights.
 
 use std::collections::BTreeMap;
 
 use mien::engine::Quantization;
 use mien::engine::network::{Filter, Int8Network, Int8Op, Shape, Step, Value};
-use mien::engine::window::{Activation, Padding, Window};
+use mien::engine::unary::Unary;
+use mien::engine::window::{Activation, Margins, Padding, Window};
 
 /// A network that grows by random steps.
 pub struct Growing {
     pub rng: fastrand::Rng,
     pub network: Int8Network,
+    /// Only by operations that stock tract computes as LiteRT does.
+    pub in_tract: bool,
 }
 
 impl Growing {
@@ -17,7 +20,7 @@ impl Growing {
     pub fn new(rng: fastrand::Rng, shape: Shape) -> Self {
         let (steps, metadata) = (Vec::new(), BTreeMap::new());
         let network = Int8Network { values: Vec::new(), steps, input: 0, output: 0, metadata };
-        let mut growing = Self { rng, network };
+        let mut growing = Self { rng, network, in_tract: false };
         growing.value(shape, None);
         growing
     }
@@ -49,6 +52,12 @@ impl Growing {
 
     fn activation(&mut self) -> Activation {
         [Activation::None, Activation::Relu, Activation::Relu6][self.rng.usize(..3)]
+    }
+
+    /// A code with a scale like another's, or twice or half of it, which makes halves to round.
+    fn code_near(&mut self, code: Quantization) -> Quantization {
+        let factor = [0.5, 1.0, 2.0, 0.6 + self.rng.f32()][self.rng.usize(..4)];
+        Quantization { scale: code.scale * factor, zero_point: self.rng.i8(-60..60) }
     }
 
     /// A window that fits, and the sides it gives.
@@ -114,7 +123,8 @@ impl Growing {
         let Value { shape, quantization, .. } = self.network.values[last].clone();
         let [h, w, _] = shape;
         let outputs = self.rng.usize(1..=80);
-        match self.rng.u8(..8) {
+        let kinds = if self.in_tract { 8 } else { 17 };
+        match self.rng.u8(..kinds) {
             0 | 1 => self.conv(last, None, outputs, None),
             2 => self.depthwise(last),
             3 => {
@@ -123,7 +133,7 @@ impl Growing {
             }
             4 => {
                 let (window, [y, x]) = self.window([h, w], 3);
-                let op = Int8Op::MaxPool(window);
+                let op = Int8Op::MaxPool(window, self.activation());
                 self.push(op, vec![last], [y, x, shape[2]], Some(quantization));
             }
             // A block with a shortcut, in either order, or a value added to itself.
@@ -138,6 +148,72 @@ impl Growing {
                 }
                 let activation = self.activation();
                 self.push(Int8Op::Add(activation), inputs, shape, Some(quantization));
+            }
+            8 => {
+                let (window, [y, x]) = self.window([h, w], 3);
+                // LiteRT rounds an average pool's 6 by another rule than all others.
+                let activation = [Activation::None, Activation::Relu][self.rng.usize(..2)];
+                let op = Int8Op::AveragePool(window, activation);
+                self.push(op, vec![last], [y, x, shape[2]], Some(quantization));
+            }
+            9 => {
+                let mut side = || self.rng.usize(..3);
+                let margins = Margins { top: side(), bottom: side(), left: side(), right: side() };
+                let [rows, columns] = margins.by_axis().map(|[before, after]| before + after);
+                let shape = [h + rows, w + columns, shape[2]];
+                self.push(Int8Op::Pad(margins), vec![last], shape, Some(quantization));
+            }
+            // Of two codes, or of one and another's.
+            10 => {
+                let code = [None, Some(quantization)][self.rng.usize(..2)];
+                self.conv(last, Some(Window::PIXEL), shape[2], code);
+                let main = self.network.output;
+                let mut inputs = vec![main, last];
+                if self.rng.bool() {
+                    inputs.reverse();
+                }
+                let activation = self.activation();
+                let code = self.code_near(quantization);
+                self.push(Int8Op::Add(activation), inputs, shape, Some(code));
+            }
+            11 if self.rng.u8(..4) == 0 => {
+                let code = self.code_near(quantization);
+                self.push(Int8Op::Mean, vec![last], [1, 1, shape[2]], Some(code));
+            }
+            // With a row that is a constant, or the mean of all, as in squeeze and excitation.
+            12 | 13 => {
+                if self.rng.bool() {
+                    let codes = (0..shape[2]).map(|_| self.rng.i8(..)).collect();
+                    self.push(Int8Op::Constant(codes), Vec::new(), [1, 1, shape[2]], None);
+                } else {
+                    self.push(Int8Op::Mean, vec![last], [1, 1, shape[2]], None);
+                }
+                let row = self.network.output;
+                let activation = self.activation();
+                let op = [Int8Op::Add(activation), Int8Op::Multiply(activation)];
+                let op = op[self.rng.usize(..2)].clone();
+                let code = self.code_near(quantization);
+                self.push(op, vec![last, row], shape, Some(code));
+            }
+            14 => {
+                self.conv(last, Some(Window::PIXEL), shape[2], None);
+                let inputs = vec![self.network.output, last];
+                let op = Int8Op::Multiply(self.activation());
+                self.push(op, inputs, shape, None);
+            }
+            15 | 16 => {
+                let of = |scale, zero_point| Quantization { scale, zero_point };
+                let near = self.code_near(quantization);
+                let slope = 0.05 + 0.9 * self.rng.f32();
+                let (unary, code) = [
+                    (Unary::Logistic, of(1.0 / 256.0, i8::MIN)),
+                    (Unary::Tanh, of(1.0 / 128.0, 0)),
+                    (Unary::Relu, near),
+                    (Unary::Relu6, near),
+                    (Unary::LeakyRelu { slope }, near),
+                    (Unary::Requantize, near),
+                ][self.rng.usize(..6)];
+                self.push(Int8Op::Unary(unary), vec![last], shape, Some(code));
             }
             _ => {
                 let alike = |value: &Value| {

@@ -8,7 +8,7 @@ use mien::lab::checkpoint::Checkpoint;
 use mien::lab::float::{Layers, lower};
 use mien::lab::import;
 use mien::lab::listing;
-use mien::lab::tflite::{self, Int8Network, ReadError};
+use mien::lab::tflite::{self, Int8Network};
 
 /// Show what is in a model file, layer by layer.
 ///
@@ -40,7 +40,7 @@ fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
                 (Ok((model, network)), _) => Ok(int8(&model, &network)),
                 (Err(_), Ok(layers)) => float(&layers).with_context(name),
                 // Of the two reasons the one that is about what the file holds.
-                (Err(ReadError::Model(ModelError::Unfit { .. })), Err(float)) => Err(float.into()),
+                (Err(ModelError::Unfit { .. }), Err(float)) => Err(float.into()),
                 (Err(int8), Err(_)) => Err(int8.into()),
             }
         }
@@ -49,14 +49,16 @@ fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
 }
 
 fn int8(model: &Model, network: &Int8Network) -> String {
-    // The engine refuses a file of which tract would not run an operation, or run it wrongly.
-    let operations = network.steps.len();
-    let runs = match model.engine() {
-        "tract" => format!("tract runs all {operations} operations: mien's own engine does not"),
-        kernels => format!(
-            "mien's own engine runs all {operations} operations, here by its {kernels} kernels; tract \
-             runs them too, to the same codes"
+    let (operations, by) = (network.steps.len(), model.engine());
+    let tract = match model.reference() {
+        "tract" => "tract runs them too, to the same codes",
+        _ => "tract would run some of them otherwise than LiteRT, or not at all",
+    };
+    let runs = match model.is_planned() {
+        true => format!(
+            "mien's own engine runs all {operations} operations, here by its {by} kernels; {tract}"
         ),
+        false => format!("mien's own engine can't run them; {by} does, many times slower"),
     };
     format!("{}{runs}\n", listing::text(&listing::of_int8(network)))
 }

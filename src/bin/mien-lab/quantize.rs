@@ -195,7 +195,9 @@ fn check(model: &Model, network: &Int8Network, pictures: &[f32]) -> anyhow::Resu
         let codes: Vec<i8> = picture.iter().map(|&value| model.input().quantize(value)).collect();
         let plain = interpret(network, &codes);
         ensure!(
-            model.run_raw(&codes)? == plain && model.run_raw_by_tract(&codes)? == plain,
+            model.reference() == "tract"
+                && model.run_raw(&codes)? == plain
+                && model.run_raw_by_reference(&codes)? == plain,
             "the engine or tract runs this network otherwise than its arithmetic says, so it was not written; \
              please report this with the model"
         );

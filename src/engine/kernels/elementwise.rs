@@ -54,6 +54,26 @@ fn raise(most: &mut [u8], bytes: &[u8], flip: u8) {
     }
 }
 
+/// Limits codes in place. `flip` says how they are stored.
+pub fn clamp(flip: u8, [low, high]: [i8; 2], out: &mut [u8]) {
+    if [low, high] != [i8::MIN, i8::MAX] {
+        for byte in out {
+            *byte = (*byte ^ flip).cast_signed().clamp(low, high).cast_unsigned() ^ flip;
+        }
+    }
+}
+
+/// What `of` makes of each code of `a` and one of `b`, which is used again and again if it is shorter.
+/// `flip` says how codes are stored.
+pub fn pairs(flip: u8, a: &[u8], b: &[u8], of: impl Fn(i8, i8) -> i8, out: &mut [u8]) {
+    let code = |byte: u8| (byte ^ flip).cast_signed();
+    for (a, out) in a.chunks_exact(b.len()).zip(out.chunks_exact_mut(b.len())) {
+        for ((a, b), out) in a.iter().zip(b).zip(out) {
+            *out = of(code(*a), code(*b)).cast_unsigned() ^ flip;
+        }
+    }
+}
+
 /// `a + b` in their common code. `flip` says how codes are stored.
 pub fn add(flip: u8, a: &[u8], b: &[u8], code: Code, out: &mut [u8]) {
     let [zero, low, high] = [code.zero, code.low, code.high].map(|limit| limit as i16);

@@ -174,7 +174,7 @@ pub struct Residual<'a> {
 /// Clamped before it is rounded, which gives the same, as the limits are integers. Then nothing can
 /// leave the range of an i32, where vector instructions and `as` differ.
 #[inline]
-fn requantize(sum: i32, factor: f32, code: Code) -> i32 {
+pub fn requantize(sum: i32, factor: f32, code: Code) -> i32 {
     let [low, high] = [code.low - code.zero, code.high - code.zero].map(|limit| limit as f32);
     (sum as f32 * factor).max(low).min(high).round_ties_even() as i32 + code.zero
 }

@@ -1,10 +1,16 @@
 //! From a network to stages and their places in memory.
 
+use super::super::addition::Addition;
 use super::super::kernels::{Code, Kernels, LANES, PackedConv, PackedDepthwise};
+use super::super::mean::Mean;
+use super::super::multiplication::Multiplication;
 use super::super::network::{Filter, Int8Network, Int8Op, Step, Value};
+use super::super::quantization::Quantization;
 use super::super::window::{Activation, Window};
 use super::arena::Allocator;
+use super::average::{Average, Rule};
 use super::band::{Source, TILE};
+use super::pad::Pad;
 use super::rows::{PaddedRows, Taps};
 use super::stage::Stage;
 use super::{Place, Plan, Sizes};
@@ -13,7 +19,7 @@ use super::{Place, Plan, Sizes};
 /// the zero point to what no longer fits its integers.
 const MAX_FACTOR: f32 = 256.0;
 
-/// Why a network can't be planned; tract then runs it.
+/// Why a network can't be planned; its reference then runs it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unplanned {
     /// Scales so far apart that sums would be scaled up by 256 or more.
@@ -67,7 +73,7 @@ impl Fusion {
                     before.filter(|&p| matches!(steps[p].op, Int8Op::Depthwise(_)))
                 }
                 // Of two convolutions the later one: the other's output is then there to be added.
-                Int8Op::Add(_) => {
+                Int8Op::Add(_) if is_of_alikes(network, step) => {
                     let convs = step.inputs.iter().filter_map(own);
                     convs.filter(|&p| matches!(steps[p].op, Int8Op::Conv(_))).max()
                 }
@@ -89,6 +95,12 @@ impl Fusion {
         inputs.extend(step.inputs.iter().filter(|&&input| input != made));
         inputs
     }
+}
+
+fn is_of_alikes(network: &Int8Network, step: &Step) -> bool {
+    let of = |value: usize| &network.values[value];
+    let alike = |x: &Value, y: &Value| x.quantization == y.quantization && x.shape == y.shape;
+    step.inputs.iter().all(|&input| alike(of(input), of(step.output)))
 }
 
 fn is_pixel(window: &Window) -> bool {
@@ -152,44 +164,106 @@ impl Builder<'_> {
 
     fn stage(&self, i: usize) -> Result<Stage, Unplanned> {
         let step = &self.network.steps[i];
-        let output = self.places[step.output].clone();
-        let place = |input: usize| self.places[input].clone();
+        let output = self.place(step.output);
+        let input = || self.place(step.inputs[0]);
         Ok(match &step.op {
             Int8Op::Conv(filter) => self.conv(i, filter, None, output)?,
-            Int8Op::Add(activation) => {
-                let code = self.code(step.output, *activation);
-                match self.fusion.before[i] {
-                    Some(part) => {
-                        let conv = &self.network.steps[part];
-                        let Int8Op::Conv(filter) = &conv.op else {
-                            unreachable!("sums take in convolutions")
-                        };
-                        let other = step.inputs.iter().find(|&&input| input != conv.output);
-                        let other = place(*other.expect("one of the two is another's"));
-                        self.conv(part, filter, Some((other, code)), output)?
-                    }
-                    None => {
-                        let inputs = [place(step.inputs[0]), place(step.inputs[1])];
-                        Stage::Add { inputs, code, output }
-                    }
-                }
-            }
             Int8Op::Depthwise(filter) => {
                 let (rows, packed) = self.depthwise(step, filter)?;
-                Stage::Depthwise { input: place(step.inputs[0]), rows, filter: packed, output }
+                Stage::Depthwise { input: input(), rows, filter: packed, output }
             }
-            Int8Op::MaxPool(window) => {
-                // The least code never wins against a tap within the picture.
-                let least = i8::MIN.cast_unsigned() ^ self.kernels.flip;
-                let [height, width] = window.kernel;
-                let firsts: Vec<usize> = (0..height).map(|y| y * width).collect();
-                let rows = self.rows(step, *window, Taps::Each(&firsts), least);
-                Stage::MaxPool { input: place(step.inputs[0]), rows, width, output }
+            Int8Op::Add(activation) => self.sum(i, *activation, output)?,
+            Int8Op::Multiply(activation) => {
+                let (inputs, codes) = self.two_inputs(step);
+                let rule = Multiplication::new(codes, self.quantization(step.output), *activation);
+                Stage::Multiply { inputs, rule: self.near(step, rule)?, output }
+            }
+            Int8Op::MaxPool(window, activation) => {
+                self.max_pool(step, *window, *activation, output)
+            }
+            Int8Op::AveragePool(window, activation) => {
+                let [low, high] = activation.limits(self.quantization(step.output));
+                self.average(step, *window, Rule::Window { low, high })
+            }
+            Int8Op::Mean => {
+                let [x, y] = [step.inputs[0], step.output].map(|value| &self.network.values[value]);
+                let window = Window::whole([x.shape[0], x.shape[1]]);
+                self.average(step, window, Rule::Whole(Mean::new(x, y)))
+            }
+            Int8Op::Unary(unary) => {
+                let [x, y] = [step.inputs[0], step.output].map(|value| self.quantization(value));
+                let table = self.near(step, unary.table(x, y))?;
+                Stage::Table { input: input(), table: self.stored_table(&table), output }
+            }
+            Int8Op::Constant(codes) => {
+                let mut bytes = vec![0; output.len()];
+                for (byte, code) in bytes.iter_mut().zip(codes) {
+                    *byte = self.stored_byte(*code);
+                }
+                Stage::Constant { bytes, output }
+            }
+            Int8Op::Pad(margins) => {
+                let (margins, zero) = (*margins, self.stored_zero(step.output));
+                Stage::Pad(Pad { input: input(), margins, zero, output })
             }
             Int8Op::Concat => {
-                Stage::Concat { inputs: step.inputs.iter().map(|&i| place(i)).collect(), output }
+                let inputs = step.inputs.iter().map(|&input| self.place(input)).collect();
+                Stage::Concat { inputs, output }
             }
         })
+    }
+
+    fn place(&self, value: usize) -> Place {
+        self.places[value].clone()
+    }
+
+    fn sum(&self, i: usize, activation: Activation, output: Place) -> Result<Stage, Unplanned> {
+        let step = &self.network.steps[i];
+        let code = self.code(step.output, activation);
+        if let Some(part) = self.fusion.before[i] {
+            let conv = &self.network.steps[part];
+            let Int8Op::Conv(filter) = &conv.op else { unreachable!("sums take in convolutions") };
+            let other = step.inputs.iter().find(|&&input| input != conv.output);
+            let other = self.place(*other.expect("one of the two is another's"));
+            return self.conv(part, filter, Some((other, code)), output);
+        }
+        let (inputs, codes) = self.two_inputs(step);
+        if is_of_alikes(self.network, step) {
+            return Ok(Stage::Add { inputs, code, output });
+        }
+        let rule = Addition::new(codes, self.quantization(step.output), activation);
+        Ok(Stage::AddAny { inputs, rule: self.near(step, rule)?, output })
+    }
+
+    fn max_pool(
+        &self,
+        step: &Step,
+        window: Window,
+        activation: Activation,
+        output: Place,
+    ) -> Stage {
+        let [height, width] = window.kernel;
+        let firsts: Vec<usize> = (0..height).map(|y| y * width).collect();
+        // The least code never wins against a tap within the picture.
+        let rows = self.rows(step, window, Taps::Each(&firsts), self.stored_byte(i8::MIN));
+        let limits = activation.limits(self.quantization(step.output)).map(|limit| limit as i8);
+        Stage::MaxPool { input: self.place(step.inputs[0]), rows, width, limits, output }
+    }
+
+    fn average(&self, step: &Step, window: Window, rule: Rule) -> Stage {
+        let [input, output] = [step.inputs[0], step.output].map(|value| self.place(value));
+        Stage::Average(Average { input, window, rule, flip: self.kernels.flip, output })
+    }
+
+    /// The two values that a step reads, and their codes.
+    fn two_inputs(&self, step: &Step) -> ([Place; 2], [Quantization; 2]) {
+        let inputs = [step.inputs[0], step.inputs[1]];
+        (inputs.map(|input| self.place(input)), inputs.map(|input| self.quantization(input)))
+    }
+
+    /// There is a rule where codes are not too far apart.
+    fn near<T>(&self, step: &Step, rule: Option<T>) -> Result<T, Unplanned> {
+        rule.ok_or_else(|| Unplanned::Scales(self.network.values[step.output].name.clone()))
     }
 
     fn conv(
@@ -207,14 +281,14 @@ impl Builder<'_> {
                 unreachable!("convolutions take in depthwise ones")
             };
             let (rows, packed) = self.depthwise(depthwise, filter)?;
-            Source::Depthwise(self.places[depthwise.inputs[0]].clone(), rows, packed)
+            Source::Depthwise(self.place(depthwise.inputs[0]), rows, packed)
         } else if is_pixel(&window) {
-            Source::Pixels(self.places[input].clone())
+            Source::Pixels(self.place(input))
         } else if window.kernel == [1, 1] {
-            Source::Strided { input: self.places[input].clone(), stride: window.stride }
+            Source::Strided { input: self.place(input), stride: window.stride }
         } else {
             let rows = self.rows(step, window, Taps::Rows, self.stored_zero(input));
-            Source::Rows(self.places[input].clone(), rows)
+            Source::Rows(self.place(input), rows)
         };
         let factors = self.factors(step, filter)?;
         let (zero, code) = self.codes(step, filter);
@@ -256,13 +330,13 @@ impl Builder<'_> {
 
     /// The stored zero point of a filter's input, and the code of its output.
     fn codes(&self, step: &Step, filter: &Filter) -> (i32, Code) {
-        let zero = self.stored(self.network.values[step.inputs[0]].quantization.zero_point.into());
+        let zero = self.stored(self.quantization(step.inputs[0]).zero_point.into());
         (zero, self.code(step.output, filter.activation))
     }
 
     /// A value's stored zero point, and its limits after an activation.
     fn code(&self, value: usize, activation: Activation) -> Code {
-        let quantization = self.network.values[value].quantization;
+        let quantization = self.quantization(value);
         let [low, high] = activation.limits(quantization).map(|limit| self.stored(limit));
         Code { zero: self.stored(quantization.zero_point.into()), low, high }
     }
@@ -272,8 +346,25 @@ impl Builder<'_> {
         code + i32::from(self.kernels.flip)
     }
 
+    fn stored_byte(&self, code: i8) -> u8 {
+        code.cast_unsigned() ^ self.kernels.flip
+    }
+
     fn stored_zero(&self, value: usize) -> u8 {
-        self.network.values[value].quantization.zero_point.cast_unsigned() ^ self.kernels.flip
+        self.stored_byte(self.quantization(value).zero_point)
+    }
+
+    /// What each stored byte becomes, of a table by code from −128 on.
+    fn stored_table(&self, table: &[i8; 256]) -> Box<[u8; 256]> {
+        let mut stored = Box::new([0; 256]);
+        for (code, to) in (i8::MIN..=i8::MAX).zip(table) {
+            stored[usize::from(self.stored_byte(code))] = self.stored_byte(*to);
+        }
+        stored
+    }
+
+    fn quantization(&self, value: usize) -> Quantization {
+        self.network.values[value].quantization
     }
 }
 

@@ -4,8 +4,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::addition::Addition;
 use super::super::kernels::{Code, Kernels, PackedConv, PackedDepthwise, Residual, elementwise};
+use super::super::multiplication::Multiplication;
+use super::average::Average;
 use super::band::{ConvBand, Source};
+use super::pad::Pad;
 use super::rows::PaddedRows;
 use super::{Place, Scratch, Workspace};
 
@@ -15,10 +19,22 @@ pub enum Stage {
     Conv { source: Source, filter: PackedConv, residual: Option<(Place, Code)>, output: Place },
     /// A depthwise convolution alone.
     Depthwise { input: Place, rows: PaddedRows, filter: PackedDepthwise, output: Place },
-    /// Greatest of a window that is so many pixels wide.
-    MaxPool { input: Place, rows: PaddedRows, width: usize, output: Place },
-    /// Sum of two values.
+    /// Greatest of a window that is so many pixels wide, between limits.
+    MaxPool { input: Place, rows: PaddedRows, width: usize, limits: [i8; 2], output: Place },
+    /// Mean of a window, or of all.
+    Average(Average),
+    /// Margins around a picture.
+    Pad(Pad),
+    /// Sum of two values of one code.
     Add { inputs: [Place; 2], code: Code, output: Place },
+    /// Sum of two values of any codes; the second may be one pixel, for all.
+    AddAny { inputs: [Place; 2], rule: Addition, output: Place },
+    /// Product of two values; the second may be one pixel, for all.
+    Multiply { inputs: [Place; 2], rule: Multiplication, output: Place },
+    /// What each byte becomes.
+    Table { input: Place, table: Box<[u8; 256]>, output: Place },
+    /// A row that is always the same.
+    Constant { bytes: Vec<u8>, output: Place },
     /// Channels one after the other.
     Concat { inputs: Vec<Place>, output: Place },
 }
@@ -55,6 +71,10 @@ impl Stage {
         let pixels = rows.start * output.width..rows.end * output.width;
         let pixels_of =
             |place: &Place| &values.of(place)[pixels.start * place.step..pixels.end * place.step];
+        let pixels_or_one = |place: &Place| match place.pixels() {
+            1 => &values.of(place)[..place.step],
+            _ => pixels_of(place),
+        };
         match self {
             Self::Conv { source, filter, residual, .. } => {
                 let residual = residual
@@ -71,7 +91,7 @@ impl Stage {
                     at += len;
                 });
             }
-            Self::MaxPool { input, rows: padded, width, output } => {
+            Self::MaxPool { input, rows: padded, width, limits, output } => {
                 let (flip, step) = (kernels.flip, output.step);
                 let Scratch { rows: buffer, tile: columns } = scratch;
                 let mut at = 0;
@@ -80,7 +100,24 @@ impl Stage {
                     elementwise::max_pool(flip, step, *width, pixels, columns, out);
                     at += out.len();
                 });
+                elementwise::clamp(kernels.flip, *limits, out);
             }
+            Self::Average(average) => average.run(values.of(&average.input), rows, out),
+            Self::Pad(pad) => pad.run(values.of(&pad.input), rows, out),
+            Self::AddAny { inputs: [a, b], rule, .. } => {
+                let b = pixels_or_one(b);
+                elementwise::pairs(kernels.flip, pixels_of(a), b, |a, b| rule.of(a, b), out);
+            }
+            Self::Multiply { inputs: [a, b], rule, .. } => {
+                let b = pixels_or_one(b);
+                elementwise::pairs(kernels.flip, pixels_of(a), b, |a, b| rule.of(a, b), out);
+            }
+            Self::Table { input, table, .. } => {
+                for (byte, out) in pixels_of(input).iter().zip(out) {
+                    *out = table[usize::from(*byte)];
+                }
+            }
+            Self::Constant { bytes, .. } => out.copy_from_slice(bytes),
             Self::Add { inputs: [a, b], code, .. } => {
                 elementwise::add(kernels.flip, pixels_of(a), pixels_of(b), *code, out);
             }
@@ -102,7 +139,13 @@ impl Stage {
             Self::Conv { output, .. }
             | Self::Depthwise { output, .. }
             | Self::MaxPool { output, .. }
+            | Self::Average(Average { output, .. })
+            | Self::Pad(Pad { output, .. })
             | Self::Add { output, .. }
+            | Self::AddAny { output, .. }
+            | Self::Multiply { output, .. }
+            | Self::Table { output, .. }
+            | Self::Constant { output, .. }
             | Self::Concat { output, .. } => output,
         }
     }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::float::{FloatGraph, Kernel, Op};
+use super::super::float::{Activation, FloatGraph, Kernel, Op};
 use super::super::tflite::{Filter, Int8Network, Int8Op, Step, Value};
 use super::Settings;
 use super::rounding::{Patches, Seen};
@@ -43,7 +43,7 @@ pub fn integer_network(
             Op::Input => return None,
             Op::Conv(kernel) => Int8Op::Conv(filter(kernel)),
             Op::Depthwise(kernel) => Int8Op::Depthwise(filter(kernel)),
-            Op::MaxPool(window) => Int8Op::MaxPool(*window),
+            Op::MaxPool(window) => Int8Op::MaxPool(*window, Activation::None),
             Op::Add(activation) => Int8Op::Add(*activation),
             Op::Concat => Int8Op::Concat,
         })

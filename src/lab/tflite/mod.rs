@@ -9,7 +9,7 @@ pub mod codes;
 mod read;
 mod write;
 
-pub use read::{ReadError, read};
+pub use read::read;
 pub use write::write;
 
 pub use crate::engine::network::{Filter, Int8Network, Int8Op, Step, Value};

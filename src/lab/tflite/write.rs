@@ -6,16 +6,19 @@ use flatbuffers::{FlatBufferBuilder, Push, PushAlignment, UnionWIPOffset, Vector
 use tract_tflite::tflite::{
     ActivationFunctionType, AddOptions, AddOptionsArgs, Buffer, BufferArgs, BuiltinOperator,
     BuiltinOptions, ConcatenationOptions, ConcatenationOptionsArgs, Conv2DOptions,
-    Conv2DOptionsArgs, DepthwiseConv2DOptions, DepthwiseConv2DOptionsArgs, Metadata, MetadataArgs,
-    Model, ModelArgs, Operator, OperatorArgs, OperatorCode, OperatorCodeArgs, Pool2DOptions,
-    Pool2DOptionsArgs, QuantizationParameters, QuantizationParametersArgs, SubGraph, SubGraphArgs,
-    Tensor, TensorArgs, TensorType, finish_model_buffer,
+    Conv2DOptionsArgs, DepthwiseConv2DOptions, DepthwiseConv2DOptionsArgs, LeakyReluOptions,
+    LeakyReluOptionsArgs, Metadata, MetadataArgs, Model, ModelArgs, MulOptions, MulOptionsArgs,
+    Operator, OperatorArgs, OperatorCode, OperatorCodeArgs, PadOptions, PadOptionsArgs,
+    Pool2DOptions, Pool2DOptionsArgs, QuantizationParameters, QuantizationParametersArgs,
+    QuantizeOptions, QuantizeOptionsArgs, ReducerOptions, ReducerOptionsArgs, SubGraph,
+    SubGraphArgs, Tensor, TensorArgs, TensorType, finish_model_buffer,
 };
 
-use super::super::float::Window;
+use super::super::float::{Activation, Window, window::Margins};
 use super::codes::{CHANNEL_AXIS, activation_function, file_padding};
 use super::{Filter, Int8Network, Int8Op, Step, Value};
 use crate::engine::Quantization;
+use crate::engine::unary::Unary;
 
 /// Version of the schema that the file follows.
 const SCHEMA_VERSION: u32 = 3;
@@ -25,9 +28,17 @@ const BUFFER_ALIGNMENT: usize = 16;
 /// The file's bytes.
 pub fn write(network: &Int8Network) -> Vec<u8> {
     let mut writer = Writer::new();
-    let values: Vec<i32> = network.values.iter().map(|value| writer.activation(value)).collect();
-    let steps: Vec<_> =
-        network.steps.iter().map(|step| writer.step(step, network, &values)).collect();
+    let constant = |value: usize| {
+        network.steps.iter().find_map(|step| match &step.op {
+            Int8Op::Constant(codes) if step.output == value => Some(&codes[..]),
+            _ => None,
+        })
+    };
+    let values = network.values.iter().enumerate();
+    let values: Vec<i32> =
+        values.map(|(i, value)| writer.value(value, constant(i).unwrap_or_default())).collect();
+    let steps = network.steps.iter().filter(|step| !matches!(step.op, Int8Op::Constant(_)));
+    let steps: Vec<_> = steps.map(|step| writer.step(step, network, &values)).collect();
     let metadata: Vec<_> =
         network.metadata.iter().map(|(name, text)| writer.metadata(name, text)).collect();
     writer.finish(&steps, &metadata, values[network.input], values[network.output])
@@ -114,11 +125,14 @@ impl Writer {
         self.tensors.len() as i32 - 1
     }
 
-    fn activation(&mut self, value: &Value) -> i32 {
+    /// Adds an activation, or a constant of these codes.
+    fn value(&mut self, value: &Value, codes: &[i8]) -> i32 {
         let [h, w, c] = value.shape;
         let Quantization { scale, zero_point } = value.quantization;
         let code = Code { scales: vec![scale], zero_point, channel_axis: 0 };
-        self.tensor(&value.name, TensorType::INT8, &[1, h, w, c], 0, &code)
+        let bytes: Vec<u8> = codes.iter().map(|code| code.cast_unsigned()).collect();
+        let buffer = if bytes.is_empty() { 0 } else { self.buffer(&bytes) };
+        self.tensor(&value.name, TensorType::INT8, &[1, h, w, c], buffer, &code)
     }
 
     fn step(
@@ -142,9 +156,25 @@ impl Writer {
                 let options_type = BuiltinOptions::DepthwiseConv2DOptions;
                 (BuiltinOperator::DEPTHWISE_CONV_2D, 3, options_type, options)
             }
-            Int8Op::MaxPool(window) => {
-                let options = self.max_pool_options(window);
+            Int8Op::MaxPool(window, activation) => {
+                let options = self.pool_options(window, *activation);
                 (BuiltinOperator::MAX_POOL_2D, 2, BuiltinOptions::Pool2DOptions, options)
+            }
+            Int8Op::AveragePool(window, activation) => {
+                let options = self.pool_options(window, *activation);
+                (BuiltinOperator::AVERAGE_POOL_2D, 2, BuiltinOptions::Pool2DOptions, options)
+            }
+            Int8Op::Mean => {
+                inputs.push(self.numbers(&format!("{name}/axes"), &[2], &[1, 2]));
+                let args = ReducerOptionsArgs { keep_dims: true };
+                let options = ReducerOptions::create(&mut self.builder, &args).as_union_value();
+                (BuiltinOperator::MEAN, 2, BuiltinOptions::ReducerOptions, options)
+            }
+            Int8Op::Pad(Margins { top, bottom, left, right }) => {
+                let sides = [0, 0, *top, *bottom, *left, *right, 0, 0].map(|side| side as i32);
+                inputs.push(self.numbers(&format!("{name}/margins"), &[4, 2], &sides));
+                let options = PadOptions::create(&mut self.builder, &PadOptionsArgs {});
+                (BuiltinOperator::PAD, 2, BuiltinOptions::PadOptions, options.as_union_value())
             }
             Int8Op::Add(activation) => {
                 let args = AddOptionsArgs {
@@ -154,6 +184,14 @@ impl Writer {
                 let options = AddOptions::create(&mut self.builder, &args).as_union_value();
                 (BuiltinOperator::ADD, 2, BuiltinOptions::AddOptions, options)
             }
+            Int8Op::Multiply(activation) => {
+                let args =
+                    MulOptionsArgs { fused_activation_function: activation_function(*activation) };
+                let options = MulOptions::create(&mut self.builder, &args).as_union_value();
+                (BuiltinOperator::MUL, 2, BuiltinOptions::MulOptions, options)
+            }
+            Int8Op::Unary(unary) => self.unary(*unary),
+            Int8Op::Constant(_) => unreachable!("constants are tensors, not operators"),
             Int8Op::Concat => {
                 let args = ConcatenationOptionsArgs {
                     axis: CHANNEL_AXIS,
@@ -178,6 +216,31 @@ impl Writer {
                 ..Default::default()
             },
         )
+    }
+
+    fn unary(
+        &mut self,
+        unary: Unary,
+    ) -> (BuiltinOperator, i32, BuiltinOptions, WIPOffset<UnionWIPOffset>) {
+        let builder = &mut self.builder;
+        // Operators without options have an empty table of any kind.
+        let none = BuiltinOptions::QuantizeOptions;
+        let empty = |builder: &mut FlatBufferBuilder<'static>| {
+            QuantizeOptions::create(builder, &QuantizeOptionsArgs {}).as_union_value()
+        };
+        match unary {
+            Unary::Logistic => (BuiltinOperator::LOGISTIC, 2, none, empty(builder)),
+            Unary::Tanh => (BuiltinOperator::TANH, 2, none, empty(builder)),
+            Unary::Relu => (BuiltinOperator::RELU, 2, none, empty(builder)),
+            Unary::Relu6 => (BuiltinOperator::RELU6, 2, none, empty(builder)),
+            Unary::Requantize => (BuiltinOperator::QUANTIZE, 2, none, empty(builder)),
+            Unary::LeakyRelu { slope } => {
+                let options =
+                    LeakyReluOptions::create(builder, &LeakyReluOptionsArgs { alpha: slope });
+                let options_type = BuiltinOptions::LeakyReluOptions;
+                (BuiltinOperator::LEAKY_RELU, 2, options_type, options.as_union_value())
+            }
+        }
     }
 
     /// Adds a convolution's weights and bias; gives both tensors' indices.
@@ -228,14 +291,26 @@ impl Writer {
         DepthwiseConv2DOptions::create(&mut self.builder, &args).as_union_value()
     }
 
-    fn max_pool_options(&mut self, window: &Window) -> WIPOffset<UnionWIPOffset> {
+    /// Adds a tensor of numbers that stand for themselves.
+    fn numbers(&mut self, name: &str, shape: &[usize], numbers: &[i32]) -> i32 {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let buffer = self.buffer(&bytes);
+        let code = Code { scales: Vec::new(), zero_point: 0, channel_axis: 0 };
+        self.tensor(name, TensorType::INT32, shape, buffer, &code)
+    }
+
+    fn pool_options(
+        &mut self,
+        window: &Window,
+        activation: Activation,
+    ) -> WIPOffset<UnionWIPOffset> {
         let args = Pool2DOptionsArgs {
             padding: file_padding(window.padding),
             stride_w: window.stride[1] as i32,
             stride_h: window.stride[0] as i32,
             filter_width: window.kernel[1] as i32,
             filter_height: window.kernel[0] as i32,
-            fused_activation_function: ActivationFunctionType::NONE,
+            fused_activation_function: activation_function(activation),
         };
         Pool2DOptions::create(&mut self.builder, &args).as_union_value()
     }

@@ -2,8 +2,8 @@
 
 use tract_tflite::tflite::{ActivationFunctionType, Operator, Padding as FilePadding};
 
-use super::codes::{activation_of, padding_of};
-use super::window::{Activation, Window};
+use super::super::codes::{activation_of, padding_of};
+use super::super::window::{Activation, Window};
 
 /// How an operator slides over a picture.
 pub struct Sliding {
@@ -15,6 +15,18 @@ pub struct Sliding {
     pub activation: Activation,
 }
 
+impl Sliding {
+    /// Height and width from the first tap to the last.
+    pub fn extent(&self) -> [usize; 2] {
+        [0, 1].map(|i| (self.window.kernel[i] - 1).saturating_mul(self.dilation[i]) + 1)
+    }
+
+    /// The window of all that lies between its taps.
+    pub fn undilated(&self) -> Window {
+        Window { kernel: self.extent(), ..self.window }
+    }
+}
+
 /// Of a convolution with weights of this height and width; else what is wrong with its options.
 pub fn of_conv(operator: &Operator, kernel: [usize; 2]) -> Result<Sliding, String> {
     let options = operator.builtin_options_as_conv_2_doptions().ok_or(NONE)?;
@@ -24,12 +36,9 @@ pub fn of_conv(operator: &Operator, kernel: [usize; 2]) -> Result<Sliding, Strin
     sliding(kernel, stride, options.padding(), dilation, function)
 }
 
-/// Of a depthwise convolution of one filter a channel, as [`of_conv`].
+/// Of a depthwise convolution, as [`of_conv`].
 pub fn of_depthwise(operator: &Operator, kernel: [usize; 2]) -> Result<Sliding, String> {
     let options = operator.builtin_options_as_depthwise_conv_2_doptions().ok_or(NONE)?;
-    if options.depth_multiplier() != 1 {
-        return Err(format!("has {} filters a channel", options.depth_multiplier()));
-    }
     let stride = [options.stride_h(), options.stride_w()];
     let dilation = [options.dilation_h_factor(), options.dilation_w_factor()];
     let function = options.fused_activation_function();

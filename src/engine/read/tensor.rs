@@ -1,15 +1,16 @@
 //! A file's tensors.
 
-use tract_tflite::tflite::{Model, Tensor, TensorType};
+use tract_tflite::tflite::{Model, Tensor as Table, TensorType};
 
+use super::super::Quantization;
+use super::super::network::Shape;
 use super::{Fault, ensure};
-use crate::engine::Quantization;
 
 /// No tensor of the family comes near; keeps a forged shape from asking for all memory.
 const MAX_LEN: usize = 1 << 24;
 
 /// A checked tensor.
-pub struct Checked {
+pub struct Tensor<'m> {
     pub name: String,
     pub type_: TensorType,
     pub shape: Vec<usize>,
@@ -17,12 +18,12 @@ pub struct Checked {
     /// The axis along which there is one for each.
     pub scales_axis: usize,
     pub zero_point: i64,
-    /// Its values are in the file.
-    pub constant: bool,
+    /// Its values, if they are in the file.
+    pub data: Option<&'m [u8]>,
 }
 
-impl Checked {
-    pub fn new(model: &Model, tensor: Tensor, index: usize) -> Result<Self, Fault> {
+impl<'m> Tensor<'m> {
+    pub fn new(model: &Model<'m>, tensor: Table<'m>, index: usize) -> Result<Self, Fault> {
         let name = tensor.name().unwrap_or_default();
         let part = format!("tensor {index} `{name}`");
         ensure(tensor.name().is_some(), &part, || "has no name".into())?;
@@ -43,7 +44,9 @@ impl Checked {
         let zeros: Vec<i64> = code.and_then(|c| c.zero_point()).into_iter().flatten().collect();
         let usable = scales.iter().all(|scale| scale.is_normal() && *scale > 0.0)
             && zeros.iter().all(|zero| i8::try_from(*zero).is_ok() && *zero == zeros[0]);
-        ensure(usable && !scales.is_empty() && scales.len() == zeros.len(), &part, || {
+        // Of numbers like axes there need be none.
+        let coded = !scales.is_empty() || type_ == TensorType::INT32;
+        ensure(usable && coded && scales.len() == zeros.len(), &part, || {
             "has no usable quantization (scales > 0, one zero point)".into()
         })?;
         let buffers = model.buffers();
@@ -65,17 +68,31 @@ impl Checked {
             shape,
             scales,
             scales_axis: usize::try_from(scales_axis).unwrap_or(usize::MAX),
-            zero_point: zeros[0],
-            constant: data.is_some(),
+            zero_point: zeros.first().copied().unwrap_or_default(),
+            data: data.map(|data| data.bytes()),
         })
     }
 
-    /// Values, or weights.
-    pub fn len(&self) -> usize {
-        self.shape.iter().product()
+    /// Height, width and channels of a picture, or of a row.
+    pub fn picture(&self) -> Option<Shape> {
+        match self.shape[..] {
+            [1, height, width, channels] => Some([height, width, channels]),
+            [1, channels] => Some([1, 1, channels]),
+            _ => None,
+        }
     }
 
-    /// The code of a value with one scale.
+    /// Height, width and channels of what is a row whatever its rank.
+    pub fn row(&self) -> Option<Shape> {
+        match self.shape[..] {
+            [channels] | [1, channels] | [1, 1, channels] | [1, 1, 1, channels] => {
+                Some([1, 1, channels])
+            }
+            _ => None,
+        }
+    }
+
+    /// The code of an INT8 value.
     pub fn code(&self) -> Quantization {
         let zero_point = i8::try_from(self.zero_point).expect("checked in `new`");
         Quantization { scale: self.scales[0], zero_point }

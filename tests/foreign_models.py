@@ -1,0 +1,120 @@
+"""Writes tests/data/foreign: small int8 networks of random weights as TensorFlow's converter makes them,
+noise, and what LiteRT makes of it; tests/engine_parity.rs says what for.
+
+    python -P tests/foreign_models.py       needs tensorflow and ai-edge-litert
+"""
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from tensorflow.lite.python import schema_py_generated as schema
+from tensorflow.lite.tools import flatbuffer_utils
+
+FOLDER = pathlib.Path(__file__).parent / "data/foreign"
+SHAPE, PICTURES = (16, 16, 1), 8
+layers = tf.keras.layers
+
+
+def dilated(x):
+    """Taps that lie two pixels apart, depthwise ones among them."""
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = layers.Conv2D(8, 3, dilation_rate=2)(x)
+    x = layers.DepthwiseConv2D(2, dilation_rate=(1, 2))(x)
+    return layers.Conv2D(9, (3, 2))(x)
+
+
+def dense(x):
+    """After VGG: average pools, a picture made a row, dense layers with and without bias, softmax."""
+    x = layers.Conv2D(6, 3, padding="same", activation="relu")(x)
+    x = layers.AveragePooling2D(3, 2, padding="same")(x)
+    x = layers.Conv2D(8, 3, activation="relu6")(x)
+    x = layers.AveragePooling2D(2)(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(20, use_bias=False)(x)
+    x = layers.ReLU()(x)
+    return layers.Dense(7, activation="softmax")(x)
+
+
+def xception(x):
+    """After the reference network and mini-XCEPTION: padding by a layer, batch norm after a ReLU, sums of
+    values of their own scales, the mean of all."""
+    random = tf.keras.initializers
+    x = layers.ZeroPadding2D(((0, 1), (1, 2)))(x)
+    x = layers.Conv2D(8, 3, strides=2, activation="relu")(x)
+    x = layers.BatchNormalization(
+        gamma_initializer=random.RandomUniform(-1, 2), beta_initializer=random.RandomNormal())(x)
+    shortcut = layers.Conv2D(12, 1, strides=2, padding="same")(x)
+    x = layers.SeparableConv2D(12, 3, padding="same", activation="relu")(x)
+    x = layers.SeparableConv2D(12, 3, padding="same")(x)
+    x = layers.MaxPooling2D(3, 2, padding="same")(x)
+    x = layers.Add()([x, shortcut])
+    x = layers.Conv2D(9, 3, padding="same")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return layers.Softmax()(x)
+
+
+def several_filters(x):
+    """Several filters for each channel, values joined, a pool with an activation."""
+    x = layers.DepthwiseConv2D(3, depth_multiplier=5, padding="same")(x)
+    y = layers.DepthwiseConv2D(3, depth_multiplier=2, activation="relu")(x)
+    y = layers.ZeroPadding2D(1)(y)
+    x = layers.Concatenate()([layers.MaxPooling2D(2)(x), layers.MaxPooling2D(2)(y)])
+    x = layers.ReLU()(layers.MaxPooling2D(2)(x))
+    x = layers.Conv2D(9, 1)(x)
+    return layers.GlobalAveragePooling2D(keepdims=True)(x)
+
+
+def squeezed(x):
+    """After networks with squeeze and excitation: functions of one value, products, rescaled values."""
+    x = layers.LeakyReLU(negative_slope=0.2)(layers.Conv2D(8, 3, strides=2)(x))
+    x = layers.Activation("swish")(layers.Conv2D(8, 1)(x))
+    y = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    y = layers.Dense(8, activation="sigmoid")(layers.Dense(4, activation="tanh")(y))
+    y = layers.Concatenate()([layers.Multiply()([x, y]), layers.Activation("sigmoid")(layers.Conv2D(3, 1)(x))])
+    x = layers.GlobalAveragePooling2D()(layers.ReLU()(layers.AveragePooling2D(2)(y)))
+    return layers.Dense(9)(x)
+
+
+def converted(network):
+    """The file's bytes."""
+    rng = np.random.default_rng(1)
+    source = layers.Input(batch_shape=(1, *SHAPE))
+    converter = tf.lite.TFLiteConverter.from_keras_model(tf.keras.Model(source, network(source)))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: (
+        [rng.normal(size=(1, *SHAPE)).astype(np.float32)] for _ in range(20))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
+
+
+def without_softmax(file):
+    """The file that gives the logits."""
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(file))
+    (graph,) = model.subgraphs
+    last = graph.operators[-1]
+    if model.operatorCodes[last.opcodeIndex].builtinCode != schema.BuiltinOperator.SOFTMAX:
+        return file
+    graph.operators.pop()
+    graph.outputs = list(last.inputs)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def logits(file, pictures):
+    interpreter = Interpreter(model_content=file, num_threads=1)
+    interpreter.allocate_tensors()
+    (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
+    for picture in pictures:
+        interpreter.set_tensor(source["index"], picture[None])
+        interpreter.invoke()
+        yield interpreter.get_tensor(sink["index"]).ravel()
+
+
+for network in (dilated, dense, xception, several_filters, squeezed):
+    tf.keras.utils.set_random_seed(1)
+    file = converted(network)
+    pictures = np.random.default_rng(2).integers(-128, 128, (PICTURES, *SHAPE), np.int8)
+    (FOLDER / f"{network.__name__}.tflite").write_bytes(file)
+    np.stack(list(logits(without_softmax(file), pictures))).tofile(FOLDER / f"{network.__name__}.outputs.i8")
+    pictures.tofile(FOLDER / "inputs.i8")
