@@ -21,7 +21,7 @@ use tract_tflite::tflite::{
 
 use super::ModelError;
 use super::network::{Int8Network, Int8Op, Shape, Step, Value};
-use operator::{Operator, Outcome, kind};
+use operator::{Operation, Operator, Outcome, kind};
 use tensor::Tensor;
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
@@ -222,9 +222,11 @@ impl<'m> Reading<'m> {
             let operator = Operator::new(self, model, table, i)?;
             let (outcome, part, output) = (operator.read()?, operator.part, operator.output);
             let tensor = &self.tensors[output];
-            self.in_tract &= outcome.is_in_tract() && tensor.shape.len() == 4;
+            let in_tract = matches!(&outcome, Outcome::Operation(operation) if operation.in_tract);
+            self.in_tract &= in_tract && tensor.shape.len() == 4;
             match outcome {
-                Outcome::Step { op, inputs, shape, cost, .. } => {
+                Outcome::Operation(operation) => {
+                    let Operation { op, inputs, shape, cost, .. } = *operation;
                     ensure(tensor.picture() == Some(shape), &part, || {
                         format!("gives {shape:?}, but `{}` is {:?}", tensor.name, tensor.shape)
                     })?;

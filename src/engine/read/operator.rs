@@ -34,19 +34,22 @@ pub struct Operator<'a, 'm> {
 
 /// What an operator is in the network.
 pub enum Outcome {
-    /// An operation on values, the shape of what it gives, and what that takes.
-    Step { op: Int8Op, inputs: Vec<usize>, shape: Shape, cost: Cost, in_tract: bool },
+    /// An operation on values.
+    Operation(Box<Operation>),
     /// A value by another name.
     Same(usize),
     /// The softmax of a value, the last thing computed.
     Softmax(usize),
 }
 
-impl Outcome {
+/// An operation on values, the shape of what it gives, and what that takes.
+pub struct Operation {
+    pub op: Int8Op,
+    pub inputs: Vec<usize>,
+    pub shape: Shape,
+    pub cost: Cost,
     /// Whether stock tract computes it as LiteRT does.
-    pub fn is_in_tract(&self) -> bool {
-        matches!(self, Self::Step { in_tract: true, .. })
-    }
+    pub in_tract: bool,
 }
 
 impl<'a, 'm> Operator<'a, 'm> {
@@ -181,7 +184,7 @@ impl<'a, 'm> Operator<'a, 'm> {
                  of values and of weights"
             )
         })?;
-        Ok(Outcome::Step { op: op(), inputs, shape, cost, in_tract })
+        Ok(Outcome::Operation(Box::new(Operation { op: op(), inputs, shape, cost, in_tract })))
     }
 
     /// Height and width of what a window gives, and the products for a channel of it.
