@@ -17,6 +17,7 @@ use crate::kiosk::still::StillOptions;
 use crate::report::journal::JournalOptions;
 use crate::report::leds::LedOptions;
 use crate::report::mqtt::options::MqttOptions;
+use crate::update::UpdateOptions;
 
 /// A commented configuration that states every default.
 pub const SAMPLE: &str = include_str!("../deploy/config.toml");
@@ -64,6 +65,8 @@ pub struct Config {
     pub journal: JournalConfig,
     /// Which broker gets the journal; without it, none.
     pub mqtt: Option<MqttOptions>,
+    /// Whose programs and models are taken; without it, none's.
+    pub update: Option<UpdateOptions>,
 }
 
 impl Default for Config {
@@ -85,6 +88,7 @@ impl Default for Config {
             button: ButtonOptions::default(),
             journal: JournalConfig::default(),
             mqtt: None,
+            update: None,
         }
     }
 }
@@ -223,7 +227,7 @@ impl Config {
 
     /// Parses and checks a file's text; `path` is what errors call it.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|error| {
+        let mut config: Self = toml::from_str(text).map_err(|error| {
             let text = error.to_string().trim_end().replace('\n', "\n  ");
             let hint = suggestion(error.message()).unwrap_or_default();
             ConfigError::Syntax { path: path.to_owned(), text, hint }
@@ -233,6 +237,11 @@ impl Config {
             section,
             why,
         })?;
+        if let Some(update) = &mut config.update
+            && update.directory.as_os_str().is_empty()
+        {
+            update.directory = config.journal.directory.join("updates");
+        }
         Ok(config)
     }
 
@@ -252,7 +261,7 @@ impl Config {
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let at = |section| move |error: &dyn ToString| (section, error.to_string());
         let Self { device, room_period_s, camera, view, night, still, detector, .. } = self;
-        let Self { expression, tracker, leds, button, journal, mqtt, .. } = self;
+        let Self { expression, tracker, leds, button, journal, mqtt, update, .. } = self;
         let device_fits = !device.is_empty()
             && device.len() <= MAX_DEVICE_NAME
             && !device.contains(['/', '+', '#', '\0']);
@@ -277,7 +286,8 @@ impl Config {
         leds.validate().map_err(|e| at("[leds]")(&e))?;
         button.validate(leds).map_err(|e| at("[button]")(&e))?;
         journal.validate().map_err(|e| at("[journal]")(&e))?;
-        mqtt.as_ref().map_or(Ok(()), MqttOptions::validate).map_err(|e| at("[mqtt]")(&e))
+        mqtt.as_ref().map_or(Ok(()), MqttOptions::validate).map_err(|e| at("[mqtt]")(&e))?;
+        update.as_ref().map_or(Ok(()), UpdateOptions::validate).map_err(|e| at("[update]")(&e))
     }
 }
 
@@ -433,6 +443,7 @@ mod tests {
             ("[journal]\nmax_age_days = 0.5", ["[journal]", "max_age_days = 0.5: must be 0"]),
             ("[journal]\nonly_rooms_of_at_least = 0", ["[journal]", "must be 1 to 1000"]),
             ("[journal]\nvitals_period_s = 86401", ["[journal]", "must be 0 to 86400"]),
+            ("[update]\nkey = 'RW'", ["[update]", "no public key as minisign prints it"]),
             ("[mqtt]\nhost = ''", ["[mqtt]", "host"]),
             ("[mqtt]\nport = 0", ["[mqtt]", "port = 0: must be 1 to 65535"]),
             ("[mqtt]\nin_flight = 0", ["[mqtt]", "in_flight = 0: must be 1 to 1000"]),

@@ -11,7 +11,8 @@
 //!
 //! A [`button`] pauses it; LEDs and button are on the machine's [`gpio`].
 //!
-//! [`config`] is what a user may set, [`deployment`] what must be stated before a camera. `lab` (feature
+//! [`config`] is what a user may set, [`deployment`] what must be stated before a camera, [`update`] how a
+//! kiosk gets another program or model. `lab` (feature
 //! `lab`, host only) makes the model file:
 //! dataset → network → training → quantization → evaluation.
 //!
@@ -31,6 +32,7 @@ pub mod camera;
 pub mod classifier;
 pub mod config;
 pub mod deployment;
+mod disk;
 pub mod engine;
 pub mod expression;
 pub mod face;
@@ -40,3 +42,4 @@ pub mod kiosk;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod report;
+pub mod update;

@@ -25,7 +25,8 @@ def dilated(x):
 
 
 def dense(x):
-    """After VGG: average pools, a picture made a row, dense layers with and without bias, softmax."""
+    """After VGG: scalars, average pools, a picture made a row, dense layers with and without bias, softmax."""
+    x = layers.Rescaling(2.0, offset=0.5)(x)
     x = layers.Conv2D(6, 3, padding="same", activation="relu")(x)
     x = layers.AveragePooling2D(3, 2, padding="same")(x)
     x = layers.Conv2D(8, 3, activation="relu6")(x)
@@ -55,14 +56,15 @@ def xception(x):
 
 
 def several_filters(x):
-    """Several filters for each channel, values joined, a pool with an activation."""
+    """Several filters for each channel, filters of groups, values joined, pools over all."""
     x = layers.DepthwiseConv2D(3, depth_multiplier=5, padding="same")(x)
     y = layers.DepthwiseConv2D(3, depth_multiplier=2, activation="relu")(x)
     y = layers.ZeroPadding2D(1)(y)
     x = layers.Concatenate()([layers.MaxPooling2D(2)(x), layers.MaxPooling2D(2)(y)])
     x = layers.ReLU()(layers.MaxPooling2D(2)(x))
-    x = layers.Conv2D(9, 1)(x)
-    return layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = layers.Conv2D(12, 2, padding="same", groups=3)(x)
+    x = layers.Concatenate()([layers.GlobalMaxPooling2D(keepdims=True)(x), layers.AveragePooling2D(4, 12)(x)])
+    return layers.Conv2D(9, 1)(x)
 
 
 def squeezed(x):
@@ -79,7 +81,8 @@ def squeezed(x):
 def converted(network):
     """The file's bytes."""
     rng = np.random.default_rng(1)
-    source = layers.Input(batch_shape=(1, *SHAPE))
+    # One picture at a time where tract is to run it; else as Keras has it, which makes the file compute shapes.
+    source = layers.Input(batch_shape=(1, *SHAPE)) if network is dilated else layers.Input(SHAPE)
     converter = tf.lite.TFLiteConverter.from_keras_model(tf.keras.Model(source, network(source)))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: (

@@ -61,10 +61,14 @@ impl Fast {
                 ));
             }
             let mut without = network.clone();
-            match !forgotten.is_empty() && without.forget_channels(forgotten) {
-                true => Self::planned(&without),
-                false => Ok(fast),
+            if forgotten.is_empty() {
+                return Ok(fast);
             }
+            if !without.forget_channels(forgotten) {
+                log::warn!("the model computes gender, which is dropped at once");
+                return Ok(fast);
+            }
+            Self::planned(&without)
         }));
         fast.unwrap_or_else(|_| Err("its plan panicked".into()))
     }

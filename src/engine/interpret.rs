@@ -50,12 +50,12 @@ fn run(network: &Int8Network, step: &Step, values: &[Vec<i8>]) -> Vec<i8> {
             })
         }
         Int8Op::Mean => {
-            let [height, width, c] = input.shape;
+            let c = input.shape[2];
             let mean = Mean::new(input, output);
             let sum = |channel: usize| {
                 x.iter().skip(channel).step_by(c).map(|&code| i32::from(code)).sum()
             };
-            (0..c).map(|channel| mean.of(sum(channel), (height * width) as i32)).collect()
+            (0..c).map(|channel| mean.of(sum(channel))).collect()
         }
         Int8Op::Pad(margins) => {
             let [height, width, c] = input.shape;

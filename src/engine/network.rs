@@ -26,17 +26,40 @@ pub struct Int8Network {
 
 impl Int8Network {
     /// Computes these channels of the output no more: they are made of zeros, whatever the picture.
-    /// Whether that can be: the output is a convolution's.
+    /// Whether that can be: they are convolutions', perhaps joined.
     pub fn forget_channels(&mut self, channels: &[usize]) -> bool {
-        let output = self.output;
-        let last = self.steps.iter_mut().rev().find(|step| step.output == output);
-        let Some(Step { op: Int8Op::Conv(filter), .. }) = last else { return false };
-        let weights = filter.weights.len() / filter.shape[0].max(1);
-        for &channel in channels {
-            filter.weights[channel * weights..][..weights].fill(0);
-            filter.bias[channel] = 0;
+        channels.iter().all(|&channel| self.forget(self.output, channel))
+    }
+
+    fn forget(&mut self, value: usize, channel: usize) -> bool {
+        let read = self.steps.iter().flat_map(|step| &step.inputs).filter(|&&input| input == value);
+        // What others read must stay.
+        if read.count() > usize::from(value != self.output) {
+            return false;
         }
-        true
+        let Some(step) = self.steps.iter_mut().rev().find(|step| step.output == value) else {
+            return false;
+        };
+        match &mut step.op {
+            Int8Op::Conv(filter) => {
+                let weights = filter.weights.len() / filter.shape[0].max(1);
+                filter.weights[channel * weights..][..weights].fill(0);
+                filter.bias[channel] = 0;
+                true
+            }
+            Int8Op::Concat => {
+                let mut channel = channel;
+                for input in step.inputs.clone() {
+                    let channels = self.values[input].shape[2];
+                    match channel.checked_sub(channels) {
+                        Some(rest) => channel = rest,
+                        None => return self.forget(input, channel),
+                    }
+                }
+                false
+            }
+            _ => false,
+        }
     }
 }
 
@@ -77,8 +100,8 @@ pub enum Int8Op {
     Mean,
     /// Rows and columns of zeros around a picture; input and output share their code.
     Pad(Margins),
-    /// Sum of two values, see [`super::addition`]; the second may be a row, for all pixels. Of one code
-    /// with the output's and of one shape, or tract refuses the file.
+    /// Sum of two values, see [`super::addition`]; the second may be a row, for all pixels. tract takes only
+    /// such of one code with the output's and of one shape.
     Add(Activation),
     /// Product of two values, see [`super::multiplication`]; the second may be a row, for all pixels.
     Multiply(Activation),
@@ -105,4 +128,55 @@ pub struct Filter {
     pub window: Window,
     /// What the output is clamped to.
     pub activation: Activation,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::window::Padding;
+    use super::*;
+
+    /// Two heads of two channels each, joined.
+    fn two_heads() -> Int8Network {
+        let value = |channels| Value {
+            name: String::new(),
+            shape: [1, 1, channels],
+            quantization: Quantization { scale: 1.0, zero_point: 0 },
+        };
+        let head = |output| {
+            let filter = Filter {
+                shape: [2, 1, 1, 3],
+                weights: vec![1; 6],
+                scales: vec![1.0; 2],
+                bias: vec![1; 2],
+                window: Window { padding: Padding::Valid, ..Window::PIXEL },
+                activation: Activation::None,
+            };
+            Step { op: Int8Op::Conv(filter), inputs: vec![0], output }
+        };
+        let joined = Step { op: Int8Op::Concat, inputs: vec![1, 2], output: 3 };
+        Int8Network {
+            values: vec![value(3), value(2), value(2), value(4)],
+            steps: vec![head(1), head(2), joined],
+            input: 0,
+            output: 3,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_joined_to_another_is_forgotten() {
+        let mut network = two_heads();
+        assert!(network.forget_channels(&[3]));
+        let Int8Op::Conv(filter) = &network.steps[1].op else { panic!("no convolution") };
+        assert_eq!((&filter.weights[..], &filter.bias[..]), (&[1, 1, 1, 0, 0, 0][..], &[1, 0][..]));
+        assert_eq!(network.steps[0], two_heads().steps[0]);
+    }
+
+    #[test]
+    fn what_others_read_is_not_forgotten() {
+        let mut network = two_heads();
+        network.steps[2].inputs = vec![1, 2, 2];
+        assert!(!network.forget_channels(&[2]));
+        assert!(network.forget_channels(&[0]));
+    }
 }

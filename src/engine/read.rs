@@ -16,12 +16,12 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use tract_tflite::tflite::{
-    BuiltinOperator, Model, SubGraph, TensorType, model_buffer_has_identifier, root_as_model,
+    Model, SubGraph, Tensor as Table, TensorType, model_buffer_has_identifier, root_as_model,
 };
 
 use super::ModelError;
 use super::network::{Int8Network, Int8Op, Shape, Step, Value};
-use operator::{Operation, Operator, Outcome, kind};
+use operator::{Operation, Operator, Outcome, Source};
 use tensor::Tensor;
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
@@ -57,41 +57,45 @@ pub fn read(name: &str, bytes: &[u8]) -> Result<File, ModelError> {
     let model = root_as_model(bytes).map_err(|e| format(first_line(&e.to_string())))?;
     let unfit = |(part, why)| ModelError::Unfit { name: name.into(), part, why };
     let graph = subgraph(&model).map_err(unfit)?;
-    let tensors = (graph.tensors().into_iter().flatten().enumerate())
-        .map(|(i, tensor)| Tensor::new(&model, tensor, i))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(unfit)?;
+    let tables: Vec<Table> = graph.tensors().into_iter().flatten().collect();
     let single = |side: &str, list: Vec<i32>| match list[..] {
-        [i] if (0..tensors.len() as i32).contains(&i) => Ok(i as usize),
+        [i] if (0..tables.len() as i32).contains(&i) => Ok(i as usize),
         _ => Err((format!("its list of {side}s"), format!("is {list:?}, not one tensor"))),
     };
     let input = single("input", graph.inputs().into_iter().flatten().collect()).map_err(unfit)?;
     let output =
         single("output", graph.outputs().into_iter().flatten().collect()).map_err(unfit)?;
-    check_interface(name, &tensors[input], &tensors[output])?;
+    // Before all else, so that a float network is told as that.
+    check_interface(name, &tables[input], &tables[output])?;
+    let tensors = (tables.into_iter().enumerate())
+        .map(|(i, table)| Tensor::new(&model, table, i))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(unfit)?;
+    let one_scale = tensors[input].is_value();
+    ensure(one_scale, "its input", || "has several scales".into()).map_err(unfit)?;
     let mut reading = Reading::new(tensors, input, output);
     reading.operators(&model, graph).map_err(unfit)?;
     reading.finish(metadata(&model)).map_err(unfit)
 }
 
 /// Refuses networks that read something else than a picture or give something else than logits.
-fn check_interface(name: &str, input: &Tensor, output: &Tensor) -> Result<(), ModelError> {
-    let unlike = |side, tensor: &Tensor, needed| ModelError::Interface {
+fn check_interface(name: &str, input: &Table, output: &Table) -> Result<(), ModelError> {
+    let sides = |tensor: &Table| tensor.shape().into_iter().flatten().collect::<Vec<i32>>();
+    let unlike = |side, tensor: &Table, needed| ModelError::Interface {
         name: name.into(),
         side,
-        found: format!("{:?} {:?}", tensor.type_, tensor.shape),
+        found: format!("{:?} {:?}", tensor.type_(), sides(tensor)),
         needed,
     };
-    let is_picture = input.type_ == TensorType::INT8
-        && input.scales.len() == 1
-        && matches!(input.shape[..], [1, h, w, 1 | 3] if h == w && SIDES.contains(&h));
+    let fits = |side: i32| usize::try_from(side).is_ok_and(|side| SIDES.contains(&side));
+    let is_picture = input.type_() == TensorType::INT8
+        && matches!(sides(input)[..], [1, h, w, 1 | 3] if h == w && fits(h));
     if !is_picture {
         let needed = "INT8 [1, side, side, 1 or 3], a side of 8 to 512";
         return Err(unlike("input", input, needed));
     }
-    let is_row = output.type_ == TensorType::INT8
-        && output.scales.len() == 1
-        && matches!(output.shape[..], [1, 1, 1, _] | [1, _]);
+    let is_row =
+        output.type_() == TensorType::INT8 && matches!(sides(output)[..], [1, 1, 1, _] | [1, _]);
     match is_row {
         true => Ok(()),
         false => Err(unlike("output", output, "INT8 [1, 1, 1, logits] or [1, logits]")),
@@ -163,6 +167,8 @@ struct Reading<'m> {
     output: usize,
     values: Vec<Value>,
     steps: Vec<Step>,
+    /// Constant tensors, channels, and the value of each that was made.
+    rows: Vec<(usize, usize, usize)>,
     /// The value that a softmax at the end reads.
     before_softmax: Option<usize>,
     in_tract: bool,
@@ -178,6 +184,7 @@ impl<'m> Reading<'m> {
             output,
             values: Vec::new(),
             steps: Vec::new(),
+            rows: Vec::new(),
             before_softmax: None,
             in_tract: true,
             cost: Cost::default(),
@@ -188,38 +195,44 @@ impl<'m> Reading<'m> {
         reading
     }
 
-    /// Makes a tensor's value.
-    fn hold(&mut self, index: usize, shape: Shape) -> usize {
+    /// A new value of a tensor's name and code.
+    fn value(&mut self, index: usize, shape: Shape) -> usize {
         let tensor = &self.tensors[index];
         let (name, quantization) = (tensor.name.clone(), tensor.code());
         self.values.push(Value { name, shape, quantization });
-        let value = self.values.len() - 1;
+        self.values.len() - 1
+    }
+
+    /// Makes the value that a tensor holds.
+    fn hold(&mut self, index: usize, shape: Shape) -> usize {
+        let value = self.value(index, shape);
         self.held[index] = Some(value);
         value
     }
 
-    /// Makes values of rows that are in the file.
-    fn hold_rows(&mut self, tensors: impl Iterator<Item = i32>) {
-        for index in tensors.filter_map(|i| usize::try_from(i).ok()) {
-            let Some(tensor) = self.tensors.get(index) else { continue };
-            let is_value = tensor.type_ == TensorType::INT8 && tensor.scales.len() == 1;
-            let row = tensor.row().filter(|_| is_value && self.held[index].is_none());
-            if let (Some(shape), Some(data)) = (row, tensor.data) {
-                let codes = data.iter().map(|byte| byte.cast_signed()).collect();
-                let output = self.hold(index, shape);
-                self.steps.push(Step { op: Int8Op::Constant(codes), inputs: Vec::new(), output });
-            }
+    /// The value of a constant tensor as a row of so many channels.
+    fn row(&mut self, tensor: usize, channels: usize) -> usize {
+        if let Some(&(.., value)) =
+            self.rows.iter().find(|(of, len, _)| (*of, *len) == (tensor, channels))
+        {
+            return value;
         }
+        let of = &self.tensors[tensor];
+        let codes = of.data.unwrap_or_default().iter().map(|byte| byte.cast_signed());
+        // One number stands for all channels.
+        let codes = codes.cycle().take(channels).collect();
+        let value = self.value(tensor, [1, 1, channels]);
+        self.rows.push((tensor, channels, value));
+        self.steps.push(Step { op: Int8Op::Constant(codes), inputs: Vec::new(), output: value });
+        value
     }
 
     fn operators(&mut self, model: &Model, graph: SubGraph) -> Result<(), Fault> {
-        for table in graph.operators().into_iter().flatten() {
-            if let Some(BuiltinOperator::ADD | BuiltinOperator::MUL) = kind(model, &table) {
-                self.hold_rows(table.inputs().into_iter().flatten());
-            }
-        }
         for (i, table) in graph.operators().into_iter().flatten().enumerate() {
             let operator = Operator::new(self, model, table, i)?;
+            ensure(self.before_softmax.is_none(), &operator.part, || {
+                "comes after the softmax".into()
+            })?;
             let (outcome, part, output) = (operator.read()?, operator.part, operator.output);
             let tensor = &self.tensors[output];
             let in_tract = matches!(&outcome, Outcome::Operation(operation) if operation.in_tract);
@@ -231,10 +244,19 @@ impl<'m> Reading<'m> {
                         format!("gives {shape:?}, but `{}` is {:?}", tensor.name, tensor.shape)
                     })?;
                     self.cost = self.cost.plus(cost);
+                    let inputs = inputs.into_iter().map(|input| match input {
+                        Source::Value(value) => value,
+                        Source::Row { tensor, channels } => self.row(tensor, channels),
+                    });
+                    let inputs = inputs.collect();
                     let output = self.hold(output, shape);
                     self.steps.push(Step { op, inputs, output });
                 }
-                Outcome::Same(value) => self.held[output] = Some(value),
+                Outcome::Shape => {}
+                Outcome::Same(value) => {
+                    self.held[output] = Some(value);
+                    self.tensors[output].shape = vec![1, self.values[value].shape.iter().product()];
+                }
                 Outcome::Softmax(value) => self.before_softmax = Some(value),
             }
         }

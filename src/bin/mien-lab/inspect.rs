@@ -40,7 +40,7 @@ fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
                 (Ok((model, network)), _) => Ok(int8(&model, &network)),
                 (Err(_), Ok(layers)) => float(&layers).with_context(name),
                 // Of the two reasons the one that is about what the file holds.
-                (Err(ModelError::Unfit { .. }), Err(float)) => Err(float.into()),
+                (Err(ModelError::Interface { .. }), Err(float)) => Err(float.into()),
                 (Err(int8), Err(_)) => Err(int8.into()),
             }
         }

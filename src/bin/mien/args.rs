@@ -70,6 +70,15 @@ pub enum Command {
     /// Deal with an MQTT broker
     #[command(subcommand)]
     Mqtt(MqttCommand),
+    /// Take, watch over or take back another program or model
+    #[command(subcommand)]
+    Update(UpdateCommand),
+    /// Run the network on stored pictures, and read a configuration; exit code 1 if something is wrong
+    SelfTest {
+        /// The kiosk's configuration
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Print a commented sample configuration; it states every default
     Config,
     /// Print the sign that tells people before the camera what it does, from the configuration
@@ -255,6 +264,41 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     ago.and_then(|ago| Timestamp::now().checked_sub(ago).ok()).ok_or_else(|| {
         "neither a time with its zone, like 2026-05-01T08:00:00Z, nor one ago, like 2h or 3d".into()
     })
+}
+
+const UPDATE_EXAMPLES: &str = "\
+Where programs and models are made, once `minisign -G`, and for each file:
+  minisign -Sm mien-0.2.0 -t 'mien 0.2.0'
+
+On the kiosk, with the public key in its configuration, [update]:
+  sudo -u mien mien update install mien-0.2.0 --config /etc/mien/config.toml
+  sudo systemctl restart mien
+  mien update status --config /etc/mien/config.toml";
+
+#[derive(Subcommand)]
+#[command(after_help = UPDATE_EXAMPLES)]
+pub enum UpdateCommand {
+    /// Verify a program or model, and put it on trial from the next start on
+    Install {
+        /// The file; its signature is FILE.minisig
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The kiosk's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Say what is in use, what is on trial, and what was not taken
+    Status {
+        /// The kiosk's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Go back to what was before, from the next start on
+    RollBack {
+        /// The kiosk's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]

@@ -20,7 +20,9 @@ mod message;
 mod notice;
 mod parts;
 mod predict;
+mod self_test;
 mod topic;
+mod update;
 mod watch;
 
 use std::io::{self, Write};
@@ -63,6 +65,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(Command::Mqtt(MqttCommand::RemoveDiscovery { config })) => {
             forward::remove_discovery(config)?;
         }
+        Some(Command::Update(command)) => return update::run(command),
+        Some(Command::SelfTest { config }) => update::self_test(config.as_deref())?,
         Some(Command::Config) => io::stdout().write_all(config::SAMPLE.as_bytes())?,
         Some(Command::Notice(args)) => notice::notice(args)?,
         Some(Command::Completions { shell }) => {

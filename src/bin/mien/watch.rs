@@ -25,6 +25,7 @@ use mien::report::journal::{Journal, Recovery};
 use mien::report::leds::Leds;
 
 use crate::args::RunArgs;
+use crate::update::{self, Updated};
 use crate::{bundled, forward, live, parts};
 
 /// Watches the bundled clip.
@@ -33,7 +34,8 @@ pub fn demo(model: Option<&Path>) -> anyhow::Result<()> {
     writeln!(io::stdout(), "Watching the bundled clip; `mien --help` tells what else there is.")?;
     let clip = Mailbox::recording(bundled::clip(bundled::CLIP_FPS));
     let stop = parts::stop_flag()?;
-    watch(&config, bundled::CLIP_NAME, clip, model, &Reload::default(), &stop)
+    let updated = Updated::choose(&config, model);
+    watch(&config, bundled::CLIP_NAME, clip, &updated, &Reload::default(), &stop)
 }
 
 /// What `--source` names.
@@ -117,11 +119,13 @@ pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
         None => Config::default(),
     };
     reload.overrule(&mut config);
+    update::hand_over(&config);
+    let updated = Updated::choose(&config, model);
     tell_deployment(reload.deployment(&config)?.as_ref());
     let stop = parts::stop_flag()?;
     loop {
         let source = open(args, reload.source, &config)?;
-        watch(&config, &args.source.to_string_lossy(), source, model, &reload, &stop)?;
+        watch(&config, &args.source.to_string_lossy(), source, &updated, &reload, &stop)?;
         match reload.take() {
             Some(next) => config = next,
             None => return Ok(()),
@@ -154,11 +158,11 @@ fn watch(
     config: &Config,
     source_name: &str,
     source: Mailbox,
-    model: Option<&Path>,
+    updated: &Updated,
     reload: &Reload,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let reader = parts::reader(model, config.expression.gender)?;
+    let reader = parts::reader(updated.model.as_deref(), config.expression.gender)?;
     let (mut journal, recovery) =
         Journal::open(&config.journal.directory, config.journal.options())?;
     tell_recovery(&recovery);
@@ -169,6 +173,7 @@ fn watch(
     let _button = Button::open(&config.button, &config.leds, move || theirs.toggle_pause())?;
     // Ends last: while it waits for the broker, the journal and what was printed are already whole.
     let _forwarder = forward::start(config, journal.run(), &controls, reload)?;
+    let watched = updated.watch(&controls);
     let options = Options {
         device: config.device.clone(),
         source: source_name.to_owned(),
@@ -188,6 +193,10 @@ fn watch(
     log::info!("watching {source_name}; unsure below a share of {unsure_below}");
     let summary =
         kiosk::run(source, reader.classifier, tracker, &mut leds, &mut journal, &options, stop)?;
+    drop(watched);
+    if reload.source == SourceKind::Recording && summary.counts.frames > 0 {
+        updated.prove();
+    }
     reload.paused.store(controls.is_paused(), Ordering::Relaxed);
     io::stdout().write_all(text(&summary, &config.journal).as_bytes())?;
     if summary.counts.frames == 0 && summary.counts.broken > 0 {

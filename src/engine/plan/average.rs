@@ -58,7 +58,7 @@ impl Rule {
     fn mean(&self, sum: i32, count: i32) -> i8 {
         match self {
             Self::Window { low, high } => mean::of_window(sum, count).clamp(*low, *high) as i8,
-            Self::Whole(mean) => mean.of(sum, count),
+            Self::Whole(mean) => mean.of(sum),
         }
     }
 }

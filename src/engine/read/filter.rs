@@ -3,16 +3,20 @@
 use tract_tflite::tflite::{BuiltinOperator, FullyConnectedOptionsWeightsFormat, TensorType};
 
 use super::super::codes::activation_of;
+use super::super::kernels::QUAD;
 use super::super::network::{Filter, Int8Op, Value};
 use super::super::window::Window;
-use super::Fault;
-use super::operator::{Operator, Outcome, le_i32};
+use super::operator::{Operator, Outcome, Source, le_i32, tap_bytes};
 use super::sliding::{self, Sliding};
 use super::tensor::Tensor;
+use super::{Cost, Fault};
 
 /// Taps of a depthwise convolution's window, each of whose places is kept: the mean of a picture of
 /// 64×64 pixels.
 const MAX_DEPTHWISE_TAPS: usize = 1 << 12;
+
+/// Channels that kernels fill filters up to, at the most.
+const MOST_CHANNELS: usize = 64;
 
 /// What an operator of these kinds is.
 pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
@@ -23,29 +27,39 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
         _ => None,
     };
     let Form { shape, sliding, depthwise } = Form::of(operator, x, weights)?;
-    let [channels, depth] = match depthwise {
-        true => [shape[3], 1],
-        false => [shape[0], x.shape[2]],
-    };
+    let channels = shape[if depthwise { 3 } else { 0 }];
     check_codes(operator, weights, bias, channels)?;
-    let ([height, width], taps) = operator.slides(&sliding, x.shape)?;
+    let [height, width] = operator.slides(&sliding, x.shape)?;
     let window = sliding.undilated();
-    let window_taps = window.kernel[0] * window.kernel[1];
-    // Several filters a channel become a convolution.
-    let spread = depthwise && channels != x.shape[2];
-    operator.ensure(!depthwise || spread || window_taps <= MAX_DEPTHWISE_TAPS, || {
-        format!("has a depthwise window of {:?}", window.kernel)
+    let [rows, columns] = window.kernel;
+    // Filters that do not see all channels, and not one each, see the others through zeros.
+    let groups = if depthwise { x.shape[2] } else { x.shape[2] / shape[3] };
+    let spread = if depthwise { channels != groups } else { groups > 1 };
+    let depthwise = depthwise && !spread;
+    let depth = if depthwise { 1 } else { x.shape[2] };
+    operator.ensure(!depthwise || rows * columns <= MAX_DEPTHWISE_TAPS, || {
+        format!("has a depthwise window of {rows}×{columns}")
     })?;
-    let depth = if spread { x.shape[2] } else { depth };
-    let each = channels.saturating_mul(depth);
-    let weight_bytes = each.saturating_mul(window_taps);
-    let in_tract = bias.is_some() && !spread && operator.kind != BuiltinOperator::FULLY_CONNECTED;
-    let products = taps.saturating_mul(each);
-    operator.step(vec![input], [height, width, channels], products, weight_bytes, in_tract, || {
+    let places = if depthwise { rows * columns } else { rows };
+    let packed = [columns * depth.next_multiple_of(QUAD), channels.next_multiple_of(MOST_CHANNELS)];
+    let weight_bytes = packed.iter().fold(rows, |bytes, side| bytes.saturating_mul(*side));
+    let each = [rows * columns, channels, depth];
+    let cost = Cost {
+        products: each.iter().fold(height * width, |n, more| n.saturating_mul(*more)),
+        weight_bytes: weight_bytes.saturating_add(tap_bytes(&window, height, places)),
+        ..Cost::default()
+    };
+    let plain = !spread && operator.kind != BuiltinOperator::FULLY_CONNECTED;
+    let in_tract = plain && bias.is_some();
+    let inputs = vec![Source::Value(input)];
+    operator.operation(inputs, [height, width, channels], cost, in_tract, || {
         let codes = weights.data.unwrap_or_default().iter().map(|byte| byte.cast_signed());
         let (mut shape, mut weights_of) = dilated(shape, codes.collect(), &sliding);
+        if spread && operator.kind == BuiltinOperator::DEPTHWISE_CONV_2D {
+            (shape, weights_of) = transposed(shape, &weights_of);
+        }
         if spread {
-            (shape, weights_of) = as_conv(shape, &weights_of, x.shape[2]);
+            (shape, weights_of) = ungrouped(shape, &weights_of, groups);
         }
         let mut scales = weights.scales.clone();
         if let [scale] = scales[..] {
@@ -59,7 +73,7 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
             window,
             activation: sliding.activation,
         };
-        match depthwise && !spread {
+        match depthwise {
             true => Int8Op::Depthwise(filter),
             false => Int8Op::Conv(filter),
         }
@@ -86,7 +100,10 @@ impl Form {
         let depthwise = operator.kind == BuiltinOperator::DEPTHWISE_CONV_2D;
         let fits = match depthwise {
             true => out == 1 && channels.is_multiple_of(x.shape[2]),
-            false => channels == x.shape[2],
+            // Of one group of the channels, perhaps.
+            false => {
+                x.shape[2].is_multiple_of(channels) && out.is_multiple_of(x.shape[2] / channels)
+            }
         };
         if !fits {
             return Err(misfit());
@@ -169,18 +186,25 @@ fn dilated(
     (shape, spread)
 }
 
-/// Depthwise weights `[1, height, width, out]` of several filters for each of `channels` as those of a
-/// convolution, with zeros for the other channels.
-fn as_conv(
-    [_, height, width, out]: [usize; 4],
+/// Depthwise weights `[1, height, width, out]` as `[out, height, width, 1]`.
+fn transposed([_, height, width, out]: [usize; 4], weights: &[i8]) -> ([usize; 4], Vec<i8>) {
+    let taps = height * width;
+    let turned = (0..out * taps).map(|i| weights[i % taps * out + i / taps]);
+    ([out, height, width, 1], turned.collect())
+}
+
+/// Weights `[out, height, width, depth]` of filters that each see one group of channels, with zeros for the
+/// other groups.
+fn ungrouped(
+    [out, height, width, depth]: [usize; 4],
     weights: &[i8],
-    channels: usize,
+    groups: usize,
 ) -> ([usize; 4], Vec<i8>) {
-    let (taps, filters) = (height * width, out / channels);
-    let mut spread = vec![0; out * taps * channels];
-    for (i, weight) in weights.iter().enumerate() {
-        let (tap, of) = (i / out, i % out);
-        spread[(of * taps + tap) * channels + of / filters] = *weight;
+    let channels = depth * groups;
+    let mut spread = vec![0; out * height * width * channels];
+    for (pixel, weights) in weights.chunks_exact(depth).enumerate() {
+        let group = pixel / (height * width) / (out / groups);
+        spread[pixel * channels + group * depth..][..depth].copy_from_slice(weights);
     }
     ([out, height, width, channels], spread)
 }

@@ -5,8 +5,10 @@ use tract_tflite::tflite::{
     ActivationFunctionType, BuiltinOperator, Model, Operator as Table, TensorType,
 };
 
+use super::super::Quantization;
 use super::super::addition::Addition;
 use super::super::codes::{activation_of, operator_of};
+use super::super::kernels::LANES;
 use super::super::multiplication::Multiplication;
 use super::super::network::{Int8Op, Shape, Value};
 use super::super::unary::Unary;
@@ -15,8 +17,10 @@ use super::sliding::{self, Sliding};
 use super::tensor::Tensor;
 use super::{Cost, Fault, MAX_BYTES, MAX_PRODUCTS, Reading, SIDES, ensure, filter};
 
-/// The family strides by 1 or 2; tract loops over what a forged file says.
-const MAX_STRIDE: usize = 8;
+/// A pool over a whole picture may stride by it; tract loops over what a forged file says.
+const MAX_STRIDE: usize = 64;
+/// Of one of the taps that a plan knows the place of.
+const TAP_BYTES: usize = size_of::<usize>();
 /// What stands for an input that there is none of.
 const LEFT_OUT: i32 = -1;
 
@@ -38,19 +42,60 @@ pub enum Outcome {
     Operation(Box<Operation>),
     /// A value by another name.
     Same(usize),
+    /// Numbers for a shape, as files for any number of pictures compute them; the file tells it too.
+    Shape,
     /// The softmax of a value, the last thing computed.
     Softmax(usize),
 }
 
-/// An operation on values, the shape of what it gives, and what that takes.
+/// What an operation reads.
+pub enum Source {
+    /// A value.
+    Value(usize),
+    /// A constant tensor as a row of so many channels.
+    Row { tensor: usize, channels: usize },
+}
+
+/// An operation, what it reads, the shape of what it gives, and what that takes.
 pub struct Operation {
     pub op: Int8Op,
-    pub inputs: Vec<usize>,
+    pub inputs: Vec<Source>,
     pub shape: Shape,
     pub cost: Cost,
     /// Whether stock tract computes it as LiteRT does.
     pub in_tract: bool,
 }
+
+/// One of two that are added or multiplied.
+struct Operand {
+    source: Source,
+    shape: Shape,
+    code: Quantization,
+}
+
+/// All that are known.
+const KINDS: [BuiltinOperator; 20] = [
+    BuiltinOperator::CONV_2D,
+    BuiltinOperator::DEPTHWISE_CONV_2D,
+    BuiltinOperator::FULLY_CONNECTED,
+    BuiltinOperator::MAX_POOL_2D,
+    BuiltinOperator::AVERAGE_POOL_2D,
+    BuiltinOperator::MEAN,
+    BuiltinOperator::REDUCE_MAX,
+    BuiltinOperator::PAD,
+    BuiltinOperator::ADD,
+    BuiltinOperator::MUL,
+    BuiltinOperator::LOGISTIC,
+    BuiltinOperator::TANH,
+    BuiltinOperator::RELU,
+    BuiltinOperator::RELU6,
+    BuiltinOperator::LEAKY_RELU,
+    BuiltinOperator::QUANTIZE,
+    BuiltinOperator::CONCATENATION,
+    BuiltinOperator::RESHAPE,
+    BuiltinOperator::SQUEEZE,
+    BuiltinOperator::SOFTMAX,
+];
 
 impl<'a, 'm> Operator<'a, 'm> {
     pub fn new(
@@ -71,14 +116,19 @@ impl<'a, 'm> Operator<'a, 'm> {
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let outputs = table.outputs().into_iter().flatten().map(tensor);
         let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+        let tells_shape =
+            |i: &Option<usize>| i.is_some_and(|i| reading.tensors[i].type_ == TensorType::INT32);
+        if !KINDS.contains(&kind) && !outputs.iter().any(tells_shape) {
+            return Err((part, "is not run by this engine".into()));
+        }
         let [Some(output)] = outputs[..] else {
-            return Err((part, format!("has {} outputs", outputs.len())));
+            return Err((part, format!("has {} outputs, not one", outputs.len())));
         };
         let operator = Self { reading, table, kind, part, inputs, output };
         let y = operator.y();
         let overwrites = y.data.is_some() || reading.held[output].is_some();
         operator.ensure(!overwrites, || "overwrites a tensor".into())?;
-        operator.ensure(y.type_ == TensorType::INT8 && y.scales.len() == 1, || {
+        operator.ensure(y.is_value() || y.type_ == TensorType::INT32, || {
             format!("can't use `{}` as an activation", y.name)
         })?;
         Ok(operator)
@@ -86,12 +136,15 @@ impl<'a, 'm> Operator<'a, 'm> {
 
     /// What it is.
     pub fn read(&self) -> Result<Outcome, Fault> {
+        if self.y().type_ == TensorType::INT32 {
+            return Ok(Outcome::Shape);
+        }
         match self.kind {
             BuiltinOperator::CONV_2D
             | BuiltinOperator::DEPTHWISE_CONV_2D
             | BuiltinOperator::FULLY_CONNECTED => filter::read(self),
             BuiltinOperator::MAX_POOL_2D | BuiltinOperator::AVERAGE_POOL_2D => self.pool(),
-            BuiltinOperator::MEAN => self.mean(),
+            BuiltinOperator::MEAN | BuiltinOperator::REDUCE_MAX => self.reduce(),
             BuiltinOperator::PAD => self.pad(),
             BuiltinOperator::ADD | BuiltinOperator::MUL => self.of_two(),
             BuiltinOperator::LOGISTIC
@@ -141,8 +194,7 @@ impl<'a, 'm> Operator<'a, 'm> {
     fn picture(&self, i: usize) -> Result<(usize, &'a Value), Fault> {
         let (index, value) = self.value(i)?;
         let tensor = self.tensor(i)?;
-        let is_row = tensor.row() == Some(value.shape);
-        self.ensure(is_row || tensor.picture() == Some(value.shape), || {
+        self.ensure(tensor.picture() == Some(value.shape), || {
             format!("reads `{}`, a picture {:?} laid out as a row", tensor.name, value.shape)
         })?;
         Ok((index, value))
@@ -168,16 +220,15 @@ impl<'a, 'm> Operator<'a, 'm> {
     }
 
     /// An operation, made if what it takes can be borne.
-    pub fn step(
+    pub fn operation(
         &self,
-        inputs: Vec<usize>,
+        inputs: Vec<Source>,
         shape: Shape,
-        products: usize,
-        weight_bytes: usize,
+        cost: Cost,
         in_tract: bool,
         op: impl FnOnce() -> Int8Op,
     ) -> Result<Outcome, Fault> {
-        let cost = Cost { products, weight_bytes, value_bytes: shape.iter().product() };
+        let cost = Cost { value_bytes: padded(shape), ..cost };
         self.ensure(self.reading.cost.plus(cost).is_bearable(), || {
             format!(
                 "is too much: all together may take {MAX_PRODUCTS} products and {MAX_BYTES} bytes \
@@ -187,12 +238,18 @@ impl<'a, 'm> Operator<'a, 'm> {
         Ok(Outcome::Operation(Box::new(Operation { op: op(), inputs, shape, cost, in_tract })))
     }
 
-    /// Height and width of what a window gives, and the products for a channel of it.
+    /// One of a value, its products no more than what it gives.
+    fn elementwise(&self, input: usize, shape: Shape, op: Int8Op) -> Result<Outcome, Fault> {
+        let cost = Cost { products: padded(shape), ..Cost::default() };
+        self.operation(vec![Source::Value(input)], shape, cost, false, || op)
+    }
+
+    /// Height and width of what a window gives.
     pub fn slides(
         &self,
         sliding: &Sliding,
         [height, width, _]: Shape,
-    ) -> Result<([usize; 2], usize), Fault> {
+    ) -> Result<[usize; 2], Fault> {
         let &Sliding { window, dilation, .. } = sliding;
         self.ensure(window.stride.iter().all(|step| *step <= MAX_STRIDE), || {
             format!("has stride {:?}", window.stride)
@@ -207,11 +264,9 @@ impl<'a, 'm> Operator<'a, 'm> {
             )
         })?;
         let output = Window { kernel: extent, ..window }.output(sides);
-        let output = output.ok_or_else(|| {
+        output.ok_or_else(|| {
             self.fault(format!("has a window of {extent:?} on a picture of {sides:?}"))
-        })?;
-        let taps = extent[0] * extent[1];
-        Ok((output, (output[0] * output[1]).saturating_mul(taps)))
+        })
     }
 
     fn pool(&self) -> Result<Outcome, Fault> {
@@ -221,30 +276,41 @@ impl<'a, 'm> Operator<'a, 'm> {
         let Sliding { window, activation, .. } = sliding;
         let inside = (0..2).all(|i| window.kernel[i] <= x.shape[i]);
         self.ensure(inside, || "has a window larger than the picture".into())?;
-        let ([height, width], taps) = self.slides(&sliding, x.shape)?;
+        let [height, width] = self.slides(&sliding, x.shape)?;
         let shape = [height, width, x.shape[2]];
         let is_max = self.kind == BuiltinOperator::MAX_POOL_2D;
         // LiteRT rounds an average pool's 6 otherwise than all others'.
         let limited = !is_max && activation == Activation::Relu6;
         self.ensure(!limited, || "has a RELU6 of its own".into())?;
-        self.step(vec![input], shape, taps.saturating_mul(x.shape[2]), 0, is_max, || {
-            if is_max {
-                Int8Op::MaxPool(window, activation)
-            } else {
-                Int8Op::AveragePool(window, activation)
-            }
+        let [rows, columns] = window.kernel;
+        let cost = Cost {
+            products: padded(shape).saturating_mul(rows * columns),
+            weight_bytes: if is_max { tap_bytes(&window, height, rows) } else { 0 },
+            ..Cost::default()
+        };
+        self.operation(vec![Source::Value(input)], shape, cost, is_max, || match is_max {
+            true => Int8Op::MaxPool(window, activation),
+            false => Int8Op::AveragePool(window, activation),
         })
     }
 
-    fn mean(&self) -> Result<Outcome, Fault> {
+    /// The mean or the greatest of each channel.
+    fn reduce(&self) -> Result<Outcome, Fault> {
         let (input, x) = self.one(2)?;
         let axes = self.numbers(1)?;
         self.ensure(self.tensor(0)?.shape.len() == 4 && axes == [1, 2], || {
-            format!("averages over axes {axes:?}, not over height and width, [1, 2]")
+            format!("goes over axes {axes:?}, not over height and width, [1, 2]")
         })?;
         let [height, width, channels] = x.shape;
-        let products = height * width * channels;
-        self.step(vec![input], [1, 1, channels], products, 0, false, || Int8Op::Mean)
+        let op = if self.kind == BuiltinOperator::MEAN {
+            Int8Op::Mean
+        } else {
+            self.keeps_code(x)?;
+            Int8Op::MaxPool(Window::whole([height, width]), Activation::None)
+        };
+        let cost = Cost { products: padded(x.shape), ..Cost::default() };
+        let inputs = vec![Source::Value(input)];
+        self.operation(inputs, [1, 1, channels], cost, false, || op)
     }
 
     fn pad(&self) -> Result<Outcome, Fault> {
@@ -261,7 +327,7 @@ impl<'a, 'm> Operator<'a, 'm> {
         let bearable = margins.by_axis().as_flattened().iter().all(|side| side <= SIDES.end());
         self.ensure(bearable, || format!("pads by {numbers:?}"))?;
         let shape = [top + height + bottom, left + width + right, channels];
-        self.step(vec![input], shape, 0, 0, false, || Int8Op::Pad(margins))
+        self.elementwise(input, shape, Int8Op::Pad(margins))
     }
 
     /// A sum or a product of two values of one shape, or of one and a row for all its pixels.
@@ -276,28 +342,54 @@ impl<'a, 'm> Operator<'a, 'm> {
         };
         let activation = function.and_then(activation_of);
         let activation = activation.ok_or_else(|| self.fault("has an activation of its own"))?;
-        let [mut first, mut second] = [self.picture(0)?, self.picture(1)?];
-        if first.1.shape[..2] == [1, 1] {
+        let [mut first, mut second] = [self.operand(0)?, self.operand(1)?];
+        let is_smaller = first.shape[..2] == [1, 1] && second.shape[..2] != [1, 1];
+        if matches!(first.source, Source::Row { .. }) || is_smaller {
             std::mem::swap(&mut first, &mut second);
         }
-        let ([(a, x), (b, other)], output) = ([first, second], self.y().code());
-        let alike = other.shape == x.shape;
-        self.ensure(alike || other.shape == [1, 1, x.shape[2]], || {
-            format!("has a picture {:?} and one {:?}", x.shape, other.shape)
-        })?;
-        let codes = [x.quantization, other.quantization];
+        let Source::Value(_) = first.source else {
+            return Err(self.fault("has two constants"));
+        };
+        let (shape, output) = (first.shape, self.y().code());
+        if let Source::Row { channels, .. } = &mut second.source {
+            *channels = shape[2];
+        }
+        let fits = match second.shape {
+            [1, 1, 1] => matches!(second.source, Source::Row { .. }) || shape[2] == 1,
+            row => row == shape || row == [1, 1, shape[2]],
+        };
+        self.ensure(fits, || format!("has a picture {shape:?} and one {:?}", second.shape))?;
+        let codes = [first.code, second.code];
         let can = match is_sum {
             true => Addition::new(codes, output, activation).is_some(),
             false => Multiplication::new(codes, output, activation).is_some(),
         };
         self.ensure(can, || "has codes too far apart".into())?;
-        let constant = self.tensor(0)?.data.or(self.tensor(1)?.data).is_some();
-        let in_tract = is_sum && alike && codes == [output; 2] && !constant;
-        let values = x.shape.iter().product();
-        self.step(vec![a, b], x.shape, values, 0, in_tract, || match is_sum {
+        let two_values = matches!(second.source, Source::Value(_)) && second.shape == shape;
+        let in_tract = is_sum && two_values && codes == [output; 2];
+        // A constant row's bytes, perhaps for each of several uses.
+        let weight_bytes = if two_values { 0 } else { padded([1, 1, shape[2]]) };
+        let cost = Cost { products: padded(shape), weight_bytes, ..Cost::default() };
+        let inputs = vec![first.source, second.source];
+        self.operation(inputs, shape, cost, in_tract, || match is_sum {
             true => Int8Op::Add(activation),
             false => Int8Op::Multiply(activation),
         })
+    }
+
+    /// A value, or a constant row.
+    fn operand(&self, i: usize) -> Result<Operand, Fault> {
+        let tensor = self.tensor(i)?;
+        if tensor.data.is_none() {
+            let (value, &Value { shape, quantization: code, .. }) = self.picture(i)?;
+            return Ok(Operand { source: Source::Value(value), shape, code });
+        }
+        let row = tensor.row().filter(|_| tensor.is_value());
+        let (Some(shape), Some(index)) = (row, self.inputs[i]) else {
+            return Err(self.fault(format!("can't use `{}`, a constant", tensor.name)));
+        };
+        let source = Source::Row { tensor: index, channels: shape[2] };
+        Ok(Operand { source, shape, code: tensor.code() })
     }
 
     fn unary(&self) -> Result<Outcome, Fault> {
@@ -318,8 +410,7 @@ impl<'a, 'm> Operator<'a, 'm> {
         };
         let can = unary.table(x.quantization, self.y().code()).is_some();
         self.ensure(can, || "has codes that LiteRT does not take, or too far apart".into())?;
-        let values = x.shape.iter().product();
-        self.step(vec![input], x.shape, values, 0, false, || Int8Op::Unary(unary))
+        self.elementwise(input, x.shape, Int8Op::Unary(unary))
     }
 
     /// Channels of values of one code, one after the other.
@@ -343,17 +434,22 @@ impl<'a, 'm> Operator<'a, 'm> {
             self.ensure(joins, || "has inputs of different size".into())?;
             shape[2] += x.shape[2];
         }
-        let inputs = inputs.iter().map(|(index, _)| *index).collect();
-        self.step(inputs, shape, 0, 0, true, || Int8Op::Concat)
+        let inputs = inputs.iter().map(|(index, _)| Source::Value(*index)).collect();
+        self.operation(inputs, shape, Cost::default(), true, || Int8Op::Concat)
     }
 
     /// Of a picture into a row, which stays as it lies.
     fn reshape(&self) -> Result<Outcome, Fault> {
         let (input, x) = self.value(0)?;
         self.keeps_code(x)?;
-        let row = [1, 1, x.shape.iter().product()];
-        self.ensure(self.y().picture() == Some(row), || {
-            format!("makes {:?} of a picture {:?}, not a row", self.y().shape, x.shape)
+        let (y, values) = (self.y(), x.shape.iter().product());
+        let is_row = x.shape[..2] == [1, 1];
+        // Sides that the file computes stand there as 1.
+        let computed = self.tensor(1).is_ok_and(|shape| shape.data.is_none())
+            && y.shape.iter().all(|side| *side == 1);
+        let stays_row = is_row && (y.shape == [values] || computed);
+        self.ensure(y.picture() == Some([1, 1, values]) || stays_row, || {
+            format!("makes {:?} of a picture {:?}, not a row", y.shape, x.shape)
         })?;
         Ok(Outcome::Same(input))
     }
@@ -372,6 +468,18 @@ impl<'a, 'm> Operator<'a, 'm> {
 pub fn kind(model: &Model, table: &Table) -> Option<BuiltinOperator> {
     let (codes, index) = (model.operator_codes()?, table.opcode_index() as usize);
     (index < codes.len()).then(|| operator_of(&codes.get(index)))
+}
+
+/// Bytes of a value as the engine lays it out.
+fn padded([height, width, channels]: Shape) -> usize {
+    let step = channels.next_multiple_of(LANES);
+    [width, step].iter().fold(height, |bytes, side| bytes.saturating_mul(*side))
+}
+
+/// Bytes of the places of `taps` under a window, for each row of it that may come first.
+pub fn tap_bytes(window: &Window, output_height: usize, taps: usize) -> usize {
+    let firsts = (output_height - 1) * window.stride[0] + 1;
+    window.kernel[0].min(firsts).saturating_mul(taps).saturating_mul(TAP_BYTES)
 }
 
 /// Numbers as files hold them.

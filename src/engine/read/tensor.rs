@@ -73,6 +73,11 @@ impl<'m> Tensor<'m> {
         })
     }
 
+    /// Whether it is INT8 of one scale.
+    pub fn is_value(&self) -> bool {
+        self.type_ == TensorType::INT8 && self.scales.len() == 1
+    }
+
     /// Height, width and channels of a picture, or of a row.
     pub fn picture(&self) -> Option<Shape> {
         match self.shape[..] {
@@ -85,6 +90,7 @@ impl<'m> Tensor<'m> {
     /// Height, width and channels of what is a row whatever its rank.
     pub fn row(&self) -> Option<Shape> {
         match self.shape[..] {
+            [] => Some([1, 1, 1]),
             [channels] | [1, channels] | [1, 1, channels] | [1, 1, 1, channels] => {
                 Some([1, 1, channels])
             }

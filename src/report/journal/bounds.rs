@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use super::clock::is_plausible;
 use super::directory::{self, Segment};
-use super::disk::Disk;
 use super::format::Scan;
 use super::repair;
+use crate::disk::Disk;
 
 /// What is to be kept within bounds: the journal's finished segments, oldest first, and what lies in
 /// quarantine. The segment being written never goes.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::JournalError;
-use super::disk::Disk;
 use super::format::{self, Found, Header, MIN_RECORD_LEN, SEGMENT_HEADER_LEN, Scan, VERSION};
+use crate::disk::Disk;
 
 const EXTENSION: &str = "journal";
 /// Digits of a segment's name, its first sequence: names sort as numbers, and no name's number

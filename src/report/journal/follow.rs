@@ -13,10 +13,10 @@ use std::time::SystemTime;
 
 use super::JournalError;
 use super::directory::{self, Segment};
-use super::disk::{self, RealDisk};
 use super::format::{
     self, Found, Header, MAX_PAYLOAD, MAX_TOPIC, Record, SEGMENT_HEADER_LEN, Scan,
 };
+use crate::disk::{self, RealDisk};
 
 /// No record is longer; a little more than the longest.
 const MAX_RECORD_LEN: usize = MAX_PAYLOAD + MAX_TOPIC + 64;

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::JournalError;
-use super::disk::{Disk, RealDisk, is_at};
+use crate::disk::{Disk, RealDisk, is_at};
 
 const NAME: &str = "lock";
 

@@ -17,7 +17,6 @@ mod bounds;
 mod card;
 mod clock;
 mod directory;
-mod disk;
 mod error;
 pub mod follow;
 mod format;
@@ -30,12 +29,12 @@ mod repair;
 mod ring;
 mod segment;
 #[cfg(test)]
-mod simulated;
-#[cfg(test)]
 pub(crate) mod tests;
 mod writer;
 
 use std::path::Path;
+
+use crate::disk::RealDisk;
 
 pub use card::Written;
 pub use clock::{CLOCK_TOLERANCE, Runs, is_plausible as is_clock_set};
@@ -53,5 +52,5 @@ pub use writer::{Journal, Recovery, Run};
 /// Fails if a writer is at work.
 pub fn repair(dir: &Path) -> Result<Vec<Checked>, JournalError> {
     let _lock = lock::existing(dir)?;
-    repair::repair_on(&disk::RealDisk, dir)
+    repair::repair_on(&RealDisk, dir)
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::directory::Contents;
-use super::disk::{Disk, RealDisk};
 use super::format::MAX_SEQUENCE;
+use crate::disk::{Disk, RealDisk};
 
 const EXTENSION: &str = "position";
 const MAGIC: &str = "mien-position 1";

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::JournalError;
 use super::directory::{self, Segment};
-use super::disk::{Disk, RealDisk};
 use super::format::{Found, Record, Scan};
+use crate::disk::{Disk, RealDisk};
 
 /// All records of the journal in `dir`, oldest first; needs no lock.
 ///

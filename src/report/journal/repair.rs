@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::JournalError;
 use super::directory::{self, Contents, NAME_DIGITS, Segment};
-use super::disk::{Disk, RealDisk, write_synced};
 use super::format::{self, Scan};
 use super::position;
 use super::segment::Tail;
+use crate::disk::{Disk, RealDisk, write_synced};
 
 /// Directory within the journal's for segments as they were found.
 pub(super) const QUARANTINE: &str = "quarantine";

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::directory::{self, Segment};
-use super::disk::{Disk, DiskFile, write_synced};
 use super::format::{self, Record, SEGMENT_HEADER_LEN, Scan};
+use crate::disk::{Disk, DiskFile, write_synced};
 
 /// Appends to a segment.
 ///

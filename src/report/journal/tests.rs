@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::clock::Clock;
 use super::lock::Lock;
-use super::simulated::{Faults, SimulatedDisk};
 use super::*;
+use crate::disk::simulated::{Faults, SimulatedDisk};
 
 const DIR: &str = "/journal";
 const ENOSPC: i32 = 28;
@@ -314,7 +314,7 @@ fn a_journal_deleted_while_it_is_written_goes_on() {
         match everything {
             true => std::fs::remove_dir_all(&dir).unwrap(),
             false => {
-                let segments = directory::list(&disk::RealDisk, &dir).unwrap();
+                let segments = directory::list(&crate::disk::RealDisk, &dir).unwrap();
                 segments.iter().for_each(|segment| std::fs::remove_file(&segment.path).unwrap());
             }
         }

@@ -9,13 +9,13 @@ use super::bounds::Keeper;
 use super::card::Written;
 use super::clock::{Clock, Steadiness, SystemClock, is_plausible};
 use super::directory::{self, Contents, Segment};
-use super::disk::{Disk, RealDisk};
 use super::format::{self, Delivery, MAX_PAYLOAD, MAX_TOPIC, Record, SEGMENT_HEADER_LEN};
 use super::lock::{self, Lock};
 use super::repair::{self, Mended};
 use super::ring::Ring;
 use super::segment::Tail;
 use super::{JournalError, JournalOptions, position};
+use crate::disk::{Disk, RealDisk};
 
 /// Bytes that may wait for a sync, whatever the period: they are kept in memory too.
 const MAX_UNSYNCED: usize = 1 << 20;

@@ -1,5 +1,8 @@
-//! The little that the journal needs of a disk. Tests put one below it that fails, fills up, and
-//! loses, reorders and tears what was not synced; `docs/journal.md` says what is assumed of it.
+//! The little that the journal and updates need of a disk. Tests put one below them that fails, fills
+//! up, and loses, reorders and tears what was not synced; `docs/journal.md` says what is assumed of it.
+
+#[cfg(test)]
+pub(crate) mod simulated;
 
 use std::fmt::Debug;
 use std::fs::{self, File};
@@ -8,7 +11,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// Files in directories.
-pub(super) trait Disk: Debug + Send {
+pub(crate) trait Disk: Debug + Send {
     /// Names and lengths of the plain files in a directory, in any order.
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>>;
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
@@ -26,7 +29,7 @@ pub(super) trait Disk: Debug + Send {
 }
 
 /// A file being written.
-pub(super) trait DiskFile: Debug + Send {
+pub(crate) trait DiskFile: Debug + Send {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Returns when the disk has all its bytes and its length.
@@ -37,7 +40,7 @@ pub(super) trait DiskFile: Debug + Send {
 
 /// The machine's own.
 #[derive(Debug)]
-pub(super) struct RealDisk;
+pub(crate) struct RealDisk;
 
 impl Disk for RealDisk {
     fn list(&self, dir: &Path) -> io::Result<Vec<(String, u64)>> {
@@ -104,7 +107,7 @@ impl DiskFile for File {
 }
 
 /// Whether a path still names the file.
-pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let open = file.metadata()?;
     match fs::metadata(path) {
         Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
@@ -114,7 +117,7 @@ pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 }
 
 /// Writes a whole file; returns when the disk has its bytes, though not yet its name.
-pub(super) fn write_synced(
+pub(crate) fn write_synced(
     disk: &dyn Disk,
     path: &Path,
     bytes: &[u8],
@@ -123,4 +126,12 @@ pub(super) fn write_synced(
     file.write_all_at(bytes, 0)?;
     file.sync()?;
     Ok(file)
+}
+
+/// Puts a whole file in a place, at once; returns when the disk has it.
+pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_added_extension("new");
+    write_synced(disk, &beside, bytes)?;
+    disk.rename(&beside, path)?;
+    disk.sync_dir(path.parent().unwrap_or(path))
 }

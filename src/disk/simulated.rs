@@ -6,14 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::disk::{Disk, DiskFile};
+use super::{Disk, DiskFile};
 
 /// What a card writes at once, or not at all.
 const SECTOR: usize = 512;
 
 /// Shared by the journal and the test.
 #[derive(Clone, Debug)]
-pub(super) struct SimulatedDisk(Arc<Mutex<State>>);
+pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -30,7 +30,7 @@ struct State {
 
 /// How often the disk refuses.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     /// Of 256 writes and creations.
     pub writes: u16,
     /// Of 256 syncs.
@@ -40,7 +40,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    pub(super) const ALL: u16 = 256;
+    pub(crate) const ALL: u16 = 256;
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +65,7 @@ enum NameChange {
 }
 
 impl SimulatedDisk {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             rng: fastrand::Rng::with_seed(seed),
             files: Vec::new(),
@@ -81,17 +81,17 @@ impl SimulatedDisk {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn set_faults(&self, faults: Faults) {
+    pub(crate) fn set_faults(&self, faults: Faults) {
         self.state().faults = faults;
     }
 
     /// The power goes after so many changes more.
-    pub(super) fn cut_power_after(&self, changes: u64) {
+    pub(crate) fn cut_power_after(&self, changes: u64) {
         self.state().power_for = Some(changes);
     }
 
     /// Flips a bit somewhere in the last file of this directory, also in what was synced.
-    pub(super) fn flip_bit(&self, dir: &Path) {
+    pub(crate) fn flip_bit(&self, dir: &Path) {
         let mut state = self.state();
         let Some((Content { seen, synced, .. }, rng)) = state.last_file(dir) else { return };
         let bit = rng.usize(..seen.len().max(1) * 8);
@@ -104,7 +104,7 @@ impl SimulatedDisk {
 
     /// Overwrites the end of the last file of this directory, from anywhere on, also of what was
     /// synced, with zeros or noise.
-    pub(super) fn damage_end(&self, dir: &Path) {
+    pub(crate) fn damage_end(&self, dir: &Path) {
         let mut state = self.state();
         let Some((Content { seen, synced, .. }, rng)) = state.last_file(dir) else { return };
         assert_eq!(seen, synced);
@@ -117,7 +117,7 @@ impl SimulatedDisk {
     }
 
     /// The disk as another process sees it; it does not fail any more.
-    pub(super) fn without_power_cut(&self) -> Self {
+    pub(crate) fn without_power_cut(&self) -> Self {
         self.set_faults(Faults::default());
         self.state().power_for = None;
         self.clone()
@@ -125,7 +125,7 @@ impl SimulatedDisk {
 
     /// The disk as it is found after a power cut: of the unsynced writes some came through, in any
     /// order, also in part; of the changes of names some. Programs still running see the old disk.
-    pub(super) fn after_power_cut(&self) -> Self {
+    pub(crate) fn after_power_cut(&self) -> Self {
         let mut state = self.state();
         let State { rng, files, synced_names, unsynced_names, .. } = &mut *state;
         let mut names = synced_names.clone();

@@ -1,0 +1,266 @@
+//! The directory of updates.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use minisign_verify::PublicKey;
+
+use super::signature::{self, SignatureError};
+use super::state::State;
+use super::{Kind, Release, Slot, UpdateOptions};
+use crate::disk::{self, Disk, RealDisk};
+
+const STATE: &str = "state.json";
+const LOCK: &str = "lock";
+const SIGNATURE: &str = "minisig";
+/// Larger than any program or model, so that no file fills the memory.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Why an update is not taken, or not known.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum UpdateError {
+    /// The update's file or its signature can't be read.
+    #[error("can't read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// It is too large for either kind.
+    #[error("{} has more than {MAX_BYTES} bytes, as no program or model has", path.display())]
+    Large { path: PathBuf },
+    /// It is neither.
+    #[error("{} is neither a program (ELF) nor a model (.tflite)", path.display())]
+    Kind { path: PathBuf },
+    /// It is not signed by whom it must be.
+    #[error("{}: {source}", path.display())]
+    Signature { path: PathBuf, source: SignatureError },
+    /// The directory can't be used.
+    #[error("updates in {}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    /// What is known of updates is damaged.
+    #[error(
+        "{} is damaged ({why}); what was installed with the system runs; delete it, and install again",
+        path.display()
+    )]
+    State { path: PathBuf, why: String },
+    /// A release is not what was installed.
+    #[error("{} is not what was installed: {why}", path.display())]
+    Damaged { path: PathBuf, why: String },
+}
+
+/// A file that is its maker's.
+#[derive(Debug)]
+pub struct Verified {
+    /// What it is.
+    pub kind: Kind,
+    /// It.
+    pub release: Release,
+    bytes: Vec<u8>,
+    signature: String,
+}
+
+/// The directory, and whose updates are taken.
+#[derive(Debug)]
+pub struct Updates {
+    dir: PathBuf,
+    key: PublicKey,
+    disk: Box<dyn Disk + Sync>,
+}
+
+impl Updates {
+    /// As configured; nothing is touched.
+    pub fn new(options: &UpdateOptions) -> Result<Self, UpdateError> {
+        Self::on(Box::new(RealDisk), options)
+    }
+
+    pub(super) fn on(
+        disk: Box<dyn Disk + Sync>,
+        options: &UpdateOptions,
+    ) -> Result<Self, UpdateError> {
+        let dir = options.directory.clone();
+        let key = signature::key(&options.key)
+            .map_err(|source| UpdateError::Signature { path: dir.clone(), source })?;
+        Ok(Self { dir, key, disk })
+    }
+
+    /// Reads an update and the signature beside it, FILE.minisig; takes nothing.
+    pub fn verify(&self, path: &Path) -> Result<Verified, UpdateError> {
+        let read = |path: &Path| {
+            let failed = |source| UpdateError::Read { path: path.into(), source };
+            let len = std::fs::metadata(path).map_err(failed)?.len();
+            match len <= MAX_BYTES {
+                true => std::fs::read(path).map_err(failed),
+                false => Err(UpdateError::Large { path: path.into() }),
+            }
+        };
+        let bytes = read(path)?;
+        let signature = read(&path.with_added_extension(SIGNATURE))?;
+        self.verified(path, bytes, &String::from_utf8_lossy(&signature))
+    }
+
+    pub(super) fn verified(
+        &self,
+        path: &Path,
+        bytes: Vec<u8>,
+        signature: &str,
+    ) -> Result<Verified, UpdateError> {
+        let comment = signature::verify(&self.key, &bytes, signature)
+            .map_err(|source| UpdateError::Signature { path: path.into(), source })?;
+        let kind = Kind::of(&bytes).ok_or_else(|| UpdateError::Kind { path: path.into() })?;
+        let release = Release::new(&bytes, comment);
+        Ok(Verified { kind, release, bytes, signature: signature.into() })
+    }
+
+    /// Puts a verified file on the disk, not yet on trial; where it lies.
+    pub fn store(&self, verified: &Verified) -> Result<PathBuf, UpdateError> {
+        let Verified { kind, release, bytes, signature } = verified;
+        let path = self.path(*kind, release);
+        let store = || {
+            self.disk.create_dir(&self.dir)?;
+            disk::replace(
+                &*self.disk,
+                &path.with_added_extension(SIGNATURE),
+                signature.as_bytes(),
+            )?;
+            disk::replace(&*self.disk, &path, bytes)
+        };
+        store().map_err(|source| self.failed(source))?;
+        Ok(path)
+    }
+
+    /// Puts a stored release on trial, from the next start on.
+    pub fn offer(&self, kind: Kind, release: &Release) -> Result<(), UpdateError> {
+        self.change(|state| slot(state, kind).offer(release.clone()))?;
+        self.clean()
+    }
+
+    /// What to start now, verified; none: what was installed with the system. Counts as a start if it is
+    /// on trial.
+    pub fn start(&self, kind: Kind) -> Result<Option<(Release, PathBuf)>, UpdateError> {
+        let Some(release) = self.change(|state| slot(state, kind).start())? else {
+            return Ok(None);
+        };
+        let path = self.path(kind, &release);
+        match self.check(kind, &release) {
+            Ok(()) => Ok(Some((release, path))),
+            Err(error) => {
+                // What can't be started need not be tried again; what is in use may be a disk's passing
+                // trouble.
+                self.reject(kind, &release, &error.to_string())?;
+                Err(error)
+            }
+        }
+    }
+
+    /// A release on trial has proved itself: it is in use from now on. Whether it was on trial.
+    pub fn prove(&self, kind: Kind, sha256: &str) -> Result<bool, UpdateError> {
+        let proved = self.change(|state| slot(state, kind).prove(sha256))?;
+        if proved {
+            self.clean()?;
+        }
+        Ok(proved)
+    }
+
+    /// Leaves a release, if it is on trial.
+    pub fn reject(&self, kind: Kind, release: &Release, why: &str) -> Result<(), UpdateError> {
+        self.change(|state| {
+            let slot = slot(state, kind);
+            if slot.trial.as_ref().is_some_and(|trial| trial.release == *release) {
+                slot.reject(why);
+            }
+        })
+    }
+
+    /// Goes back to what was before; whether there was anything to go back from.
+    pub fn roll_back(&self, kind: Kind) -> Result<bool, UpdateError> {
+        self.change(|state| slot(state, kind).roll_back())
+    }
+
+    /// What there is of a kind.
+    pub fn slot(&self, kind: Kind) -> Result<Slot, UpdateError> {
+        Ok(slot(&mut self.load()?, kind).clone())
+    }
+
+    fn path(&self, kind: Kind, release: &Release) -> PathBuf {
+        self.dir.join(&release.sha256).with_extension(kind.extension())
+    }
+
+    /// Whether a release's file still is what was signed and installed.
+    fn check(&self, kind: Kind, release: &Release) -> Result<(), UpdateError> {
+        let path = self.path(kind, release);
+        let read = |path: &Path| {
+            let bytes = self.disk.read(path);
+            bytes.map_err(|source| UpdateError::Read { path: path.into(), source })
+        };
+        let signature = read(&path.with_added_extension(SIGNATURE))?;
+        let verified = self.verified(&path, read(&path)?, &String::from_utf8_lossy(&signature))?;
+        match verified.kind == kind && verified.release == *release {
+            true => Ok(()),
+            false => Err(UpdateError::Damaged { path, why: "it is another file".into() }),
+        }
+    }
+
+    /// Changes the state; returns when the disk has it.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, UpdateError> {
+        let _lock = self.lock().map_err(|source| self.failed(source))?;
+        let mut state = self.load()?;
+        let before = state.clone();
+        let result = change(&mut state);
+        if state != before {
+            let text = serde_json::to_string_pretty(&state)
+                .map_err(|error| self.failed(io::Error::other(error)))?;
+            disk::replace(&*self.disk, &self.dir.join(STATE), text.as_bytes())
+                .map_err(|source| self.failed(source))?;
+        }
+        Ok(result)
+    }
+
+    /// Held while the state is read and replaced, against another process. Without a directory there is
+    /// nothing to hold.
+    fn lock(&self) -> io::Result<Option<File>> {
+        match File::create(self.dir.join(LOCK)) {
+            Ok(file) => file.lock().map(|()| Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn load(&self) -> Result<State, UpdateError> {
+        let path = self.dir.join(STATE);
+        let bytes = match self.disk.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
+            Err(source) => return Err(self.failed(source)),
+        };
+        serde_json::from_slice(&bytes)
+            .map_err(|error| UpdateError::State { path, why: error.to_string() })
+    }
+
+    /// Deletes files that no slot needs.
+    fn clean(&self) -> Result<(), UpdateError> {
+        let state = self.load()?;
+        let needed: Vec<&str> = state.program.needed().chain(state.model.needed()).collect();
+        let is_needed = |name: &str| {
+            [STATE, LOCK].contains(&name) || needed.iter().any(|sha256| name.starts_with(sha256))
+        };
+        let clean = || {
+            for (name, _) in self.disk.list(&self.dir)? {
+                if !is_needed(&name) {
+                    self.disk.remove(&self.dir.join(name))?;
+                }
+            }
+            Ok(())
+        };
+        clean().map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: io::Error) -> UpdateError {
+        UpdateError::Io { path: self.dir.clone(), source }
+    }
+}
+
+fn slot(state: &mut State, kind: Kind) -> &mut Slot {
+    match kind {
+        Kind::Program => &mut state.program,
+        Kind::Model => &mut state.model,
+    }
+}
