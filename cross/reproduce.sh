@@ -21,7 +21,7 @@ if [ "${1:-}" = --all ]; then
     cp -r "${CARGO_HOME:-$HOME/.cargo}/registry" "$elsewhere/cargo"
     export CARGO_HOME=$elsewhere/cargo
 else
-    cp -rl "$target/$cross_target" "$target/release" "$elsewhere/target"
+    cp -rl "$target/$cross_target" "$target/firmware" "$elsewhere/target"
     # Links are to what will not be written again.
     find "$elsewhere/target" -depth \
         \( -name incremental -o -name '*mien*' -o -path "$elsewhere/target/*/examples" \) \

@@ -7,12 +7,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . cross/env.sh
 
-# The same sources give the same package: times in it are those of the last commit.
-: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
-export SOURCE_DATE_EPOCH
-
 firmware=$(cross/build.sh | tail -n 1)
 cross/check.sh "$firmware" >&2
+
+# The same sources give the same package: times in it are those of the last commit. Not before the build,
+# of which some dependencies would begin anew at each commit.
+: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
+export SOURCE_DATE_EPOCH
 
 # Cargo.toml names these by this folder.
 parts=target/package

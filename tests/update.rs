@@ -80,6 +80,8 @@ fn a_model_that_watches_stays_and_can_be_taken_back() {
     assert!(kiosk.run().contains("the updated model has proved itself"));
     let status = kiosk.status();
     assert!(status.contains("model    in use    model-2") && !status.contains("trial"), "{status}");
+    let check = text(&kiosk.place.mien(&["check", "--config", CONFIG]));
+    assert!(check.contains("program: the system's") && check.contains("model: model-2"), "{check}");
     // Once.
     assert!(!kiosk.run().contains("proved"));
     let records = kiosk.place.mien(&["journal", "cat", "--topic", "mien/+/status"]);

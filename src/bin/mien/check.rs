@@ -11,6 +11,7 @@ use mien::config::Config;
 use mien::engine::Model;
 use mien::report::journal::{Journal, JournalError};
 use mien::report::leds::{Backend, Led, Leds};
+use mien::update::{Kind, Release, Updates};
 
 use crate::args::CheckArgs;
 use crate::{bundled, forward, live};
@@ -41,6 +42,7 @@ pub fn check(args: &CheckArgs, model: Option<&Path>) -> anyhow::Result<ExitCode>
     findings.extend(check_button(&config));
     findings.push(check_journal(&config));
     findings.push(check_broker(&config));
+    findings.extend(check_updates(&config));
     findings.push(clock::check());
     findings.push(machine::check());
     findings.push(service::check());
@@ -78,6 +80,36 @@ fn check_model(model: Option<&Path>) -> Finding {
         }
         Err(error) => ("model", Verdict::Failed, error.to_string()),
     }
+}
+
+/// What updates are in use and on trial, if any are taken.
+fn check_updates(config: &Config) -> Option<Finding> {
+    let updates = match Updates::new(config.update.as_ref()?) {
+        Ok(updates) => updates,
+        Err(error) => return Some(("update", Verdict::Failed, error.to_string())),
+    };
+    let mut texts = Vec::new();
+    let mut verdict = Verdict::Good;
+    for kind in Kind::ALL {
+        let slot = match updates.slot(kind) {
+            Ok(slot) => slot,
+            Err(error) => return Some(("update", Verdict::Failed, error.to_string())),
+        };
+        let of = |release: Option<&Release>| match release {
+            Some(release) => release.comment.clone(),
+            None => "the system's".into(),
+        };
+        let mut text = format!("{}: {}", kind.name(), of(slot.current.as_ref()));
+        if let Some(trial) = &slot.trial {
+            text += &format!(", on trial {}", of(Some(&trial.release)));
+            verdict = Verdict::Note;
+        } else if let Some(rejected) = &slot.rejected {
+            text += &format!(", not {}: {}", of(Some(&rejected.release)), rejected.why);
+            verdict = Verdict::Note;
+        }
+        texts.push(text);
+    }
+    Some(("update", verdict, texts.join("\n")))
 }
 
 /// What must be stated before a camera, and who answers for it.
