@@ -26,6 +26,9 @@ pub const SAMPLE: &str = include_str!("../deploy/config.toml");
 /// 0…1).
 const SUGGEST_FROM: f64 = 0.7;
 
+/// Where updates are kept in the journal's directory.
+const UPDATES: &str = "updates";
+
 /// Longest device name in bytes; a topic stays short.
 const MAX_DEVICE_NAME: usize = 64;
 
@@ -225,6 +228,18 @@ impl Config {
         Self::parse(path, &text)
     }
 
+    /// What a file says of updates, whatever else stands in it: a newer program may know more than this
+    /// one. None where nothing usable is said.
+    pub fn updates(path: &Path) -> Option<UpdateOptions> {
+        let table: toml::Table = std::fs::read_to_string(path).ok()?.parse().ok()?;
+        let text = |section: &str, key: &str| table.get(section)?.get(key)?.as_str();
+        let key = text("update", "key")?.to_owned();
+        let journal =
+            text("journal", "directory").map_or(Self::default().journal.directory, PathBuf::from);
+        let directory = text("update", "directory").map_or(journal.join(UPDATES), PathBuf::from);
+        Some(UpdateOptions { directory, key })
+    }
+
     /// Parses and checks a file's text; `path` is what errors call it.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text).map_err(|error| {
@@ -240,7 +255,7 @@ impl Config {
         if let Some(update) = &mut config.update
             && update.directory.as_os_str().is_empty()
         {
-            update.directory = config.journal.directory.join("updates");
+            update.directory = config.journal.directory.join(UPDATES);
         }
         Ok(config)
     }

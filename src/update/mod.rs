@@ -18,7 +18,7 @@ mod updates;
 
 pub use release::{Kind, Release};
 pub use state::{MAX_STARTS, Rejected, Slot};
-pub use updates::{UpdateError, Updates};
+pub use updates::{Occupied, UpdateError, Updates};
 
 use std::path::PathBuf;
 

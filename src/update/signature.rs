@@ -1,6 +1,6 @@
 //! Signatures as the tool minisign makes them: Ed25519 over a file's BLAKE2b hash, and over a comment.
 
-use minisign_verify::{PublicKey, Signature};
+use minisign_verify::{Error, PublicKey, Signature};
 
 /// Why a signature does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -10,10 +10,13 @@ pub enum SignatureError {
     Key,
     /// The signature is none, or cut short.
     #[error("the signature is no whole .minisig file: {0}")]
-    Form(minisign_verify::Error),
+    Form(Error),
+    /// It is of the kind that signs a file without hashing it.
+    #[error("the signature is of minisign's old kind; sign again with `minisign -SH`")]
+    Legacy,
     /// It is another's, or of another file.
     #[error("the signature does not hold: {0}")]
-    Wrong(minisign_verify::Error),
+    Wrong(Error),
 }
 
 /// Reads a public key.
@@ -24,7 +27,9 @@ pub fn key(text: &str) -> Result<PublicKey, SignatureError> {
 /// What the signer says of a file, if these bytes are what was signed.
 pub fn verify(key: &PublicKey, bytes: &[u8], signature: &str) -> Result<String, SignatureError> {
     let signature = Signature::decode(signature).map_err(SignatureError::Form)?;
-    // Not the legacy kind, which signs the file itself.
-    key.verify(bytes, &signature, false).map_err(SignatureError::Wrong)?;
+    key.verify(bytes, &signature, false).map_err(|error| match error {
+        Error::UnexpectedAlgorithm | Error::UnsupportedLegacyMode => SignatureError::Legacy,
+        error => SignatureError::Wrong(error),
+    })?;
     Ok(signature.trusted_comment().to_owned())
 }

@@ -7,9 +7,10 @@ use super::Release;
 /// Starts that a release on trial has to prove itself in.
 pub const MAX_STARTS: u32 = 3;
 
-/// Both kinds' slots, as `state.json` has them.
+/// Both kinds' slots, as `state.json` has them. Programs of any version read it, so what they do not know
+/// they pass over, and nothing here changes its meaning.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct State {
     pub program: Slot,
     pub model: Slot,
@@ -17,7 +18,7 @@ pub struct State {
 
 /// What there is of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Slot {
     /// In use; none: what was installed with the system.
     pub current: Option<Release>,
@@ -31,7 +32,6 @@ pub struct Slot {
 
 /// A release that has not proved itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Trial {
     /// It.
     pub release: Release,
@@ -41,7 +41,6 @@ pub struct Trial {
 
 /// A release that was tried and left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Rejected {
     /// It.
     pub release: Release,
@@ -50,11 +49,13 @@ pub struct Rejected {
 }
 
 impl Slot {
-    /// Puts a release on trial.
-    pub fn offer(&mut self, release: Release) {
-        if self.current.as_ref() != Some(&release) {
+    /// Puts a release on trial; whether it is not in use already.
+    pub fn offer(&mut self, release: Release) -> bool {
+        let is_new = self.current.as_ref() != Some(&release);
+        if is_new {
             self.trial = Some(Trial { release, starts: 0 });
         }
+        is_new
     }
 
     /// What to start now: what is on trial, as long as it may, else what is in use. A start counts from
@@ -78,6 +79,7 @@ impl Slot {
         let proved = self.trial.take_if(|trial| trial.release.sha256 == sha256);
         let Some(Trial { release, .. }) = proved else { return false };
         self.previous = self.current.replace(release);
+        self.rejected = None;
         true
     }
 
@@ -152,7 +154,7 @@ mod tests {
         slot.offer(release("b"));
         assert_eq!(slot.start(), Some(release("b")));
         assert!(slot.roll_back());
-        slot.offer(release("a"));
+        assert!(!slot.offer(release("a")));
         assert_eq!(slot.trial, None);
     }
 }

@@ -38,7 +38,7 @@ impl Place {
         let signature = signed(&self.keys, &bytes);
         let verified = updates.verified(Path::new("file"), bytes, &signature)?;
         updates.store(&verified)?;
-        updates.offer(Kind::Program, &verified.release)?;
+        updates.offer(&verified)?;
         Ok(verified.release)
     }
 }

@@ -1,6 +1,6 @@
 //! The directory of updates.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use crate::disk::{self, Disk, RealDisk};
 
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
+const IN_USE: &str = "in-use";
 const SIGNATURE: &str = "minisig";
 /// Larger than any program or model, so that no file fills the memory.
 const MAX_BYTES: u64 = 64 << 20;
@@ -25,7 +26,7 @@ pub enum UpdateError {
     #[error("can't read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     /// It is too large for either kind.
-    #[error("{} has more than {MAX_BYTES} bytes, as no program or model has", path.display())]
+    #[error("{} has more than {MAX_BYTES} bytes, as no stripped program and no model has", path.display())]
     Large { path: PathBuf },
     /// It is neither.
     #[error("{} is neither a program (ELF) nor a model (.tflite)", path.display())]
@@ -33,6 +34,11 @@ pub enum UpdateError {
     /// It is not signed by whom it must be.
     #[error("{}: {source}", path.display())]
     Signature { path: PathBuf, source: SignatureError },
+    /// Another kind is on trial.
+    #[error(
+        "a {kind} is on trial; let it prove itself, or take it back first: `mien update roll-back`"
+    )]
+    OnTrial { kind: &'static str },
     /// The directory can't be used.
     #[error("updates in {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -57,6 +63,11 @@ pub struct Verified {
     bytes: Vec<u8>,
     signature: String,
 }
+
+/// Kept by the one process that uses updates.
+#[derive(Debug)]
+#[expect(dead_code, reason = "it holds the lock")]
+pub struct Occupied(Option<File>);
 
 /// The directory, and whose updates are taken.
 #[derive(Debug)]
@@ -127,23 +138,60 @@ impl Updates {
         Ok(path)
     }
 
-    /// Puts a stored release on trial, from the next start on.
-    pub fn offer(&self, kind: Kind, release: &Release) -> Result<(), UpdateError> {
-        self.change(|state| slot(state, kind).offer(release.clone()))?;
-        self.clean()
+    /// Puts a stored file on trial, from the next start on; whether it is not in use already. One at a
+    /// time, so that neither answers for the other.
+    pub fn offer(&self, verified: &Verified) -> Result<bool, UpdateError> {
+        let Verified { kind, release, .. } = verified;
+        self.change(|updates, state| {
+            let other = Kind::ALL.into_iter().find(|other| other != kind);
+            if let Some(other) = other.filter(|other| slot(state, *other).trial.is_some()) {
+                return Err(UpdateError::OnTrial { kind: other.name() });
+            }
+            // Whoever changed the state meanwhile may have taken it for a leftover.
+            if updates.check(*kind, release).is_err() {
+                updates.store(verified)?;
+            }
+            Ok(slot(state, *kind).offer(release.clone()))
+        })?
+    }
+
+    /// Whether this process may use updates: one at a time, for as long as it keeps what this gives.
+    /// None: another does.
+    pub fn occupy(&self) -> Result<Option<Occupied>, UpdateError> {
+        let file = match File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.dir.join(IN_USE))
+        {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Some(Occupied(None)));
+            }
+            Err(source) => return Err(self.failed(source)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Occupied(Some(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(source)) => Err(self.failed(source)),
+        }
     }
 
     /// What to start now, verified; none: what was installed with the system. Counts as a start if it is
     /// on trial.
     pub fn start(&self, kind: Kind) -> Result<Option<(Release, PathBuf)>, UpdateError> {
-        let Some(release) = self.change(|state| slot(state, kind).start())? else {
-            return Ok(None);
+        let slot_now = self.slot(kind)?;
+        let release = match slot_now.trial {
+            Some(_) => self.change(|_, state| slot(state, kind).start())?,
+            // Also on a disk that can't be written.
+            None => slot_now.current,
         };
+        let Some(release) = release else { return Ok(None) };
         let path = self.path(kind, &release);
         match self.check(kind, &release) {
             Ok(()) => Ok(Some((release, path))),
             Err(error) => {
-                // What can't be started need not be tried again; what is in use may be a disk's passing
+                // What is on trial need not be tried again; for what is in use it may be a disk's passing
                 // trouble.
                 self.reject(kind, &release, &error.to_string())?;
                 Err(error)
@@ -153,18 +201,19 @@ impl Updates {
 
     /// A release on trial has proved itself: it is in use from now on. Whether it was on trial.
     pub fn prove(&self, kind: Kind, sha256: &str) -> Result<bool, UpdateError> {
-        let proved = self.change(|state| slot(state, kind).prove(sha256))?;
-        if proved {
-            self.clean()?;
-        }
-        Ok(proved)
+        self.change(|_, state| slot(state, kind).prove(sha256))
     }
 
     /// Leaves a release, if it is on trial.
     pub fn reject(&self, kind: Kind, release: &Release, why: &str) -> Result<(), UpdateError> {
-        self.change(|state| {
+        let is_on_trial =
+            |slot: &Slot| slot.trial.as_ref().is_some_and(|trial| trial.release == *release);
+        if !is_on_trial(&self.slot(kind)?) {
+            return Ok(());
+        }
+        self.change(|_, state| {
             let slot = slot(state, kind);
-            if slot.trial.as_ref().is_some_and(|trial| trial.release == *release) {
+            if is_on_trial(slot) {
                 slot.reject(why);
             }
         })
@@ -172,7 +221,7 @@ impl Updates {
 
     /// Goes back to what was before; whether there was anything to go back from.
     pub fn roll_back(&self, kind: Kind) -> Result<bool, UpdateError> {
-        self.change(|state| slot(state, kind).roll_back())
+        self.change(|_, state| slot(state, kind).roll_back())
     }
 
     /// What there is of a kind.
@@ -199,17 +248,20 @@ impl Updates {
         }
     }
 
-    /// Changes the state; returns when the disk has it.
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> Result<T, UpdateError> {
+    /// Changes the state; returns when the disk has it, and deletes what no slot needs any more.
+    fn change<T>(&self, change: impl FnOnce(&Self, &mut State) -> T) -> Result<T, UpdateError> {
         let _lock = self.lock().map_err(|source| self.failed(source))?;
         let mut state = self.load()?;
         let before = state.clone();
-        let result = change(&mut state);
+        let result = change(self, &mut state);
         if state != before {
             let text = serde_json::to_string_pretty(&state)
                 .map_err(|error| self.failed(io::Error::other(error)))?;
             disk::replace(&*self.disk, &self.dir.join(STATE), text.as_bytes())
                 .map_err(|source| self.failed(source))?;
+            if let Err(error) = self.clean(&state) {
+                log::warn!("updates in {}: can't delete old files: {error}", self.dir.display());
+            }
         }
         Ok(result)
     }
@@ -236,21 +288,18 @@ impl Updates {
     }
 
     /// Deletes files that no slot needs.
-    fn clean(&self) -> Result<(), UpdateError> {
-        let state = self.load()?;
+    fn clean(&self, state: &State) -> io::Result<()> {
         let needed: Vec<&str> = state.program.needed().chain(state.model.needed()).collect();
         let is_needed = |name: &str| {
-            [STATE, LOCK].contains(&name) || needed.iter().any(|sha256| name.starts_with(sha256))
+            [STATE, LOCK, IN_USE].contains(&name)
+                || needed.iter().any(|sha256| name.starts_with(sha256))
         };
-        let clean = || {
-            for (name, _) in self.disk.list(&self.dir)? {
-                if !is_needed(&name) {
-                    self.disk.remove(&self.dir.join(name))?;
-                }
+        for (name, _) in self.disk.list(&self.dir)? {
+            if !is_needed(&name) {
+                self.disk.remove(&self.dir.join(name))?;
             }
-            Ok(())
-        };
-        clean().map_err(|source| self.failed(source))
+        }
+        Ok(())
     }
 
     fn failed(&self, source: io::Error) -> UpdateError {

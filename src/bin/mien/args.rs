@@ -6,6 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use mien::camera::devices;
+use mien::update::Kind;
 
 use crate::topic::TopicFilter;
 
@@ -73,7 +74,7 @@ pub enum Command {
     /// Take, watch over or take back another program or model
     #[command(subcommand)]
     Update(UpdateCommand),
-    /// Run the network on stored pictures, and read a configuration; exit code 1 if something is wrong
+    /// Run the network on stored pictures, and read a configuration; what an update must pass
     SelfTest {
         /// The kiosk's configuration
         #[arg(long, value_name = "FILE")]
@@ -266,6 +267,11 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     })
 }
 
+fn update_kind(text: &str) -> Result<Kind, String> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == text);
+    kind.ok_or_else(|| format!("{text:?} is neither `program` nor `model`"))
+}
+
 const UPDATE_EXAMPLES: &str = "\
 Where programs and models are made, once `minisign -G`, and for each file:
   minisign -Sm mien-0.2.0 -t 'mien 0.2.0'
@@ -273,7 +279,7 @@ Where programs and models are made, once `minisign -G`, and for each file:
 On the kiosk, with the public key in its configuration, [update]:
   sudo -u mien mien update install mien-0.2.0 --config /etc/mien/config.toml
   sudo systemctl restart mien
-  mien update status --config /etc/mien/config.toml";
+  sudo -u mien mien update status --config /etc/mien/config.toml";
 
 #[derive(Subcommand)]
 #[command(after_help = UPDATE_EXAMPLES)]
@@ -293,8 +299,11 @@ pub enum UpdateCommand {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Go back to what was before, from the next start on
+    /// Go back from what is on trial, or from what is in use, from the next start on
     RollBack {
+        /// Go back from what is in use of this kind [default: from what is on trial]
+        #[arg(value_name = "program|model", value_parser = update_kind)]
+        kind: Option<Kind>,
         /// The kiosk's configuration
         #[arg(long, value_name = "FILE")]
         config: PathBuf,

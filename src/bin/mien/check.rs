@@ -88,6 +88,15 @@ fn check_updates(config: &Config) -> Option<Finding> {
         Ok(updates) => updates,
         Err(error) => return Some(("update", Verdict::Failed, error.to_string())),
     };
+    let directory = &config.update.as_ref()?.directory;
+    if is_anothers(directory) {
+        let text = format!(
+            "{}: is another user's, and only who owns it uses it; check it as the service's: \
+             `sudo -u mien mien check …`",
+            directory.display()
+        );
+        return Some(("update", Verdict::Note, text));
+    }
     let mut texts = Vec::new();
     let mut verdict = Verdict::Good;
     for kind in Kind::ALL {
@@ -229,7 +238,7 @@ fn check_journal(config: &Config) -> Finding {
 
 /// Whether a directory is of another user than this program runs as. What this program wrote there,
 /// root's say, could be closed to its owner.
-fn is_anothers(directory: &Path) -> bool {
+pub fn is_anothers(directory: &Path) -> bool {
     let owner = |path: &Path| path.metadata().map(|metadata| metadata.uid());
     match (owner(directory), owner(Path::new("/proc/self"))) {
         (Ok(owner), Ok(own)) => owner != own,

@@ -37,18 +37,29 @@ use message::message;
 
 use args::{Cli, Command, MqttCommand};
 
-/// Exit code for wrong usage, as clap's own.
-const USAGE: u8 = 2;
+/// Exit code for wrong usage, as clap's own. After it systemd does not start the kiosk again; an update must
+/// be started again, so that it can be left.
+fn usage() -> u8 {
+    if update::is_update() { 1 } else { 2 }
+}
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { usage() } else { 0 };
+            // Nobody may be there to read it.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
     start_log(cli.common.verbose);
     match dispatch(&cli) {
         Ok(code) => code,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", message(&error));
-            ExitCode::from(if error.is::<ConfigError>() { USAGE } else { 1 })
+            ExitCode::from(if error.is::<ConfigError>() { usage() } else { 1 })
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `mien update`, and what a starting and a running kiosk do about updates.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,9 +16,10 @@ use anyhow::{Context, bail, ensure};
 use mien::config::Config;
 use mien::engine::Model;
 use mien::kiosk::controls::Controls;
-use mien::update::{Kind, MAX_STARTS, UpdateError, Updates};
+use mien::update::{Kind, MAX_STARTS, Occupied, Release, Updates};
 
 use crate::args::UpdateCommand;
+use crate::check::is_anothers;
 use crate::self_test;
 
 /// By this the program that an update brought knows that it is that, and which.
@@ -34,7 +36,7 @@ pub fn run(command: &UpdateCommand) -> anyhow::Result<ExitCode> {
     match command {
         UpdateCommand::Install { file, config } => install(file, config)?,
         UpdateCommand::Status { config } => status(&updates(config)?)?,
-        UpdateCommand::RollBack { config } => roll_back(&updates(config)?)?,
+        UpdateCommand::RollBack { kind, config } => roll_back(&updates(config)?, *kind)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -49,6 +51,12 @@ fn updates(config: &Path) -> anyhow::Result<Updates> {
 
 fn install(file: &Path, config: &Path) -> anyhow::Result<()> {
     let updates = updates(config)?;
+    let directory = Config::read(config)?.journal.directory;
+    ensure!(
+        !is_anothers(&directory),
+        "{} is another user's, whose updates must be too: `sudo -u mien mien update install …`",
+        directory.display()
+    );
     let verified = updates.verify(file)?;
     let (kind, release) = (verified.kind, &verified.release);
     let mut out = io::stdout();
@@ -60,19 +68,21 @@ fn install(file: &Path, config: &Path) -> anyhow::Result<()> {
         Kind::Model => Model::read(&stored).map(drop).map_err(Into::into),
     };
     tested.with_context(|| format!("{} is not installed", file.display()))?;
-    updates.offer(kind, release)?;
-    writeln!(
-        out,
-        "On trial from the next start: `systemctl restart mien`. It stays once it has watched for {} s; \
-         otherwise the kiosk goes back after {MAX_STARTS} starts.",
-        PROVED_AFTER.as_secs()
-    )?;
+    match updates.offer(&verified)? {
+        true => writeln!(
+            out,
+            "On trial from the next start: `sudo systemctl restart mien`. It stays once it has watched for \
+             {} s; otherwise the kiosk goes back after {MAX_STARTS} starts.",
+            PROVED_AFTER.as_secs()
+        )?,
+        false => writeln!(out, "It is in use already.")?,
+    }
     Ok(())
 }
 
 /// Has a program test itself where it will run, with the configuration that it will have.
 fn test_program(program: &Path, config: &Path) -> anyhow::Result<()> {
-    std::fs::set_permissions(program, PermissionsExt::from_mode(0o755))?;
+    ensure_startable(program)?;
     let mut test = Command::new(program);
     test.args(["self-test", "--config"]).arg(config).stdin(Stdio::null()).stdout(Stdio::null());
     let mut test = test.spawn().context("it does not start on this machine")?;
@@ -92,12 +102,31 @@ fn test_program(program: &Path, config: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether a program is for this CPU, made executable. The kernel's own answer is not waited for: what it
+/// does not know, C libraries give to a shell.
+fn ensure_startable(program: &Path) -> anyhow::Result<()> {
+    let head = |path: &Path| -> io::Result<[u8; 20]> {
+        let mut head = [0; 20];
+        File::open(path)?.read_exact(&mut head)?;
+        Ok(head)
+    };
+    let (theirs, own) = (head(program)?, head(Path::new("/proc/self/exe"))?);
+    // Word size, byte order, CPU (System V ABI, chapter 4).
+    let is_alike = theirs[4..6] == own[4..6] && theirs[18..] == own[18..];
+    ensure!(is_alike, "it is for another kind of machine");
+    let mode = std::fs::metadata(program)?.permissions().mode();
+    if mode & 0o111 != 0o111 {
+        std::fs::set_permissions(program, PermissionsExt::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
 fn status(updates: &Updates) -> anyhow::Result<()> {
     let mut out = io::stdout();
     for kind in Kind::ALL {
         let slot = updates.slot(kind)?;
-        let name = |release: Option<&mien::update::Release>| match release {
-            Some(release) => format!("{} ({})", release.comment, &release.sha256[..12]),
+        let name = |release: Option<&Release>| match release {
+            Some(Release { comment, sha256 }) => format!("{comment} ({sha256:.12})"),
             None => "as installed with the system".into(),
         };
         writeln!(out, "{:<8} in use    {}", kind.name(), name(slot.current.as_ref()))?;
@@ -116,45 +145,49 @@ fn status(updates: &Updates) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn roll_back(updates: &Updates) -> anyhow::Result<()> {
-    let mut any = false;
-    for kind in Kind::ALL {
-        if updates.roll_back(kind)? {
-            any = true;
-            writeln!(
-                io::stdout(),
-                "{}: back to what was before, from the next start",
-                kind.name()
-            )?;
-        }
-    }
-    ensure!(any, "there is no update to go back from");
+/// Goes back from what is on trial, or, if a kind is named, from what is in use of it.
+fn roll_back(updates: &Updates, named: Option<Kind>) -> anyhow::Result<()> {
+    let on_trial = |kind: &Kind| updates.slot(*kind).is_ok_and(|slot| slot.trial.is_some());
+    let kind = named
+        .or_else(|| Kind::ALL.into_iter().find(on_trial))
+        .context("nothing is on trial; say `program` or `model` to go back from what is in use")?;
+    ensure!(updates.roll_back(kind)?, "no {} of an update is in use", kind.name());
+    writeln!(io::stdout(), "{}: back to what was before, from the next start", kind.name())?;
     Ok(())
 }
 
+/// Whether this program came by an update.
+pub fn is_update() -> bool {
+    std::env::var_os(RELEASE).is_some()
+}
+
 /// The program that an update brought goes on in this one's place, with its arguments; returns if there
-/// is none, or none that starts.
-pub fn hand_over(config: &Config) {
-    let Some(options) = &config.update else { return };
-    if std::env::var_os(RELEASE).is_some() {
+/// is none, or none that starts. Before the configuration is judged, which the other may know more of.
+pub fn hand_over(config: Option<&Path>) {
+    let Some(options) = config.and_then(Config::updates) else { return };
+    if is_update() {
         return;
     }
     // What is on trial, then what is in use.
     for _ in 0..2 {
-        let exec = || -> Result<bool, UpdateError> {
-            let updates = Updates::new(options)?;
+        let exec = || -> anyhow::Result<bool> {
+            let updates = Updates::new(&options)?;
+            // Given up by exec; the other takes it anew.
+            let Some(_occupied) = updates.occupy()? else { return Ok(false) };
             let Some((release, path)) = updates.start(Kind::Program)? else { return Ok(false) };
             log::info!("going on as {}", release.comment);
             let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-            let error = Command::new(&path).args(arguments).env(RELEASE, &release.sha256).exec();
-            log::error!("{} does not start: {error}", path.display());
-            updates.reject(Kind::Program, &release, &format!("it does not start: {error}"))?;
+            let mut command = Command::new(&path);
+            command.args(arguments).env(RELEASE, &release.sha256);
+            let error = ensure_startable(&path).err().unwrap_or_else(|| command.exec().into());
+            log::error!("{} does not start: {error:#}", path.display());
+            updates.reject(Kind::Program, &release, &format!("it does not start: {error:#}"))?;
             Ok(true)
         };
         match exec() {
             Ok(false) => return,
             Ok(true) => {}
-            Err(error) => log::error!("{error}"),
+            Err(error) => log::error!("{error:#}"),
         }
     }
 }
@@ -163,6 +196,8 @@ pub fn hand_over(config: &Config) {
 #[derive(Default)]
 pub struct Updated {
     updates: Option<Arc<Updates>>,
+    /// No other process uses them meanwhile.
+    _occupied: Option<Occupied>,
     /// The model to run.
     pub model: Option<PathBuf>,
     /// Kinds and hashes.
@@ -172,23 +207,23 @@ pub struct Updated {
 impl Updated {
     /// Chooses the model, unless one was named.
     pub fn choose(config: &Config, named: Option<&Path>) -> Self {
-        let updates = config.update.as_ref().map(Updates::new);
-        let updates = match updates {
-            None => return Self { model: named.map(Into::into), ..Self::default() },
-            Some(Ok(updates)) => updates,
-            Some(Err(error)) => {
-                log::error!("{error}");
-                return Self { model: named.map(Into::into), ..Self::default() };
-            }
-        };
         let mut updated = Self { model: named.map(Into::into), ..Self::default() };
-        if let Ok(sha256) = std::env::var(RELEASE) {
-            updated.releases.push((Kind::Program, sha256));
+        let Some(options) = &config.update else { return updated };
+        let occupied = Updates::new(options).and_then(|updates| Ok((updates.occupy()?, updates)));
+        match occupied {
+            Ok((Some(occupied), updates)) => {
+                updated._occupied = Some(occupied);
+                if let Ok(sha256) = std::env::var(RELEASE) {
+                    updated.releases.push((Kind::Program, sha256));
+                }
+                if named.is_none() {
+                    updated.choose_model(&updates);
+                }
+                updated.updates = Some(Arc::new(updates));
+            }
+            Ok((None, _)) => log::warn!("another mien uses the updates; this one does without"),
+            Err(error) => log::error!("{error}"),
         }
-        if named.is_none() {
-            updated.choose_model(&updates);
-        }
-        updated.updates = Some(Arc::new(updates));
         updated
     }
 
@@ -236,7 +271,11 @@ impl Updated {
                     since = now;
                 }
                 if frames > 0 && since + PROVED_AFTER < now {
-                    return prove(Some(&updates), &releases);
+                    if prove(Some(&updates), &releases) {
+                        return;
+                    }
+                    // The disk may take it later.
+                    since = now;
                 }
             }
         });
@@ -246,15 +285,21 @@ impl Updated {
     }
 }
 
-fn prove(updates: Option<&Updates>, releases: &[(Kind, String)]) {
-    let Some(updates) = updates else { return };
+/// Whether there is nothing left to prove.
+fn prove(updates: Option<&Updates>, releases: &[(Kind, String)]) -> bool {
+    let Some(updates) = updates else { return true };
+    let mut all = true;
     for (kind, sha256) in releases {
         match updates.prove(*kind, sha256) {
             Ok(true) => log::warn!("the updated {} has proved itself, and stays", kind.name()),
             Ok(false) => {}
-            Err(error) => log::error!("{error}"),
+            Err(error) => {
+                log::error!("{error}");
+                all = false;
+            }
         }
     }
+    all
 }
 
 /// Watches until it is dropped.

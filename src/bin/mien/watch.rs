@@ -108,6 +108,7 @@ impl Reload {
 
 /// Watches what `args` name; anew from the start if it is told to read its configuration anew.
 pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
+    update::hand_over(args.config.as_deref());
     let reload = Reload {
         path: args.config.clone(),
         source: SourceKind::of(&args.source),
@@ -119,7 +120,6 @@ pub fn run(args: &RunArgs, model: Option<&Path>) -> anyhow::Result<()> {
         None => Config::default(),
     };
     reload.overrule(&mut config);
-    update::hand_over(&config);
     let updated = Updated::choose(&config, model);
     tell_deployment(reload.deployment(&config)?.as_ref());
     let stop = parts::stop_flag()?;

@@ -303,6 +303,8 @@ impl<'a, 'm> Operator<'a, 'm> {
         })?;
         let [height, width, channels] = x.shape;
         let op = if self.kind == BuiltinOperator::MEAN {
+            let ratio = x.quantization.scale / self.y().code().scale;
+            self.ensure(ratio.is_normal(), || "has codes too far apart".into())?;
             Int8Op::Mean
         } else {
             self.keeps_code(x)?;
@@ -400,13 +402,14 @@ impl<'a, 'm> Operator<'a, 'm> {
             BuiltinOperator::RELU => Unary::Relu,
             BuiltinOperator::RELU6 => Unary::Relu6,
             BuiltinOperator::QUANTIZE => Unary::Requantize,
-            _ => {
+            BuiltinOperator::LEAKY_RELU => {
                 let options = self.table.builtin_options_as_leaky_relu_options();
                 let slope = options.map(|options| options.alpha());
                 let slope = slope.filter(|slope| (0.0..=1.0).contains(slope));
                 let slope = slope.ok_or_else(|| self.fault("has no slope from 0 to 1"))?;
                 Unary::LeakyRelu { slope }
             }
+            _ => unreachable!("told apart in `read`"),
         };
         let can = unary.table(x.quantization, self.y().code()).is_some();
         self.ensure(can, || "has codes that LiteRT does not take, or too far apart".into())?;
