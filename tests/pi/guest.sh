@@ -181,7 +181,7 @@ guest_make_files() {
 guest_build_firmware() {
     guest_firmware=$(cross/build.sh | tail -n 1)
     "$cross_cargo" build --locked --release --features pi --target "$cross_target" --example pi_tools
-    guest_tools=$(dirname "$guest_firmware")/examples/pi_tools
+    guest_tools=${CARGO_TARGET_DIR:-target}/$cross_target/release/examples/pi_tools
 }
 
 # pi_tools on this machine.
