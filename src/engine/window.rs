@@ -112,6 +112,12 @@ impl Window {
         Some([axis(0)?, axis(1)?])
     }
 
+    /// How many of its rows come first in turn where it slides down over as many kept ones, for an output
+    /// of this height. A window as high as the picture stays where it is.
+    pub fn first_rows(&self, output_height: usize) -> usize {
+        self.kernel[0].min((output_height - 1) * self.stride[0] + 1)
+    }
+
     /// The taps that fall on a picture of these sides at output (`y`, `x`): index in the window,
     /// row, column.
     pub fn taps(

@@ -6,7 +6,7 @@
 //! - [`Updates`] is the directory that holds both. A release's file is named by its SHA-256 and is never
 //!   written again; `state.json` is replaced as a whole, after what it names is on the disk. So whenever the
 //!   power goes, the one before or the one after is whole.
-//! - [`trial`] counts a start before it begins. A release that has not proved itself after
+//! - A start is counted before it begins. A release that has not proved itself after
 //!   [`MAX_STARTS`] of them is rejected, whatever became of them.
 
 mod release;

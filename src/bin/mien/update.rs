@@ -35,25 +35,28 @@ const SELF_TEST_LIMIT: Duration = Duration::from_secs(120);
 pub fn run(command: &UpdateCommand) -> anyhow::Result<ExitCode> {
     match command {
         UpdateCommand::Install { file, config } => install(file, config)?,
-        UpdateCommand::Status { config } => status(&updates(config)?)?,
-        UpdateCommand::RollBack { kind, config } => roll_back(&updates(config)?, *kind)?,
+        UpdateCommand::Status { config } => status(&updates(&Config::read(config)?, config)?)?,
+        UpdateCommand::RollBack { kind, config } => {
+            roll_back(&updates(&Config::read(config)?, config)?, *kind)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn updates(config: &Path) -> anyhow::Result<Updates> {
-    let options = Config::read(config)?.update;
-    let options = options.with_context(|| {
-        format!("config {} takes no updates: set `key` in [update]", config.display())
+/// Of a configuration, read from `file`.
+fn updates(config: &Config, file: &Path) -> anyhow::Result<Updates> {
+    let options = config.update.as_ref().with_context(|| {
+        format!("config {} takes no updates: set `key` in [update]", file.display())
     })?;
-    Ok(Updates::new(&options)?)
+    Ok(Updates::new(options)?)
 }
 
-fn install(file: &Path, config: &Path) -> anyhow::Result<()> {
-    let updates = updates(config)?;
-    let directory = Config::read(config)?.journal.directory;
+fn install(file: &Path, config_file: &Path) -> anyhow::Result<()> {
+    let config = Config::read(config_file)?;
+    let updates = updates(&config, config_file)?;
+    let directory = &config.journal.directory;
     ensure!(
-        !is_anothers(&directory),
+        !is_anothers(directory),
         "{} is another user's, whose updates must be too: `sudo -u mien mien update install …`",
         directory.display()
     );
@@ -64,7 +67,7 @@ fn install(file: &Path, config: &Path) -> anyhow::Result<()> {
     writeln!(out, "SHA-256 {}", release.sha256)?;
     let stored = updates.store(&verified)?;
     let tested = match kind {
-        Kind::Program => test_program(&stored, config),
+        Kind::Program => test_program(&stored, config_file),
         Kind::Model => Model::read(&stored).map(drop).map_err(Into::into),
     };
     tested.with_context(|| format!("{} is not installed", file.display()))?;

@@ -60,8 +60,6 @@ impl PaddedRows {
         // A pixel is copied in whole blocks, the last one's end beyond the row's.
         let row_len = (columns * step + LANES).next_multiple_of(super::arena::LINE);
         let kernel = window.kernel;
-        // A window as high as the picture has one place only.
-        let firsts = (output[0] - 1) * window.stride[0] + 1;
         let lie = |first: usize| -> Vec<usize> {
             let row = |y: usize| (first + y) % kernel[0] * row_len;
             match taps {
@@ -82,7 +80,7 @@ impl PaddedRows {
             left: margins.left * step,
             right: (columns - margins.left - width) * step,
             row_len,
-            taps: (0..kernel[0].min(firsts)).map(lie).collect(),
+            taps: (0..window.first_rows(output[0])).map(lie).collect(),
             fill,
         }
     }

@@ -34,6 +34,38 @@ pub struct Operator<'a, 'm> {
     /// Tensors; none where the file leaves one out.
     pub inputs: Vec<Option<usize>>,
     pub output: usize,
+    reader: Reader,
+}
+
+/// Says what an operator is.
+type Reader = fn(&Operator) -> Result<Outcome, Fault>;
+
+/// That of operators of this kind, if this engine runs them.
+fn reader(kind: BuiltinOperator) -> Option<Reader> {
+    Some(match kind {
+        BuiltinOperator::CONV_2D
+        | BuiltinOperator::DEPTHWISE_CONV_2D
+        | BuiltinOperator::FULLY_CONNECTED => filter::read,
+        BuiltinOperator::MAX_POOL_2D | BuiltinOperator::AVERAGE_POOL_2D => |it| it.pool(),
+        BuiltinOperator::MEAN | BuiltinOperator::REDUCE_MAX => |it| it.reduce(),
+        BuiltinOperator::PAD => |it| it.pad(),
+        BuiltinOperator::ADD | BuiltinOperator::MUL => |it| it.of_two(),
+        BuiltinOperator::LOGISTIC
+        | BuiltinOperator::TANH
+        | BuiltinOperator::RELU
+        | BuiltinOperator::RELU6
+        | BuiltinOperator::LEAKY_RELU
+        | BuiltinOperator::QUANTIZE => |it| it.unary(),
+        BuiltinOperator::CONCATENATION => |it| it.concatenation(),
+        BuiltinOperator::RESHAPE | BuiltinOperator::SQUEEZE => |it| it.reshape(),
+        BuiltinOperator::SOFTMAX => |it| it.softmax(),
+        _ => return None,
+    })
+}
+
+/// That of operators on numbers, of any kind.
+fn shape(_: &Operator) -> Result<Outcome, Fault> {
+    Ok(Outcome::Shape)
 }
 
 /// What an operator is in the network.
@@ -73,30 +105,6 @@ struct Operand {
     code: Quantization,
 }
 
-/// All that are known.
-const KINDS: [BuiltinOperator; 20] = [
-    BuiltinOperator::CONV_2D,
-    BuiltinOperator::DEPTHWISE_CONV_2D,
-    BuiltinOperator::FULLY_CONNECTED,
-    BuiltinOperator::MAX_POOL_2D,
-    BuiltinOperator::AVERAGE_POOL_2D,
-    BuiltinOperator::MEAN,
-    BuiltinOperator::REDUCE_MAX,
-    BuiltinOperator::PAD,
-    BuiltinOperator::ADD,
-    BuiltinOperator::MUL,
-    BuiltinOperator::LOGISTIC,
-    BuiltinOperator::TANH,
-    BuiltinOperator::RELU,
-    BuiltinOperator::RELU6,
-    BuiltinOperator::LEAKY_RELU,
-    BuiltinOperator::QUANTIZE,
-    BuiltinOperator::CONCATENATION,
-    BuiltinOperator::RESHAPE,
-    BuiltinOperator::SQUEEZE,
-    BuiltinOperator::SOFTMAX,
-];
-
 impl<'a, 'm> Operator<'a, 'm> {
     pub fn new(
         reading: &'a Reading<'m>,
@@ -118,13 +126,13 @@ impl<'a, 'm> Operator<'a, 'm> {
         let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
         let tells_shape =
             |i: &Option<usize>| i.is_some_and(|i| reading.tensors[i].type_ == TensorType::INT32);
-        if !KINDS.contains(&kind) && !outputs.iter().any(tells_shape) {
-            return Err((part, "is not run by this engine".into()));
-        }
+        let reader =
+            if outputs.iter().any(tells_shape) { Some(shape as Reader) } else { reader(kind) };
+        let reader = reader.ok_or_else(|| (part.clone(), "is not run by this engine".into()))?;
         let [Some(output)] = outputs[..] else {
             return Err((part, format!("has {} outputs, not one", outputs.len())));
         };
-        let operator = Self { reading, table, kind, part, inputs, output };
+        let operator = Self { reading, table, kind, part, inputs, output, reader };
         let y = operator.y();
         let overwrites = y.data.is_some() || reading.held[output].is_some();
         operator.ensure(!overwrites, || "overwrites a tensor".into())?;
@@ -136,28 +144,7 @@ impl<'a, 'm> Operator<'a, 'm> {
 
     /// What it is.
     pub fn read(&self) -> Result<Outcome, Fault> {
-        if self.y().type_ == TensorType::INT32 {
-            return Ok(Outcome::Shape);
-        }
-        match self.kind {
-            BuiltinOperator::CONV_2D
-            | BuiltinOperator::DEPTHWISE_CONV_2D
-            | BuiltinOperator::FULLY_CONNECTED => filter::read(self),
-            BuiltinOperator::MAX_POOL_2D | BuiltinOperator::AVERAGE_POOL_2D => self.pool(),
-            BuiltinOperator::MEAN | BuiltinOperator::REDUCE_MAX => self.reduce(),
-            BuiltinOperator::PAD => self.pad(),
-            BuiltinOperator::ADD | BuiltinOperator::MUL => self.of_two(),
-            BuiltinOperator::LOGISTIC
-            | BuiltinOperator::TANH
-            | BuiltinOperator::RELU
-            | BuiltinOperator::RELU6
-            | BuiltinOperator::LEAKY_RELU
-            | BuiltinOperator::QUANTIZE => self.unary(),
-            BuiltinOperator::CONCATENATION => self.concatenation(),
-            BuiltinOperator::RESHAPE | BuiltinOperator::SQUEEZE => self.reshape(),
-            BuiltinOperator::SOFTMAX => self.softmax(),
-            _ => Err(self.fault("is not run by this engine")),
-        }
+        (self.reader)(self)
     }
 
     pub fn fault(&self, why: impl Into<String>) -> Fault {
@@ -409,7 +396,7 @@ impl<'a, 'm> Operator<'a, 'm> {
                 let slope = slope.ok_or_else(|| self.fault("has no slope from 0 to 1"))?;
                 Unary::LeakyRelu { slope }
             }
-            _ => unreachable!("told apart in `read`"),
+            _ => unreachable!("told apart in `reader`"),
         };
         let can = unary.table(x.quantization, self.y().code()).is_some();
         self.ensure(can, || "has codes that LiteRT does not take, or too far apart".into())?;
@@ -481,8 +468,7 @@ fn padded([height, width, channels]: Shape) -> usize {
 
 /// Bytes of the places of `taps` under a window, for each row of it that may come first.
 pub fn tap_bytes(window: &Window, output_height: usize, taps: usize) -> usize {
-    let firsts = (output_height - 1) * window.stride[0] + 1;
-    window.kernel[0].min(firsts).saturating_mul(taps).saturating_mul(TAP_BYTES)
+    window.first_rows(output_height).saturating_mul(taps).saturating_mul(TAP_BYTES)
 }
 
 /// Numbers as files hold them.

@@ -4,14 +4,14 @@
 //! beside, synced, renamed. It is written seldom, for the card's sake: after a power cut some
 //! records are read again, never one too few.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::directory::Contents;
 use super::format::MAX_SEQUENCE;
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{self, Disk, RealDisk};
 
 const EXTENSION: &str = "position";
 const MAGIC: &str = "mien-position 1";
@@ -75,7 +75,7 @@ impl Position {
     pub fn save(&mut self) -> Result<(), PositionError> {
         self.last_save = Instant::now();
         let Some(next) = self.next.filter(|_| self.next != self.saved) else { return Ok(()) };
-        replace(&self.path, line(next).as_bytes())
+        disk::replace(&RealDisk, &self.path, line(next).as_bytes())
             .map_err(|source| PositionError::Io { path: self.path.clone(), source })?;
         self.saved = self.next;
         Ok(())
@@ -119,16 +119,6 @@ fn furthest(disk: &dyn Disk, dir: &Path) -> u64 {
     let positions = names.filter(|path| path.extension().is_some_and(|e| e == EXTENSION));
     let next = positions.filter_map(|path| parse(&disk.read(&path).ok()?));
     next.max().unwrap_or(0).min(MAX_SEQUENCE)
-}
-
-/// Replaces a file as a whole: after a power cut it is the old or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = File::create(&beside)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    RealDisk.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
 #[cfg(test)]
