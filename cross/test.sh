@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs tests built for a 64-bit Raspberry Pi under qemu-user, as a Pi 3 and a Pi 4 (Cortex-A53 and
 # -A72, no dot product instructions) and as a Pi 5 (Cortex-A76). Arguments go to `cargo test`; without
-# any, all unit tests run, and the engine is held to tract on random and on whole networks.
+# any, all unit tests run, and the engine is held to tract on random and on whole networks, and to LiteRT
+# on single operators.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . cross/env.sh
@@ -17,6 +18,6 @@ for cpu in cortex-a53 cortex-a72 cortex-a76; do
         run "$cpu" --features pi "$@"
     else
         run "$cpu" --features pi --lib --bins
-        run "$cpu" --features lab --test engine_parity
+        run "$cpu" --features lab --test engine_parity --test operators
     fi
 done

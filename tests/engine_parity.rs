@@ -87,16 +87,21 @@ fn whole_networks_give_tract_s_codes() {
     }
 }
 
+/// How far a code may be from LiteRT's after what tract computes in single precision.
+const NEAR: u8 = 2;
+
 /// Files and answers were written by `tests/foreign_models.py`, which says what is in them. Of those with
 /// a softmax the answers are what it reads.
 #[test]
 fn other_makers_files_give_litert_s_codes() {
-    let files: [(&str, &[u8], &[u8], &str); 5] = [
+    let files: [(&str, &[u8], &[u8], &str); 7] = [
         foreign!("dilated", "tract"),
         foreign!("dense", "plain loops"),
         foreign!("xception", "plain loops"),
         foreign!("several_filters", "plain loops"),
         foreign!("squeezed", "plain loops"),
+        foreign!("shuffled", "plain loops"),
+        foreign!("attended", "plain loops"),
     ];
     let inputs = include_bytes!("data/foreign/inputs.i8").map(u8::cast_signed);
     for (name, file, expected, reference) in files {
@@ -104,8 +109,11 @@ fn other_makers_files_give_litert_s_codes() {
         assert!(model.is_planned(), "{name}");
         assert_eq!(model.reference(), reference, "{name}");
         let expected: Vec<i8> = expected.iter().map(|code| code.cast_signed()).collect();
-        assert_eq!(model.run_raw(&inputs).unwrap(), expected, "{name}");
-        assert_eq!(model.run_raw_by_reference(&inputs).unwrap(), expected, "{name}");
+        let given = model.run_raw(&inputs).unwrap();
+        let off = given.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
+        let most = if name == "attended" { NEAR } else { 0 };
+        assert!(off <= Some(most), "{name}: codes differ by up to {off:?}");
+        assert_eq!(model.run_raw_by_reference(&inputs).unwrap(), given, "{name}");
     }
 }
 

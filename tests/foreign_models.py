@@ -13,7 +13,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 FOLDER = pathlib.Path(__file__).parent / "data/foreign"
 SHAPE, PICTURES = (16, 16, 1), 8
-layers = tf.keras.layers
+layers, ops = tf.keras.layers, tf.keras.ops
 
 
 def dilated(x):
@@ -78,6 +78,32 @@ def squeezed(x):
     return layers.Dense(9)(x)
 
 
+def shuffled(x):
+    """After ShuffleNet and the networks of face recognition: channels parted, joined and shuffled, slopes that are
+    learned, hard swish."""
+    x = layers.Conv2D(12, 3, strides=2, padding="same", activation="relu")(x)
+    x, y = ops.split(x, 2, axis=-1)
+    y = layers.Conv2D(6, 1, activation="hard_swish")(layers.DepthwiseConv2D(3, padding="same")(y))
+    x = layers.Concatenate()([x, y])
+    x = ops.transpose(ops.reshape(x, (-1, 8, 8, 2, 6)), (0, 1, 2, 4, 3))
+    x = layers.Conv2D(10, 3, strides=2)(ops.reshape(x, (-1, 8, 8, 12)))
+    slopes = tf.keras.initializers.RandomUniform(-0.5, 0.5)
+    x = layers.PReLU(alpha_initializer=slopes, shared_axes=[1, 2])(x)
+    x = layers.PReLU(alpha_initializer=slopes)(layers.Conv2D(8, 2)(x))
+    return layers.Dense(9)(layers.GlobalAveragePooling2D()(1.0 - x))
+
+
+def attended(x):
+    """Attention: of pixels by their channels' mean and greatest, and of all pixels to all."""
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    y = layers.Concatenate()([ops.mean(x, axis=-1, keepdims=True), ops.max(x, axis=-1, keepdims=True)])
+    x = layers.Multiply()([x, layers.Conv2D(1, 3, padding="same", activation="sigmoid")(y)])
+    x = ops.reshape(x, (-1, 64, 8))
+    y = layers.Softmax()(ops.matmul(x, ops.transpose(x, (0, 2, 1))))
+    x = ops.reshape(ops.matmul(y, x), (-1, 8, 8, 8))
+    return layers.Dense(9)(layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="gelu")(x)))
+
+
 def converted(network):
     """The file's bytes."""
     rng = np.random.default_rng(1)
@@ -114,7 +140,7 @@ def logits(file, pictures):
         yield interpreter.get_tensor(sink["index"]).ravel()
 
 
-for network in (dilated, dense, xception, several_filters, squeezed):
+for network in (dilated, dense, xception, several_filters, squeezed, shuffled, attended):
     tf.keras.utils.set_random_seed(1)
     file = converted(network)
     pictures = np.random.default_rng(2).integers(-128, 128, (PICTURES, *SHAPE), np.int8)

@@ -1,5 +1,5 @@
-//! The sum of two values of any codes, as XNNPACK has it (its `vadd` kernels): each code times its
-//! scale's share of the output's, with 21 bits or less, summed and shifted, halves up.
+//! The sum or the difference of two values of any codes, as XNNPACK has them (its `vadd` kernels): each
+//! code times its scale's share of the output's, with 21 bits or less, summed and shifted, halves up.
 
 use super::Quantization;
 use super::window::Activation;
@@ -7,7 +7,7 @@ use super::window::Activation;
 /// Bits that the larger factor has.
 const FACTOR_BITS: i32 = 20;
 
-/// How two codes become that of their sum.
+/// How two codes become that of their sum, or of their difference.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Addition {
     factors: [i32; 2],
@@ -36,12 +36,29 @@ impl Addition {
         let exponent = (greatest.to_bits() >> 23).cast_signed() - 127;
         let shift = FACTOR_BITS - exponent;
         let factors = ratios.map(|ratio| (ratio * 2f32.powi(shift)).round_ties_even() as i32);
-        let zeros = inputs.map(|input| i32::from(input.zero_point));
         let [low, high] = activation.limits(output);
-        // At most 2 · 2²¹ · 255 and half a step of 2³⁰ beside it: no sum leaves an i32.
-        let offset = (1 << (shift - 1)) - factors[0] * zeros[0] - factors[1] * zeros[1];
         let zero = i32::from(output.zero_point);
-        Some(Self { factors, offset, shift: shift.cast_unsigned(), zero, low, high })
+        let shift = shift.cast_unsigned();
+        Some(Self { factors, offset: 0, shift, zero, low, high }.with_offset(inputs))
+    }
+
+    /// The same of the first less the second.
+    pub fn difference(
+        inputs: [Quantization; 2],
+        output: Quantization,
+        activation: Activation,
+    ) -> Option<Self> {
+        let mut sum = Self::new(inputs, output, activation)?;
+        sum.factors[1] = -sum.factors[1];
+        Some(sum.with_offset(inputs))
+    }
+
+    /// At most 2 · 2²¹ · 255 and half a step of 2³⁰ beside it: no sum leaves an i32.
+    fn with_offset(mut self, inputs: [Quantization; 2]) -> Self {
+        let zeros = inputs.map(|input| i32::from(input.zero_point));
+        self.offset =
+            (1 << (self.shift - 1)) - self.factors[0] * zeros[0] - self.factors[1] * zeros[1];
+        self
     }
 
     /// The code of the sum.
@@ -57,13 +74,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sums_of_one_code_are_the_codes_sums() {
+    fn of_one_code_sums_are_the_codes_sums() {
         let code = Quantization { scale: 0.037, zero_point: -11 };
         let addition = Addition::new([code; 2], code, Activation::None).unwrap();
+        let subtraction = Addition::difference([code; 2], code, Activation::None).unwrap();
         for a in i8::MIN..=i8::MAX {
             for b in i8::MIN..=i8::MAX {
                 let sum = i32::from(a) + i32::from(b) + 11;
                 assert_eq!(addition.of(a, b), sum.clamp(-128, 127) as i8);
+                let difference = i32::from(a) - i32::from(b) - 11;
+                assert_eq!(subtraction.of(a, b), difference.clamp(-128, 127) as i8);
             }
         }
     }

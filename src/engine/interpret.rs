@@ -8,6 +8,7 @@ use super::addition::Addition;
 use super::mean::{self, Mean};
 use super::multiplication::Multiplication;
 use super::network::{Filter, Int8Network, Int8Op, Shape, Step, Value};
+use super::prelu::Prelu;
 use super::window::{Activation, Window};
 
 /// The output codes for one picture's input codes [height, width, channels].
@@ -73,6 +74,16 @@ fn run(network: &Int8Network, step: &Step, values: &[Vec<i8>]) -> Vec<i8> {
             let sum = sum.expect("readers and quantizers make no sums of codes so far apart");
             pairs().map(|(a, b)| sum.of(a, b)).collect()
         }
+        Int8Op::Subtract(activation) => {
+            let rule = Addition::difference(codes(), output.quantization, *activation);
+            let rule = rule.expect("readers make no differences of codes so far apart");
+            pairs().map(|(a, b)| rule.of(a, b)).collect()
+        }
+        Int8Op::Prelu => {
+            let prelu = Prelu::new(codes(), output.quantization);
+            let prelu = prelu.expect("readers make no slopes of codes so far apart");
+            pairs().map(|(x, slope)| prelu.of(x, slope)).collect()
+        }
         Int8Op::Multiply(activation) => {
             let product = Multiplication::new(codes(), output.quantization, *activation);
             let product = product.expect("readers make no products of codes so far apart");
@@ -84,6 +95,14 @@ fn run(network: &Int8Network, step: &Step, values: &[Vec<i8>]) -> Vec<i8> {
             x.iter().map(|&code| table[usize::from(code.abs_diff(i8::MIN))]).collect()
         }
         Int8Op::Constant(codes) => codes.clone(),
+        Int8Op::Reshape => x.clone(),
+        Int8Op::InTract(operator) => {
+            let inputs = step
+                .inputs
+                .iter()
+                .map(|&input| (values[input].iter().copied(), network.values[input].quantization));
+            operator.run(inputs, output.quantization)
+        }
         Int8Op::Concat => {
             let pixels = output.shape[0] * output.shape[1];
             let of_pixel = |pixel: usize| {

@@ -4,7 +4,8 @@
 //! else sees it (tract indexes and unwraps what a file says) and turns it into a [`network`]; `plan`
 //! compiles this into stages, which run on `kernels` made for the CPU. The `reference`, which the plan
 //! is held to at the start and which runs what can't be planned, is tract; but for networks that tract
-//! computes otherwise than LiteRT, it is [`interpret`], which says plainly what all of them compute.
+//! computes otherwise than LiteRT, it is [`interpret`], which says plainly what all of them compute. Single
+//! operators that this engine has no arithmetic for are each a [`tract_operator`].
 
 #![deny(unsafe_code)]
 
@@ -13,6 +14,7 @@ mod calibration;
 pub mod codes;
 mod error;
 mod fast;
+mod fixed_point;
 mod heads;
 pub mod interpret;
 mod kernels;
@@ -20,10 +22,12 @@ mod mean;
 pub mod multiplication;
 pub mod network;
 mod plan;
+pub mod prelu;
 mod quantization;
 pub mod read;
 mod reference;
 mod tract;
+pub mod tract_operator;
 pub mod unary;
 pub mod window;
 

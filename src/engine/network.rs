@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Quantization;
+use super::tract_operator::TractOperator;
 use super::unary::Unary;
 use super::window::{Activation, Margins, Window};
 
@@ -103,14 +104,22 @@ pub enum Int8Op {
     /// Sum of two values, see [`super::addition`]; the second may be a row, for all pixels. tract takes only
     /// such of one code with the output's and of one shape.
     Add(Activation),
+    /// The first value less the second, else as [`Int8Op::Add`].
+    Subtract(Activation),
     /// Product of two values, see [`super::multiplication`]; the second may be a row, for all pixels.
     Multiply(Activation),
+    /// A value, below zero times another, see [`super::prelu`]; this may be a row, for all pixels.
+    Prelu,
     /// A function of each value by itself.
     Unary(Unary),
-    /// A row of these codes, whatever the picture.
+    /// These codes, whatever the picture.
     Constant(Vec<i8>),
+    /// The same codes in another shape.
+    Reshape,
     /// All inputs' channels, one after the other; all and the output share their code.
     Concat,
+    /// What tract runs.
+    InTract(TractOperator),
 }
 
 /// Weights of a convolution.

@@ -55,6 +55,20 @@ impl Place {
         (self.len() + QUAD).next_multiple_of(arena::LINE)
     }
 
+    /// The bytes of its pixels that are in use, in order.
+    fn used<'a>(&self, bytes: &'a [u8]) -> impl Iterator<Item = u8> + use<'a> {
+        let channels = self.channels;
+        bytes[..self.len()]
+            .chunks_exact(self.step)
+            .flat_map(move |pixel| &pixel[..channels])
+            .copied()
+    }
+
+    fn used_mut<'a>(&self, bytes: &'a mut [u8]) -> impl Iterator<Item = &'a mut u8> + use<'a> {
+        let (len, channels) = (self.len(), self.channels);
+        bytes[..len].chunks_exact_mut(self.step).flat_map(move |pixel| &mut pixel[..channels])
+    }
+
     fn range(&self) -> std::ops::Range<usize> {
         self.offset..self.offset + self.room()
     }

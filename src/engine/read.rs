@@ -1,14 +1,17 @@
 //! Reads a `.tflite` file from outside in: the flatbuffer, its tensors, its operators.
 //!
 //! What passes is a network whose shapes agree, of operations that [`interpret`](super::interpret)
-//! computes as LiteRT does; others are refused by name. What a file says in more ways than one becomes
+//! computes as LiteRT does, or else that tract runs; others are refused by name. What a file says in more ways than one becomes
 //! one: a dilated filter is a larger one with zeros between its taps, a depthwise convolution of
 //! several filters a channel is a convolution with zeros for the other channels, and a dense layer is
 //! a convolution whose window is all that it reads. A softmax at the end is left out: what it reads
 //! are the logits.
 
 mod filter;
+mod in_tract;
+mod kinds;
 mod operator;
+mod pairs;
 mod sliding;
 mod tensor;
 
@@ -16,11 +19,14 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use tract_tflite::tflite::{
-    Model, SubGraph, Tensor as Table, TensorType, model_buffer_has_identifier, root_as_model,
+    BuiltinOperator, Model, SubGraph, Tensor as Table, TensorType, model_buffer_has_identifier,
+    root_as_model,
 };
 
 use super::ModelError;
 use super::network::{Int8Network, Int8Op, Shape, Step, Value};
+use super::tract_operator::Numbers;
+use super::unary::Unary;
 use operator::{Operation, Operator, Outcome, Source};
 use tensor::Tensor;
 
@@ -33,16 +39,22 @@ const MAX_PRODUCTS: usize = 1 << 31;
 /// share a tensor: a hundred times the reference network's. All may have to be in memory at once.
 const MAX_BYTES: usize = 1 << 25;
 
+/// Ten times what large networks have; some work grows with its square.
+const MAX_OPERATORS: usize = 1 << 12;
+
 /// Sides in pixels of the pictures that a network may read: from what still shows a face to what no
 /// small CPU should be asked for.
 const SIDES: RangeInclusive<usize> = 8..=512;
+
+/// What helps where a file computes shapes, which are read only where it tells them too.
+const ONE_PICTURE: &str = "If it was converted for any number of pictures, do it for one: Keras's Input(batch_shape=(1, …))";
 
 /// What a file holds.
 pub struct File {
     /// What it computes, from a square picture of one or three channels to a row of logits.
     pub network: Int8Network,
     /// Whether stock tract gives LiteRT's codes for it.
-    pub in_tract: bool,
+    pub tract_agrees: bool,
 }
 
 /// Checks and reads a file's bytes; `name` is what errors call it.
@@ -73,7 +85,8 @@ pub fn read(name: &str, bytes: &[u8]) -> Result<File, ModelError> {
         .map_err(unfit)?;
     let one_scale = tensors[input].is_value();
     ensure(one_scale, "its input", || "has several scales".into()).map_err(unfit)?;
-    let mut reading = Reading::new(tensors, input, output);
+    let tail = tail(&model, graph, output);
+    let mut reading = Reading::new(tensors, input, output, tail);
     reading.operators(&model, graph).map_err(unfit)?;
     reading.finish(metadata(&model)).map_err(unfit)
 }
@@ -126,6 +139,26 @@ fn ensure(condition: bool, part: &str, why: impl FnOnce() -> String) -> Result<(
     if condition { Ok(()) } else { Err((part.into(), why())) }
 }
 
+/// The output, and what it is the same as in another shape, from the last on.
+fn tail(model: &Model, graph: SubGraph, output: usize) -> Vec<usize> {
+    let mut tail = vec![output as i32];
+    let operators: Vec<_> = graph.operators().into_iter().flatten().collect();
+    for table in operators.iter().rev() {
+        let gives = |tensor| table.outputs().is_some_and(|all| all.iter().any(|i| i == tensor));
+        let reshapes = matches!(
+            operator::kind(model, table),
+            Some(
+                BuiltinOperator::RESHAPE | BuiltinOperator::SQUEEZE | BuiltinOperator::EXPAND_DIMS
+            )
+        );
+        let source = table.inputs().and_then(|inputs| inputs.iter().next());
+        if let (true, Some(source)) = (reshapes && tail.last().is_some_and(|&i| gives(i)), source) {
+            tail.push(source);
+        }
+    }
+    tail.into_iter().filter_map(|tensor| usize::try_from(tensor).ok()).collect()
+}
+
 fn subgraph<'m>(model: &Model<'m>) -> Result<SubGraph<'m>, Fault> {
     let graphs = model.subgraphs().into_iter().flatten().collect::<Vec<_>>();
     ensure(graphs.len() == 1, "the file", || format!("holds {} graphs, not one", graphs.len()))?;
@@ -139,7 +172,7 @@ struct Cost {
     products: usize,
     /// Of the weights.
     weight_bytes: usize,
-    /// Of the output.
+    /// Of what is computed.
     value_bytes: usize,
 }
 
@@ -150,6 +183,11 @@ impl Cost {
             weight_bytes: self.weight_bytes.saturating_add(more.weight_bytes),
             value_bytes: self.value_bytes.saturating_add(more.value_bytes),
         }
+    }
+
+    /// And of so many bytes of values.
+    fn of_values(self, bytes: usize) -> Self {
+        self.plus(Self { value_bytes: bytes, ..Self::default() })
     }
 
     fn is_bearable(self) -> bool {
@@ -167,16 +205,18 @@ struct Reading<'m> {
     output: usize,
     values: Vec<Value>,
     steps: Vec<Step>,
-    /// Constant tensors, channels, and the value of each that was made.
-    rows: Vec<(usize, usize, usize)>,
-    /// The value that a softmax at the end reads.
-    before_softmax: Option<usize>,
-    in_tract: bool,
+    /// Constants and values in other shapes, and the value that each was made.
+    made: Vec<(Source, usize)>,
+    /// The tensors that are the output by another name.
+    tail: Vec<usize>,
+    /// What a softmax at the end reads.
+    before_softmax: Option<Source>,
+    tract_agrees: bool,
     cost: Cost,
 }
 
 impl<'m> Reading<'m> {
-    fn new(tensors: Vec<Tensor<'m>>, input: usize, output: usize) -> Self {
+    fn new(tensors: Vec<Tensor<'m>>, input: usize, output: usize, tail: Vec<usize>) -> Self {
         let held = vec![None; tensors.len()];
         let mut reading = Self {
             tensors,
@@ -184,14 +224,13 @@ impl<'m> Reading<'m> {
             output,
             values: Vec::new(),
             steps: Vec::new(),
-            rows: Vec::new(),
+            made: Vec::new(),
+            tail,
             before_softmax: None,
-            in_tract: true,
+            tract_agrees: true,
             cost: Cost::default(),
         };
-        if let Some(shape) = reading.tensors[input].picture() {
-            reading.hold(input, shape);
-        }
+        reading.hold(input, reading.tensors[input].layout());
         reading
     }
 
@@ -210,66 +249,133 @@ impl<'m> Reading<'m> {
         value
     }
 
-    /// The value of a constant tensor as a row of so many channels.
-    fn row(&mut self, tensor: usize, channels: usize) -> usize {
-        if let Some(&(.., value)) =
-            self.rows.iter().find(|(of, len, _)| (*of, *len) == (tensor, channels))
-        {
-            return value;
+    /// The value that is read.
+    fn source(&mut self, source: Source) -> usize {
+        if let Some(&(_, made)) = self.made.iter().find(|(of, _)| *of == source) {
+            return made;
         }
-        let of = &self.tensors[tensor];
-        let codes = of.data.unwrap_or_default().iter().map(|byte| byte.cast_signed());
-        // One number stands for all channels.
-        let codes = codes.cycle().take(channels).collect();
-        let value = self.value(tensor, [1, 1, channels]);
-        self.rows.push((tensor, channels, value));
-        self.steps.push(Step { op: Int8Op::Constant(codes), inputs: Vec::new(), output: value });
-        value
+        let (op, inputs, output) = match source {
+            Source::Value(value) => return value,
+            Source::Reshaped { value, shape } => {
+                let Value { name, quantization, .. } = &self.values[value];
+                let (name, quantization) = (format!("{name} as {shape:?}"), *quantization);
+                self.values.push(Value { name, shape, quantization });
+                (Int8Op::Reshape, vec![value], self.values.len() - 1)
+            }
+            Source::Constant { tensor, shape } => {
+                let of = &self.tensors[tensor];
+                let codes = of.data.unwrap_or_default().iter().map(|byte| byte.cast_signed());
+                let codes = codes.cycle().take(shape.iter().product()).collect();
+                (Int8Op::Constant(codes), Vec::new(), self.value(tensor, shape))
+            }
+        };
+        self.steps.push(Step { op, inputs, output });
+        self.made.push((source, output));
+        output
     }
 
     fn operators(&mut self, model: &Model, graph: SubGraph) -> Result<(), Fault> {
-        for (i, table) in graph.operators().into_iter().flatten().enumerate() {
-            let operator = Operator::new(self, model, table, i)?;
-            ensure(self.before_softmax.is_none(), &operator.part, || {
-                "comes after the softmax".into()
-            })?;
+        let count = graph.operators().map_or(0, |operators| operators.len());
+        ensure(count <= MAX_OPERATORS, "the file", || {
+            format!("has {count} operators, more than {MAX_OPERATORS}")
+        })?;
+        let tables = graph.operators().into_iter().flatten().enumerate();
+        let outputs = tables.flat_map(|(i, table)| {
+            let count = table.outputs().map_or(0, |outputs| outputs.len()).max(1);
+            (0..count).map(move |nth| (table, [i, nth]))
+        });
+        for (table, which) in outputs {
+            let operator = Operator::new(self, model, table, which)?;
+            if self.before_softmax.is_some() && self.tail.contains(&operator.output) {
+                continue;
+            }
             let (outcome, part, output) = (operator.read()?, operator.part, operator.output);
-            let tensor = &self.tensors[output];
-            let in_tract = matches!(&outcome, Outcome::Operation(operation) if operation.in_tract);
-            self.in_tract &= in_tract && tensor.shape.len() == 4;
+            let is_last = self.before_softmax.is_none() || matches!(outcome, Outcome::Shape);
+            ensure(is_last, &part, || "comes after the softmax".into())?;
+            let agrees =
+                matches!(&outcome, Outcome::Operation(operation) if operation.tract_agrees);
+            self.tract_agrees &= agrees && self.tensors[output].shape.len() == 4;
             match outcome {
-                Outcome::Operation(operation) => {
-                    let Operation { op, inputs, shape, cost, .. } = *operation;
-                    ensure(tensor.picture() == Some(shape), &part, || {
-                        format!("gives {shape:?}, but `{}` is {:?}", tensor.name, tensor.shape)
-                    })?;
-                    self.cost = self.cost.plus(cost);
-                    let inputs = inputs.into_iter().map(|input| match input {
-                        Source::Value(value) => value,
-                        Source::Row { tensor, channels } => self.row(tensor, channels),
-                    });
-                    let inputs = inputs.collect();
-                    let output = self.hold(output, shape);
-                    self.steps.push(Step { op, inputs, output });
-                }
+                Outcome::Operation(operation) => self.push(*operation, output, &part)?,
                 Outcome::Shape => {}
-                Outcome::Same(value) => {
+                Outcome::Same { value, shape } => {
                     self.held[output] = Some(value);
-                    self.tensors[output].shape = vec![1, self.values[value].shape.iter().product()];
+                    self.tensors[output].shape = shape;
                 }
-                Outcome::Softmax(value) => self.before_softmax = Some(value),
+                Outcome::Softmax(row) => self.before_softmax = Some(row),
             }
         }
         Ok(())
     }
 
-    fn finish(self, metadata: BTreeMap<String, String>) -> Result<File, Fault> {
-        let output = self.before_softmax.or(self.held[self.output]);
+    /// The operation that gives a tensor.
+    fn push(&mut self, operation: Operation, output: usize, part: &str) -> Result<(), Fault> {
+        let Operation { op, inputs, shape, cost, .. } = operation;
+        let [_, pixels, channels] = shape;
+        let tensor = &mut self.tensors[output];
+        // A dense layer's rows, where the file counts them only when it runs.
+        if tensor.shape == [1, channels] && pixels > 1 && matches!(op, Int8Op::Conv(_)) {
+            tensor.shape = vec![pixels, channels];
+        }
+        let fits = match tensor.picture() {
+            Some(picture) => picture == shape,
+            None => tensor.shape.iter().product::<usize>() == shape.iter().product::<usize>(),
+        };
+        ensure(fits, part, || {
+            let hint = if tensor.shape.first() == Some(&1) { ONE_PICTURE } else { "" };
+            format!("gives {shape:?}, but `{}` is {:?}. {hint}", tensor.name, tensor.shape)
+        })?;
+        self.cost = self.cost.plus(cost);
+        let inputs = inputs.into_iter().map(|input| self.source(input)).collect();
+        let output = self.hold(output, shape);
+        self.steps.push(Step { op, inputs, output });
+        Ok(())
+    }
+
+    fn finish(mut self, metadata: BTreeMap<String, String>) -> Result<File, Fault> {
+        let computed = self.held[self.output].map(|value| {
+            let shape = self.tensors[self.output].layout();
+            match shape == self.values[value].shape {
+                true => Source::Value(value),
+                false => Source::Reshaped { value, shape },
+            }
+        });
+        let output = self.before_softmax.or(computed);
         let output = output.ok_or_else(|| ("its output".into(), "is never computed".into()))?;
+        let output = self.source(output);
+        ensure(!self.is_of_softmax(output), "its output", || {
+            "is made of a softmax's: shares, not logits. End the file before the softmax".into()
+        })?;
         let Value { name, shape, .. } = &self.values[output];
         ensure(shape[..2] == [1, 1], "its output", || format!("is `{name}`, a picture {shape:?}"))?;
         ensure(!self.steps.is_empty(), "its output", || "is its input".into())?;
-        let Self { values, steps, in_tract, .. } = self;
-        Ok(File { network: Int8Network { values, steps, input: 0, output, metadata }, in_tract })
+        let Self { values, steps, tract_agrees, .. } = self;
+        Ok(File {
+            network: Int8Network { values, steps, input: 0, output, metadata },
+            tract_agrees,
+        })
+    }
+
+    /// Whether a value is what a softmax gives, perhaps moved, joined or in another code.
+    fn is_of_softmax(&self, value: usize) -> bool {
+        let mut made_of = vec![false; self.values.len()];
+        made_of[value] = true;
+        for step in self.steps.iter().rev() {
+            match &step.op {
+                _ if !made_of[step.output] => {}
+                Int8Op::InTract(operator) if operator.name() == "SOFTMAX" => return true,
+                Int8Op::InTract(operator) if operator.numbers() == Numbers::Reals => {}
+                Int8Op::InTract(_)
+                | Int8Op::Reshape
+                | Int8Op::Concat
+                | Int8Op::Unary(Unary::Requantize) => {
+                    for &input in &step.inputs {
+                        made_of[input] = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        false
     }
 }

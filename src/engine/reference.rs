@@ -17,7 +17,7 @@ impl Reference {
     /// For a file of these bytes, called `name`.
     pub fn new(name: &str, bytes: &[u8], file: &File) -> Self {
         let plain = || Self::Plain(Box::new(file.network.clone()));
-        if !file.in_tract {
+        if !file.tract_agrees {
             return plain();
         }
         let [height, width, channels] = file.network.values[file.network.input].shape;

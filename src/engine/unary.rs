@@ -1,6 +1,9 @@
 //! Functions of one value, as tables of what each code becomes.
 
+mod hard_swish;
+
 use super::Quantization;
+use super::fixed_point::Factor;
 
 /// Between these, a factor from an input's steps to the output's is XNNPACK's to take.
 const MIN_FACTOR: f32 = 1.0 / 256.0;
@@ -17,6 +20,16 @@ pub enum Unary {
     Relu,
     /// `min(max(x, 0), 6)`.
     Relu6,
+    /// `min(max(x, 0), 1)`.
+    Relu0To1,
+    /// `min(max(x, −1), 1)`.
+    ReluN1To1,
+    /// `|x|`.
+    Abs,
+    /// `x`, below 0 `exp(x) − 1`.
+    Elu,
+    /// `x · min(max(x + 3, 0), 6) / 6`.
+    HardSwish,
     /// `x`, below 0 times a slope.
     LeakyRelu {
         /// From 0 to 1.
@@ -34,6 +47,11 @@ impl Unary {
             Self::Tanh => "tanh",
             Self::Relu => "relu",
             Self::Relu6 => "relu6",
+            Self::Relu0To1 => "relu 0 to 1",
+            Self::ReluN1To1 => "relu -1 to 1",
+            Self::Abs => "abs",
+            Self::Elu => "elu",
+            Self::HardSwish => "hard swish",
             Self::LeakyRelu { .. } => "leaky relu",
             Self::Requantize => "requantize",
         }
@@ -52,9 +70,26 @@ impl Unary {
                 let fits = output == Quantization { scale: 1.0 / 128.0, zero_point: 0 };
                 fits.then(|| rounded(input, output, f64::tanh))
             }
-            Self::Relu => limited(input, output, ratio, f32::INFINITY),
-            Self::Relu6 => limited(input, output, ratio, 6.0),
-            Self::LeakyRelu { slope } => shifted(input, output, ratio, ratio * slope),
+            Self::Relu => limited(input, output, ratio, [0.0, f32::INFINITY]),
+            Self::Relu6 => limited(input, output, ratio, [0.0, 6.0]),
+            Self::Relu0To1 => limited(input, output, ratio, [0.0, 1.0]),
+            Self::ReluN1To1 => limited(input, output, ratio, [-1.0, 1.0]),
+            Self::Abs => {
+                let factor = factor(ratio)?;
+                Some(by_code(|code| {
+                    factor.times(steps(input, code).abs()) + i32::from(output.zero_point)
+                }))
+            }
+            Self::Elu => Some(by_code(|code| {
+                let x = input.dequantize(code);
+                let y = if x < 0.0 { x.exp_m1() } else { x };
+                (y * (1.0 / output.scale) + f32::from(output.zero_point)).round_ties_even() as i32
+            })),
+            Self::HardSwish => hard_swish::table(input, output),
+            Self::LeakyRelu { slope } => {
+                let of_xnnpack = shifted(input, output, ratio, ratio * slope);
+                of_xnnpack.or_else(|| sloping(input, output, ratio, slope))
+            }
             Self::Requantize => shifted(input, output, ratio, ratio),
         }
     }
@@ -80,22 +115,27 @@ fn rounded(input: Quantization, output: Quantization, of: impl Fn(f64) -> f64) -
     })
 }
 
-/// From 0 to `most`, as TensorFlow Lite's own kernels have it: a factor of 31 bits, rounded once to the
-/// left of the shift and once behind it, so that 0.25 may become 1. None for factors no network has.
-fn limited(input: Quantization, output: Quantization, factor: f32, most: f32) -> Option<[i8; 256]> {
-    if !(MIN_FACTOR..MAX_FACTOR).contains(&factor) {
-        return None;
-    }
-    let exponent = (factor.to_bits() >> 23).cast_signed() - 126;
-    // At least 2³⁰, less than 2³¹.
-    let multiplier = (f64::from(factor) * 2f64.powi(31 - exponent)) as i64;
-    let [left, right] = [exponent.max(0), (-exponent).max(0)];
-    let most = (most / output.scale).round() as i32;
+/// A code's distance from zero.
+fn steps(input: Quantization, code: i8) -> i32 {
+    i32::from(code) - i32::from(input.zero_point)
+}
+
+/// None for factors no network has.
+fn factor(ratio: f32) -> Option<Factor> {
+    Factor::new(ratio.into()).filter(|_| (MIN_FACTOR..MAX_FACTOR).contains(&ratio))
+}
+
+/// Between two numbers, as TensorFlow Lite's own kernels have it.
+fn limited(
+    input: Quantization,
+    output: Quantization,
+    ratio: f32,
+    limits: [f32; 2],
+) -> Option<[i8; 256]> {
+    let factor = factor(ratio)?;
+    let [low, high] = limits.map(|limit| (limit / output.scale).round() as i32);
     Some(by_code(|code| {
-        let steps = i64::from(code) - i64::from(input.zero_point);
-        let high = ((steps.max(0) << left) * multiplier + (1 << 30)) >> 31;
-        let rounded = if right == 0 { high } else { (high + (1 << (right - 1))) >> right };
-        (rounded as i32).min(most) + i32::from(output.zero_point)
+        factor.times(steps(input, code)).clamp(low, high) + i32::from(output.zero_point)
     }))
 }
 
@@ -107,9 +147,19 @@ fn shifted(input: Quantization, output: Quantization, above: f32, below: f32) ->
     }
     let [above, below] = [above, below].map(|factor| (factor * 256.0).round_ties_even() as i32);
     Some(by_code(|code| {
-        let steps = i32::from(code) - i32::from(input.zero_point);
+        let steps = steps(input, code);
         let factor = if steps < 0 { below } else { above };
         (256 * i32::from(output.zero_point) + 128 + steps * factor) >> 8
+    }))
+}
+
+/// TensorFlow Lite's own kernel, for slopes that XNNPACK leaves to it.
+fn sloping(input: Quantization, output: Quantization, ratio: f32, slope: f32) -> Option<[i8; 256]> {
+    let (above, below) = (factor(ratio)?, Factor::new((ratio * slope).into())?);
+    Some(by_code(|code| {
+        let steps = steps(input, code);
+        let factor = if steps < 0 { below } else { above };
+        factor.times(steps) + i32::from(output.zero_point)
     }))
 }
 
@@ -123,11 +173,16 @@ mod tests {
         let wide = Quantization { scale: 0.04, zero_point: 3 };
         let of = |scale, zero_point| Quantization { scale, zero_point };
         type Of = fn(f32) -> f32;
-        let functions: [(Unary, Quantization, Of); 6] = [
+        let functions: [(Unary, Quantization, Of); 11] = [
             (Unary::Logistic, of(1.0 / 256.0, -128), |x| 1.0 / (1.0 + (-x).exp())),
             (Unary::Tanh, of(1.0 / 128.0, 0), f32::tanh),
             (Unary::Relu, wide, |x| x.max(0.0)),
             (Unary::Relu6, wide, |x| x.clamp(0.0, 6.0)),
+            (Unary::Relu0To1, wide, |x| x.clamp(0.0, 1.0)),
+            (Unary::ReluN1To1, wide, |x| x.clamp(-1.0, 1.0)),
+            (Unary::Abs, wide, f32::abs),
+            (Unary::Elu, wide, |x| if x < 0.0 { x.exp_m1() } else { x }),
+            (Unary::HardSwish, wide, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0),
             (Unary::LeakyRelu { slope: 0.3 }, wide, |x| if x < 0.0 { 0.3 * x } else { x }),
             (Unary::Requantize, wide, |x| x),
         ];

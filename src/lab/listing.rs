@@ -7,6 +7,9 @@ use super::network::Shape;
 use super::tflite::{Filter, Int8Network, Int8Op};
 use crate::engine::Quantization;
 
+/// Characters of a name that are shown.
+const MAX_NAME: usize = 40;
+
 /// A value and how it comes to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -75,11 +78,18 @@ pub fn of_int8(network: &Int8Network) -> Vec<Row> {
             Int8Op::Mean => "mean".into(),
             Int8Op::Pad(_) => "pad".into(),
             Int8Op::Add(activation) => format!("add{}", followed_by(*activation)),
+            Int8Op::Subtract(activation) => format!("subtract{}", followed_by(*activation)),
             Int8Op::Multiply(activation) => format!("multiply{}", followed_by(*activation)),
             Int8Op::Unary(unary) => unary.name().into(),
+            Int8Op::Prelu => "prelu".into(),
             Int8Op::Constant(_) => "constant".into(),
+            Int8Op::Reshape => "reshape".into(),
             Int8Op::Concat => "concat".into(),
+            Int8Op::InTract(operator) => format!("{} in tract", operator.name()),
         };
+        if let Int8Op::InTract(operator) = &step.op {
+            row.macs = operator.macs() as u64;
+        }
         if let Int8Op::Conv(filter) | Int8Op::Depthwise(filter) = &step.op {
             let [h, w, _] = row.shape;
             row.macs = (h * w * filter.weights.len()) as u64;
@@ -138,13 +148,21 @@ fn cells(index: usize, row: &Row) -> [String; 7] {
     let inputs: Vec<String> = row.inputs.iter().map(ToString::to_string).collect();
     [
         index.to_string(),
-        row.name.clone(),
+        shortened(&row.name),
         row.operation.clone(),
         inputs.join(" "),
         format!("{h}×{w}×{c}"),
         some(row.macs.div_ceil(1000)),
         some(row.weight_bytes as u64),
     ]
+}
+
+/// A name's end: TensorFlow joins those of all that became one operator.
+fn shortened(name: &str) -> String {
+    match name.char_indices().rev().nth(MAX_NAME - 1) {
+        Some((at, _)) if at > 0 => format!("…{}", &name[at..]),
+        _ => name.into(),
+    }
 }
 
 fn slid(what: &str, window: &Window, activation: Activation) -> String {
@@ -200,6 +218,7 @@ mod tests {
         assert_eq!(lines[2], ["1", "a", "conv", "3×3/2,", "relu", "0", "4×4×2", "1", "80"]);
         assert_eq!(lines[3], ["2", "sum", "add", "1", "1", "4×4×2"]);
         let mut layers = Layers::new("in", [8, 8, 1]).unwrap();
+        assert_eq!(shortened(&format!("{}é", "a".repeat(50))), format!("…{}é", "a".repeat(39)));
         layers.push("softmax", Layer::Softmax, &[0]).unwrap();
         assert_eq!(folded(&layers, &graph), ["softmax"]);
         assert!(text.ends_with("80 bytes of weights and biases, values of up to 64\n"), "{text}");

@@ -68,7 +68,8 @@ impl Growing {
             let stride = [rng.usize(1..=3), rng.usize(1..=3)];
             let padding = [Padding::Same, Padding::Valid][rng.usize(..2)];
             let window = Window { kernel, stride, padding };
-            let inside = (0..2).all(|i| kernel[i] <= sides[i]);
+            // Pools are not larger than the picture; convolutions may be.
+            let inside = most > 3 || (0..2).all(|i| kernel[i] <= sides[i]);
             if let Some(output) = window.output(sides).filter(|_| inside) {
                 return (window, output);
             }
@@ -123,7 +124,7 @@ impl Growing {
         let Value { shape, quantization, .. } = self.network.values[last].clone();
         let [h, w, _] = shape;
         let outputs = self.rng.usize(1..=80);
-        let kinds = if self.in_tract { 8 } else { 17 };
+        let kinds = if self.in_tract { 8 } else { 19 };
         match self.rng.u8(..kinds) {
             0 | 1 => self.conv(last, None, outputs, None),
             2 => self.depthwise(last),
@@ -190,29 +191,56 @@ impl Growing {
                 }
                 let row = self.network.output;
                 let activation = self.activation();
-                let op = [Int8Op::Add(activation), Int8Op::Multiply(activation)];
-                let op = op[self.rng.usize(..2)].clone();
+                let op = [
+                    Int8Op::Add(activation),
+                    Int8Op::Subtract(activation),
+                    Int8Op::Multiply(activation),
+                    Int8Op::Prelu,
+                ];
+                let op = op[self.rng.usize(..4)].clone();
                 let code = self.code_near(quantization);
                 self.push(op, vec![last, row], shape, Some(code));
             }
             14 => {
                 self.conv(last, Some(Window::PIXEL), shape[2], None);
                 let inputs = vec![self.network.output, last];
-                let op = Int8Op::Multiply(self.activation());
+                let activation = self.activation();
+                let op = [Int8Op::Subtract(activation), Int8Op::Multiply(activation)];
+                let op = op[self.rng.usize(..2)].clone();
                 self.push(op, inputs, shape, None);
+            }
+            17 => {
+                let [h, w, c] = shape;
+                let shapes = [[w, h, c], [1, h * w, c], [h, c, w], [1, 1, h * w * c]];
+                let shape = shapes[self.rng.usize(..if h * w * c > 3000 { 3 } else { 4 })];
+                self.push(Int8Op::Reshape, vec![last], shape, Some(quantization));
+            }
+            // Of the rest of a constant picture, as batch norms of one number leave it.
+            18 => {
+                let codes = (0..shape.iter().product()).map(|_| self.rng.i8(..)).collect();
+                self.push(Int8Op::Constant(codes), Vec::new(), shape, None);
+                let inputs = vec![self.network.output, last];
+                let op = Int8Op::Subtract(self.activation());
+                let code = self.code_near(quantization);
+                self.push(op, inputs, shape, Some(code));
             }
             15 | 16 => {
                 let of = |scale, zero_point| Quantization { scale, zero_point };
                 let near = self.code_near(quantization);
-                let slope = 0.05 + 0.9 * self.rng.f32();
+                let slope = [0.05, 0.9, 0.001][self.rng.usize(..3)] * self.rng.f32();
                 let (unary, code) = [
                     (Unary::Logistic, of(1.0 / 256.0, i8::MIN)),
                     (Unary::Tanh, of(1.0 / 128.0, 0)),
                     (Unary::Relu, near),
                     (Unary::Relu6, near),
+                    (Unary::Relu0To1, near),
+                    (Unary::ReluN1To1, near),
+                    (Unary::Abs, near),
+                    (Unary::Elu, near),
+                    (Unary::HardSwish, near),
                     (Unary::LeakyRelu { slope }, near),
                     (Unary::Requantize, near),
-                ][self.rng.usize(..6)];
+                ][self.rng.usize(..11)];
                 self.push(Int8Op::Unary(unary), vec![last], shape, Some(code));
             }
             _ => {

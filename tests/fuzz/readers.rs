@@ -59,7 +59,9 @@ pub fn read_journal(bytes: &[u8]) -> bool {
 #[allow(dead_code, reason = "a fuzz target finds its seeds in its corpus")]
 pub fn seeds(root: &Path, (name, extensions, _): Reader) -> Vec<PathBuf> {
     let own = root.join("tests/fuzz/seeds").join(name);
-    let folders = [root.join("tests/data/import"), root.join("tests/data/foreign"), own];
+    let data =
+        ["import", "foreign", "operators"].map(|folder| root.join("tests/data").join(folder));
+    let folders = [&data[..], &[own]].concat();
     let files = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
     let is_seed = |path: &PathBuf| {
         let extension = path.extension().and_then(|extension| extension.to_str());

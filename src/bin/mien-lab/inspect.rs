@@ -8,7 +8,7 @@ use mien::lab::checkpoint::Checkpoint;
 use mien::lab::float::{Layers, lower};
 use mien::lab::import;
 use mien::lab::listing;
-use mien::lab::tflite::{self, Int8Network};
+use mien::lab::tflite::{self, Int8Network, Int8Op};
 
 /// Show what is in a model file, layer by layer.
 ///
@@ -50,14 +50,21 @@ fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
 
 fn int8(model: &Model, network: &Int8Network) -> String {
     let (operations, by) = (network.steps.len(), model.engine());
+    let in_tract =
+        network.steps.iter().filter(|step| matches!(step.op, Int8Op::InTract(_))).count();
     let tract = match model.reference() {
         "tract" => "tract runs them too, to the same codes",
+        _ if in_tract > 0 => "tract runs the others, one by one",
         _ => "tract would run some of them otherwise than LiteRT, or not at all",
     };
+    let own = match operations - in_tract {
+        own if in_tract > 0 => format!("{own} of {operations}"),
+        _ => format!("all {operations}"),
+    };
     let runs = match model.is_planned() {
-        true => format!(
-            "mien's own engine runs all {operations} operations, here by its {by} kernels; {tract}"
-        ),
+        true => {
+            format!("mien's own engine runs {own} operations, here by its {by} kernels; {tract}")
+        }
         false => format!("mien's own engine can't run them; {by} does, many times slower"),
     };
     format!("{}{runs}\n", listing::text(&listing::of_int8(network)))

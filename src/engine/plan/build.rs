@@ -5,6 +5,7 @@ use super::super::kernels::{Code, Kernels, LANES, PackedConv, PackedDepthwise};
 use super::super::mean::Mean;
 use super::super::multiplication::Multiplication;
 use super::super::network::{Filter, Int8Network, Int8Op, Step, Value};
+use super::super::prelu::Prelu;
 use super::super::quantization::Quantization;
 use super::super::window::{Activation, Window};
 use super::arena::Allocator;
@@ -173,6 +174,17 @@ impl Builder<'_> {
                 Stage::Depthwise { input: input(), rows, filter: packed, output }
             }
             Int8Op::Add(activation) => self.sum(i, *activation, output)?,
+            Int8Op::Subtract(activation) => {
+                let (inputs, codes) = self.two_inputs(step);
+                let output_code = self.quantization(step.output);
+                let rule = Addition::difference(codes, output_code, *activation);
+                Stage::AddAny { inputs, rule: self.near(step, rule)?, output }
+            }
+            Int8Op::Prelu => {
+                let (inputs, codes) = self.two_inputs(step);
+                let rule = Prelu::new(codes, self.quantization(step.output));
+                Stage::Prelu { inputs, rule: self.near(step, rule)?, output }
+            }
             Int8Op::Multiply(activation) => {
                 let (inputs, codes) = self.two_inputs(step);
                 let rule = Multiplication::new(codes, self.quantization(step.output), *activation);
@@ -197,10 +209,17 @@ impl Builder<'_> {
             }
             Int8Op::Constant(codes) => {
                 let mut bytes = vec![0; output.len()];
-                for (byte, code) in bytes.iter_mut().zip(codes) {
+                for (byte, code) in output.used_mut(&mut bytes).zip(codes) {
                     *byte = self.stored_byte(*code);
                 }
                 Stage::Constant { bytes, output }
+            }
+            Int8Op::Reshape => Stage::Reshape { input: input(), output },
+            Int8Op::InTract(operator) => {
+                let inputs = step.inputs.iter();
+                let inputs = inputs.map(|&input| (self.place(input), self.quantization(input)));
+                let (operator, code) = (operator.clone(), self.quantization(step.output));
+                Stage::InTract { operator, inputs: inputs.collect(), code, output }
             }
             Int8Op::Pad(margins) => {
                 let (margins, zero) = (*margins, self.stored_zero(step.output));

@@ -4,9 +4,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::super::Quantization;
 use super::super::addition::Addition;
 use super::super::kernels::{Code, Kernels, PackedConv, PackedDepthwise, Residual, elementwise};
 use super::super::multiplication::Multiplication;
+use super::super::prelu::Prelu;
+use super::super::tract_operator::TractOperator;
 use super::average::Average;
 use super::band::{ConvBand, Source};
 use super::pad::Pad;
@@ -27,14 +30,25 @@ pub enum Stage {
     Pad(Pad),
     /// Sum of two values of one code.
     Add { inputs: [Place; 2], code: Code, output: Place },
-    /// Sum of two values of any codes; the second may be one pixel, for all.
+    /// Sum or difference of two values of any codes; the second may be one pixel, for all.
     AddAny { inputs: [Place; 2], rule: Addition, output: Place },
     /// Product of two values; the second may be one pixel, for all.
     Multiply { inputs: [Place; 2], rule: Multiplication, output: Place },
+    /// The first, below zero times the second, which may be one pixel, for all.
+    Prelu { inputs: [Place; 2], rule: Prelu, output: Place },
     /// What each byte becomes.
     Table { input: Place, table: Box<[u8; 256]>, output: Place },
-    /// A row that is always the same.
+    /// What is always the same.
     Constant { bytes: Vec<u8>, output: Place },
+    /// The same codes in another shape.
+    Reshape { input: Place, output: Place },
+    /// What tract computes, of values of these codes.
+    InTract {
+        operator: TractOperator,
+        inputs: Vec<(Place, Quantization)>,
+        code: Quantization,
+        output: Place,
+    },
     /// Channels one after the other.
     Concat { inputs: Vec<Place>, output: Place },
 }
@@ -46,8 +60,9 @@ impl Stage {
         let output = self.output();
         let (values, out) = Values::around(arena, output);
         let rows = output.height;
-        if let [scratch] = &mut scratches[..] {
-            return self.run_band(kernels, &values, 0..rows, out, scratch);
+        let is_whole = matches!(self, Self::Reshape { .. } | Self::InTract { .. });
+        if is_whole || scratches.len() == 1 {
+            return self.run_band(kernels, &values, 0..rows, out, &mut scratches[0]);
         }
         let each = rows.div_ceil(scratches.len());
         let row_len = output.width * output.step;
@@ -117,7 +132,30 @@ impl Stage {
                     *out = table[usize::from(*byte)];
                 }
             }
-            Self::Constant { bytes, .. } => out.copy_from_slice(bytes),
+            Self::Prelu { inputs: [a, b], rule, .. } => {
+                let b = pixels_or_one(b);
+                elementwise::pairs(kernels.flip, pixels_of(a), b, |a, b| rule.of(a, b), out);
+            }
+            Self::Constant { bytes, output } => {
+                let band = pixels.start * output.step..pixels.end * output.step;
+                out.copy_from_slice(&bytes[band]);
+            }
+            Self::Reshape { input, output } => {
+                for (to, byte) in output.used_mut(out).zip(input.used(values.of(input))) {
+                    *to = byte;
+                }
+            }
+            Self::InTract { operator, inputs, code, output } => {
+                let flip = kernels.flip;
+                let inputs = inputs.iter().map(|(place, code)| {
+                    let bytes = place.used(values.of(place));
+                    (bytes.map(move |byte| (byte ^ flip).cast_signed()), *code)
+                });
+                let codes = operator.run(inputs, *code);
+                for (to, code) in output.used_mut(out).zip(codes) {
+                    *to = code.cast_unsigned() ^ flip;
+                }
+            }
             Self::Add { inputs: [a, b], code, .. } => {
                 elementwise::add(kernels.flip, pixels_of(a), pixels_of(b), *code, out);
             }
@@ -145,7 +183,10 @@ impl Stage {
             | Self::AddAny { output, .. }
             | Self::Multiply { output, .. }
             | Self::Table { output, .. }
+            | Self::Prelu { output, .. }
             | Self::Constant { output, .. }
+            | Self::Reshape { output, .. }
+            | Self::InTract { output, .. }
             | Self::Concat { output, .. } => output,
         }
     }

@@ -2,11 +2,10 @@
 
 use tract_tflite::tflite::{BuiltinOperator, FullyConnectedOptionsWeightsFormat, TensorType};
 
-use super::super::codes::activation_of;
 use super::super::kernels::QUAD;
-use super::super::network::{Filter, Int8Op, Value};
+use super::super::network::{Filter, Int8Op, Shape, Value};
 use super::super::window::Window;
-use super::operator::{Operator, Outcome, Source, le_i32, tap_bytes};
+use super::operator::{Operator, Outcome, Picture, Source, le_i32, tap_bytes};
 use super::sliding::{self, Sliding};
 use super::tensor::Tensor;
 use super::{Cost, Fault};
@@ -20,23 +19,22 @@ const MOST_CHANNELS: usize = 64;
 
 /// What an operator of these kinds is.
 pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
-    let (input, x) = operator.value(0)?;
     let weights = operator.tensor(1)?;
     let bias = match operator.inputs.get(2) {
         Some(Some(_)) => Some(operator.tensor(2)?),
         _ => None,
     };
-    let Form { shape, sliding, depthwise } = Form::of(operator, x, weights)?;
+    let Form { input, x, shape, sliding, depthwise } = Form::of(operator, weights)?;
     let channels = shape[if depthwise { 3 } else { 0 }];
     check_codes(operator, weights, bias, channels)?;
-    let [height, width] = operator.slides(&sliding, x.shape)?;
+    let [height, width] = operator.slides(&sliding, x)?;
     let window = sliding.undilated();
     let [rows, columns] = window.kernel;
     // Filters that do not see all channels, and not one each, see the others through zeros.
-    let groups = if depthwise { x.shape[2] } else { x.shape[2] / shape[3] };
+    let groups = if depthwise { x[2] } else { x[2] / shape[3] };
     let spread = if depthwise { channels != groups } else { groups > 1 };
     let depthwise = depthwise && !spread;
-    let depth = if depthwise { 1 } else { x.shape[2] };
+    let depth = if depthwise { 1 } else { x[2] };
     operator.ensure(!depthwise || rows * columns <= MAX_DEPTHWISE_TAPS, || {
         format!("has a depthwise window of {rows}×{columns}")
     })?;
@@ -50,9 +48,8 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
         ..Cost::default()
     };
     let plain = !spread && operator.kind != BuiltinOperator::FULLY_CONNECTED;
-    let in_tract = plain && bias.is_some();
-    let inputs = vec![Source::Value(input)];
-    operator.operation(inputs, [height, width, channels], cost, in_tract, || {
+    let tract_agrees = plain && bias.is_some();
+    operator.operation(vec![input], [height, width, channels], cost, tract_agrees, || {
         let codes = weights.data.unwrap_or_default().iter().map(|byte| byte.cast_signed());
         let (mut shape, mut weights_of) = dilated(shape, codes.collect(), &sliding);
         if spread && operator.kind == BuiltinOperator::DEPTHWISE_CONV_2D {
@@ -80,64 +77,65 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
     })
 }
 
-/// Its weights as four-dimensional, and how they slide.
+/// What it reads, its weights as four-dimensional, and how they slide.
 struct Form {
+    input: Source,
+    x: Shape,
     shape: [usize; 4],
     sliding: Sliding,
     depthwise: bool,
 }
 
 impl Form {
-    fn of(operator: &Operator, x: &Value, weights: &Tensor) -> Result<Self, Fault> {
-        let misfit =
-            || operator.fault(format!("has weights {:?} on input {:?}", weights.shape, x.shape));
+    fn of(operator: &Operator, weights: &Tensor) -> Result<Self, Fault> {
         if operator.kind == BuiltinOperator::FULLY_CONNECTED {
-            return Self::of_dense(operator, x, weights, misfit);
+            return Self::of_dense(operator, weights);
         }
-        let is_picture = operator.tensor(0)?.picture() == Some(x.shape);
-        operator.ensure(is_picture, || "reads a picture laid out as a row".into())?;
+        let Picture { source: input, shape: x, .. } = operator.picture(0)?;
+        let misfit = || operator.fault(format!("has weights {:?} on input {x:?}", weights.shape));
+        operator.has_four_axes()?;
         let [out, height, width, channels] = weights.shape[..] else { return Err(misfit()) };
         let depthwise = operator.kind == BuiltinOperator::DEPTHWISE_CONV_2D;
         let fits = match depthwise {
-            true => out == 1 && channels.is_multiple_of(x.shape[2]),
+            true => out == 1 && channels.is_multiple_of(x[2]),
             // Of one group of the channels, perhaps.
-            false => {
-                x.shape[2].is_multiple_of(channels) && out.is_multiple_of(x.shape[2] / channels)
-            }
+            false => x[2].is_multiple_of(channels) && out.is_multiple_of(x[2] / channels),
         };
         if !fits {
             return Err(misfit());
         }
         let of = if depthwise { sliding::of_depthwise } else { sliding::of_conv };
         let sliding = of(&operator.table, [height, width]).map_err(|why| operator.fault(why))?;
-        Ok(Self { shape: [out, height, width, channels], sliding, depthwise })
+        Ok(Self { input, x, shape: [out, height, width, channels], sliding, depthwise })
     }
 
-    /// All that it reads at once, or each pixel by itself.
-    fn of_dense(
-        operator: &Operator,
-        x: &Value,
-        weights: &Tensor,
-        misfit: impl Fn() -> Fault,
-    ) -> Result<Self, Fault> {
+    /// All that it reads at once, or each row by itself.
+    fn of_dense(operator: &Operator, weights: &Tensor) -> Result<Self, Fault> {
         let options = operator.table.builtin_options_as_fully_connected_options();
-        let activation = options.and_then(|options| {
-            let plain = options.weights_format() == FullyConnectedOptionsWeightsFormat::DEFAULT;
-            activation_of(options.fused_activation_function()).filter(|_| plain)
-        });
-        let activation =
-            activation.ok_or_else(|| operator.fault("has options that are not understood"))?;
+        let activation = operator.activation(options.map(|o| o.fused_activation_function()))?;
+        let (kept, &Value { shape: of_kept, .. }) = operator.value(0)?;
+        let misfit =
+            || operator.fault(format!("has weights {:?} on input {of_kept:?}", weights.shape));
+        let plain = FullyConnectedOptionsWeightsFormat::DEFAULT;
         let [out, values] = weights.shape[..] else { return Err(misfit()) };
-        let [height, width, channels] = x.shape;
-        let kernel = if values == height * width * channels {
-            [height, width]
-        } else if values == channels && operator.tensor(0)?.picture() == Some(x.shape) {
-            [1, 1]
-        } else {
+        let all: usize = of_kept.iter().product();
+        let fits =
+            all.is_multiple_of(values) && options.is_some_and(|o| o.weights_format() == plain);
+        if !fits {
             return Err(misfit());
+        }
+        // All of a picture as it lies, whatever the file makes of it.
+        let (input, x, kernel) = if all == values {
+            (Source::Value(kept), of_kept, [of_kept[0], of_kept[1]])
+        } else {
+            let mut rows = operator.picture(0)?;
+            if rows.shape[2] != values {
+                rows = operator.value_as(0, [1, all / values, values])?;
+            }
+            (rows.source, rows.shape, [1, 1])
         };
         let sliding = Sliding { window: Window::whole(kernel), dilation: [1, 1], activation };
-        Ok(Self { shape: [out, kernel[0], kernel[1], channels], sliding, depthwise: false })
+        Ok(Self { input, x, shape: [out, kernel[0], kernel[1], x[2]], sliding, depthwise: false })
     }
 }
 

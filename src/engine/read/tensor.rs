@@ -8,6 +8,19 @@ use super::{Fault, ensure};
 
 /// No tensor of the family comes near; keeps a forged shape from asking for all memory.
 const MAX_LEN: usize = 1 << 24;
+/// As many as LiteRT's own operators take; some work grows with its square.
+const MAX_RANK: usize = 8;
+
+/// How a tensor is used beside another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Value by value.
+    Alike,
+    /// For all pixels.
+    Row,
+    /// For all values.
+    Number,
+}
 
 /// A checked tensor.
 pub struct Tensor<'m> {
@@ -30,6 +43,8 @@ impl<'m> Tensor<'m> {
         let shape: Vec<usize> = (tensor.shape().into_iter().flatten())
             .map(|side| usize::try_from(side).unwrap_or(0))
             .collect();
+        let rank = shape.len();
+        ensure(rank <= MAX_RANK, &part, || format!("has {rank} axes, more than {MAX_RANK}"))?;
         let len = shape.iter().try_fold(1usize, |len, &side| len.checked_mul(side));
         let len = len.filter(|len| (1..=MAX_LEN).contains(len));
         let len = len.ok_or_else(|| (part.clone(), format!("has the shape {shape:?}")))?;
@@ -78,23 +93,32 @@ impl<'m> Tensor<'m> {
         self.type_ == TensorType::INT8 && self.scales.len() == 1
     }
 
-    /// Height, width and channels of a picture, or of a row.
+    /// Height, width and channels of a picture, of a line of pixels, or of a row.
     pub fn picture(&self) -> Option<Shape> {
         match self.shape[..] {
             [1, height, width, channels] => Some([height, width, channels]),
+            [1, pixels, channels] => Some([1, pixels, channels]),
             [1, channels] => Some([1, 1, channels]),
             _ => None,
         }
     }
 
-    /// Height, width and channels of what is a row whatever its rank.
-    pub fn row(&self) -> Option<Shape> {
-        match self.shape[..] {
-            [] => Some([1, 1, 1]),
-            [channels] | [1, channels] | [1, 1, channels] | [1, 1, 1, channels] => {
-                Some([1, 1, channels])
-            }
-            _ => None,
+    /// How its values lie: as a picture, or all in a row.
+    pub fn layout(&self) -> Shape {
+        self.picture().unwrap_or_else(|| [1, 1, self.shape.iter().product()])
+    }
+
+    /// How it is used beside one of this shape, axes counted from the last.
+    pub fn beside(&self, shape: &[usize]) -> Option<Beside> {
+        let missing = shape.len().checked_sub(self.shape.len())?;
+        let own: Vec<usize> = std::iter::repeat_n(1, missing).chain(self.shape.clone()).collect();
+        let (&last, before) = own.split_last()?;
+        if own == shape {
+            Some(Beside::Alike)
+        } else if before.iter().all(|side| *side == 1) && shape.last() == Some(&last) {
+            Some(Beside::Row)
+        } else {
+            (own.iter().product::<usize>() == 1).then_some(Beside::Number)
         }
     }
 

@@ -10,8 +10,9 @@ use tract_tflite::tflite::{
     LeakyReluOptionsArgs, Metadata, MetadataArgs, Model, ModelArgs, MulOptions, MulOptionsArgs,
     Operator, OperatorArgs, OperatorCode, OperatorCodeArgs, PadOptions, PadOptionsArgs,
     Pool2DOptions, Pool2DOptionsArgs, QuantizationParameters, QuantizationParametersArgs,
-    QuantizeOptions, QuantizeOptionsArgs, ReducerOptions, ReducerOptionsArgs, SubGraph,
-    SubGraphArgs, Tensor, TensorArgs, TensorType, finish_model_buffer,
+    QuantizeOptions, QuantizeOptionsArgs, ReducerOptions, ReducerOptionsArgs, ReshapeOptions,
+    ReshapeOptionsArgs, SubGraph, SubGraphArgs, SubOptions, SubOptionsArgs, Tensor, TensorArgs,
+    TensorType, finish_model_buffer,
 };
 
 use super::super::float::{Activation, Window, window::Margins};
@@ -184,14 +185,33 @@ impl Writer {
                 let options = AddOptions::create(&mut self.builder, &args).as_union_value();
                 (BuiltinOperator::ADD, 2, BuiltinOptions::AddOptions, options)
             }
+            Int8Op::Subtract(activation) => {
+                let args = SubOptionsArgs {
+                    fused_activation_function: activation_function(*activation),
+                    ..Default::default()
+                };
+                let options = SubOptions::create(&mut self.builder, &args).as_union_value();
+                (BuiltinOperator::SUB, 3, BuiltinOptions::SubOptions, options)
+            }
             Int8Op::Multiply(activation) => {
                 let args =
                     MulOptionsArgs { fused_activation_function: activation_function(*activation) };
                 let options = MulOptions::create(&mut self.builder, &args).as_union_value();
                 (BuiltinOperator::MUL, 2, BuiltinOptions::MulOptions, options)
             }
+            Int8Op::Prelu => {
+                (BuiltinOperator::PRELU, 1, BuiltinOptions::QuantizeOptions, self.no_options())
+            }
             Int8Op::Unary(unary) => self.unary(*unary),
             Int8Op::Constant(_) => unreachable!("constants are tensors, not operators"),
+            Int8Op::Reshape => {
+                let [h, w, c] = network.values[step.output].shape.map(|side| side as i32);
+                inputs.push(self.numbers(&format!("{name}/shape"), &[4], &[1, h, w, c]));
+                let args = ReshapeOptionsArgs::default();
+                let options = ReshapeOptions::create(&mut self.builder, &args).as_union_value();
+                (BuiltinOperator::RESHAPE, 1, BuiltinOptions::ReshapeOptions, options)
+            }
+            Int8Op::InTract(_) => unreachable!("only other makers' files have such"),
             Int8Op::Concat => {
                 let args = ConcatenationOptionsArgs {
                     axis: CHANNEL_AXIS,
@@ -222,25 +242,30 @@ impl Writer {
         &mut self,
         unary: Unary,
     ) -> (BuiltinOperator, i32, BuiltinOptions, WIPOffset<UnionWIPOffset>) {
-        let builder = &mut self.builder;
-        // Operators without options have an empty table of any kind.
-        let none = BuiltinOptions::QuantizeOptions;
-        let empty = |builder: &mut FlatBufferBuilder<'static>| {
-            QuantizeOptions::create(builder, &QuantizeOptionsArgs {}).as_union_value()
-        };
-        match unary {
-            Unary::Logistic => (BuiltinOperator::LOGISTIC, 2, none, empty(builder)),
-            Unary::Tanh => (BuiltinOperator::TANH, 2, none, empty(builder)),
-            Unary::Relu => (BuiltinOperator::RELU, 2, none, empty(builder)),
-            Unary::Relu6 => (BuiltinOperator::RELU6, 2, none, empty(builder)),
-            Unary::Requantize => (BuiltinOperator::QUANTIZE, 2, none, empty(builder)),
+        let (operator, version) = match unary {
+            Unary::Logistic => (BuiltinOperator::LOGISTIC, 2),
+            Unary::Tanh => (BuiltinOperator::TANH, 2),
+            Unary::Relu => (BuiltinOperator::RELU, 2),
+            Unary::Relu6 => (BuiltinOperator::RELU6, 2),
+            Unary::Relu0To1 => (BuiltinOperator::RELU_0_TO_1, 1),
+            Unary::ReluN1To1 => (BuiltinOperator::RELU_N1_TO_1, 1),
+            Unary::Abs => (BuiltinOperator::ABS, 2),
+            Unary::Elu => (BuiltinOperator::ELU, 1),
+            Unary::HardSwish => (BuiltinOperator::HARD_SWISH, 1),
+            Unary::Requantize => (BuiltinOperator::QUANTIZE, 2),
             Unary::LeakyRelu { slope } => {
-                let options =
-                    LeakyReluOptions::create(builder, &LeakyReluOptionsArgs { alpha: slope });
+                let args = LeakyReluOptionsArgs { alpha: slope };
+                let options = LeakyReluOptions::create(&mut self.builder, &args).as_union_value();
                 let options_type = BuiltinOptions::LeakyReluOptions;
-                (BuiltinOperator::LEAKY_RELU, 2, options_type, options.as_union_value())
+                return (BuiltinOperator::LEAKY_RELU, 2, options_type, options);
             }
-        }
+        };
+        (operator, version, BuiltinOptions::QuantizeOptions, self.no_options())
+    }
+
+    /// Operators without options have an empty table of any kind.
+    fn no_options(&mut self) -> WIPOffset<UnionWIPOffset> {
+        QuantizeOptions::create(&mut self.builder, &QuantizeOptionsArgs {}).as_union_value()
     }
 
     /// Adds a convolution's weights and bias; gives both tensors' indices.
@@ -352,8 +377,9 @@ impl Writer {
             .operator_codes
             .iter()
             .map(|&(builtin_code, version)| {
-                // Old readers look at an int8 field; all operators used here fit it.
-                let deprecated_builtin_code = builtin_code.0 as i8;
+                // Old readers look at an int8 field, which not all fit.
+                let most = BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES;
+                let deprecated_builtin_code = builtin_code.0.min(most.0) as i8;
                 let args = OperatorCodeArgs {
                     deprecated_builtin_code,
                     version,

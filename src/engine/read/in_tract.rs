@@ -1,0 +1,221 @@
+//! Operators that tract runs, each in a graph of its own: those that this engine has no arithmetic for.
+//!
+//! What tract would take a file's word for is checked here; and what tract would then give must be of the
+//! shape that the file tells.
+
+mod moves;
+mod reals;
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tract_tflite::internal::{
+    DatumType, DatumTypeExt, OutletId, SpecialOps, Tensor as Constant, TypedModel, TypedOp, tensor0,
+};
+use tract_tflite::tflite::BuiltinOperator;
+
+use super::super::network::Int8Op;
+use super::super::tract_operator::{Numbers, TractOperator};
+use super::operator::{Operator, Outcome, Source};
+use super::tensor::Tensor;
+use super::{Cost, Fault};
+
+/// Of values that tract computes with.
+const SCALES: Range<f32> = 1e-9..1e9;
+
+/// What tract is given for an operator, if it runs such.
+pub fn numbers(kind: BuiltinOperator) -> Option<Numbers> {
+    let moves = moves::wiring(kind).map(|_| Numbers::Codes);
+    moves.or_else(|| reals::wiring(kind).map(|_| Numbers::Reals))
+}
+
+/// Whether operators of this kind may give more than one value.
+pub fn gives_several(kind: BuiltinOperator) -> bool {
+    matches!(kind, BuiltinOperator::SPLIT | BuiltinOperator::SPLIT_V | BuiltinOperator::UNPACK)
+}
+
+/// What an operator is, if tract runs such.
+pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
+    let wiring = moves::wiring(operator.kind).or_else(|| reals::wiring(operator.kind));
+    let (Some(wiring), Some(numbers)) = (wiring, numbers(operator.kind)) else {
+        return Err(operator.fault("is not run by this engine"));
+    };
+    let mut graph = Graph::new(operator, numbers);
+    // Should something get through the checks, it must not take the kiosk down.
+    let wired = catch_unwind(AssertUnwindSafe(|| {
+        let output = wiring(&mut graph)?;
+        graph.ends_in(output)
+    }));
+    wired.unwrap_or_else(|_| Err(operator.fault("makes tract panic")))?;
+    let Graph { model, sources, shapes, products, .. } = graph;
+    let y = operator.y();
+    let values = shapes.iter().map(|shape| shape.iter().product::<usize>());
+    let values = values.fold(y.shape.iter().product::<usize>(), usize::saturating_add);
+    let cost = Cost {
+        products: products.max(values),
+        // In single precision, and once more for what tract keeps.
+        value_bytes: values.saturating_mul(2 * size_of::<f32>()),
+        ..Cost::default()
+    };
+    let name = operator.kind.variant_name().unwrap_or("unknown");
+    // Only if it can be borne is it run.
+    operator.try_operation(sources, y.layout(), cost, false, || {
+        let run = TractOperator::new(name, numbers, shapes, products, model);
+        run.map(Int8Op::InTract).map_err(|why| operator.fault(format!("fails in tract: {why}")))
+    })
+}
+
+/// How an operator becomes a graph: its output.
+type Wiring = fn(&mut Graph) -> Result<OutletId, Fault>;
+
+/// tract's graph of an operator.
+struct Graph<'o, 'a, 'm> {
+    operator: &'o Operator<'a, 'm>,
+    numbers: Numbers,
+    model: TypedModel,
+    /// What its inputs are.
+    sources: Vec<Source>,
+    shapes: Vec<Vec<usize>>,
+    /// What it takes, if more than there are values.
+    products: usize,
+}
+
+impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
+    fn new(operator: &'o Operator<'a, 'm>, numbers: Numbers) -> Self {
+        let model = TypedModel::default();
+        Self { operator, numbers, model, sources: Vec::new(), shapes: Vec::new(), products: 0 }
+    }
+
+    fn fault(&self, why: impl Into<String>) -> Fault {
+        self.operator.fault(why)
+    }
+
+    fn ensure(&self, condition: bool, why: impl FnOnce() -> String) -> Result<(), Fault> {
+        self.operator.ensure(condition, why)
+    }
+
+    /// The shape that the file gives its output.
+    fn y(&self) -> &'a [usize] {
+        &self.operator.y().shape
+    }
+
+    /// An input of INT8, a value or a constant.
+    fn input(&mut self, i: usize) -> Result<OutletId, Fault> {
+        let tensor = self.operator.tensor(i)?;
+        match self.numbers {
+            Numbers::Codes => self.keeps_code(i)?,
+            Numbers::Reals => self.has_sane_scale(tensor)?,
+        }
+        if tensor.data.is_some() {
+            let constant = self.constant(i)?;
+            return self.hold(constant);
+        }
+        let (value, _) = self.operator.value(i)?;
+        self.sources.push(Source::Value(value));
+        self.shapes.push(tensor.shape.clone());
+        let type_ = match self.numbers {
+            Numbers::Codes => DatumType::I8,
+            Numbers::Reals => DatumType::F32,
+        };
+        let name = self.name();
+        let added = self.model.add_source(name, type_.fact(&tensor.shape));
+        added.map_err(|error| self.fault(format!("{error:#}")))
+    }
+
+    /// An input must be of the output's code.
+    fn keeps_code(&self, i: usize) -> Result<(), Fault> {
+        let tensor = self.operator.tensor(i)?;
+        self.ensure(tensor.is_value(), || format!("can't use `{}`", tensor.name))?;
+        self.operator.keeps_code(tensor.code())
+    }
+
+    /// No real number that a code stands for, nor a product of some, must leave single precision.
+    fn has_sane_scale(&self, tensor: &Tensor) -> Result<(), Fault> {
+        let sane = tensor.is_value() && SCALES.contains(&tensor.code().scale);
+        self.ensure(sane, || format!("can't use `{}`, scale {:?}", tensor.name, tensor.scales))
+    }
+
+    /// A constant input of INT8.
+    fn constant(&self, i: usize) -> Result<Constant, Fault> {
+        let tensor = self.operator.tensor(i)?;
+        let codes = tensor.data.filter(|_| tensor.is_value());
+        let codes = codes.ok_or_else(|| self.fault(format!("can't use `{}`", tensor.name)))?;
+        let codes = codes.iter().map(|byte| byte.cast_signed());
+        let made = match self.numbers {
+            Numbers::Codes => Constant::from_shape(&tensor.shape, &codes.collect::<Vec<_>>()),
+            Numbers::Reals => {
+                let reals: Vec<f32> = codes.map(|code| tensor.code().dequantize(code)).collect();
+                Constant::from_shape(&tensor.shape, &reals)
+            }
+        };
+        made.map_err(|error| self.fault(format!("{error:#}")))
+    }
+
+    /// A constant's wire.
+    fn hold(&mut self, constant: Constant) -> Result<OutletId, Fault> {
+        let name = self.name();
+        let held = self.model.add_const(name, constant);
+        held.map_err(|error| self.fault(format!("{error:#}")))
+    }
+
+    fn number(&mut self, number: f32) -> Result<OutletId, Fault> {
+        self.hold(tensor0(number))
+    }
+
+    /// What an operation of tract's makes of these.
+    fn node(
+        &mut self,
+        op: impl Into<Box<dyn TypedOp>>,
+        inputs: &[OutletId],
+    ) -> Result<OutletId, Fault> {
+        self.node_of(op.into(), inputs)
+    }
+
+    /// The same, compiled once.
+    fn node_of(&mut self, op: Box<dyn TypedOp>, inputs: &[OutletId]) -> Result<OutletId, Fault> {
+        let name = self.name();
+        let wired = self.model.wire_node(name, op, inputs);
+        Ok(wired.map_err(|error| self.fault(format!("{error:#}")))?[0])
+    }
+
+    fn name(&self) -> String {
+        self.model.nodes().len().to_string()
+    }
+
+    fn shape(&self, wire: OutletId) -> Result<Vec<usize>, Fault> {
+        let fact = self.model.outlet_fact(wire).ok();
+        let shape = fact.and_then(|fact| fact.shape.as_concrete().map(<[usize]>::to_vec));
+        shape.ok_or_else(|| self.fault("has no shape in tract"))
+    }
+
+    /// Axes of so many.
+    fn axes(&self, axes: &[i32], of: usize) -> Result<Vec<usize>, Fault> {
+        axes.iter().map(|&axis| self.axis(axis, of)).collect()
+    }
+
+    /// An axis of so many, counted from the last if negative.
+    fn axis(&self, axis: i32, of: usize) -> Result<usize, Fault> {
+        let from_first = if axis < 0 { i64::from(axis) + of as i64 } else { axis.into() };
+        let axis_of = usize::try_from(from_first).ok().filter(|axis| *axis < of);
+        axis_of.ok_or_else(|| self.fault(format!("has no axis {axis} of {of}")))
+    }
+
+    /// The sizes that a constant input of INT32 holds.
+    fn sizes(&self, i: usize) -> Result<Vec<usize>, Fault> {
+        let numbers = self.operator.numbers(i)?;
+        let sizes: Option<_> = numbers.iter().map(|&size| usize::try_from(size).ok()).collect();
+        sizes.ok_or_else(|| self.fault(format!("has {numbers:?}, of which some are negative")))
+    }
+
+    /// It must give what the file says, and read something.
+    fn ends_in(&mut self, output: OutletId) -> Result<(), Fault> {
+        if self.numbers == Numbers::Reals {
+            self.has_sane_scale(self.operator.y())?;
+        }
+        let given = self.shape(output)?;
+        self.ensure(given == self.y(), || format!("gives {given:?}, not {:?}", self.y()))?;
+        self.ensure(!self.sources.is_empty(), || "reads only constants".into())?;
+        let selected = self.model.select_output_outlets(&[output]);
+        selected.map_err(|error| self.fault(format!("{error:#}")))
+    }
+}

@@ -1,0 +1,205 @@
+//! What this engine computes as LiteRT does, by kind of operator.
+
+use tract_tflite::tflite::{ActivationFunctionType, BuiltinOperator};
+
+use super::super::network::Int8Op;
+use super::super::unary::Unary;
+use super::super::window::{Activation, Margins, Window};
+use super::operator::{Operator, Outcome, padded, tap_bytes};
+use super::sliding::{self, Sliding};
+use super::{Cost, Fault, ONE_PICTURE, SIDES, filter};
+
+/// Says what an operator is.
+pub type Reader = fn(&Operator) -> Result<Outcome, Fault>;
+
+/// That of operators of this kind, if this engine runs them.
+pub fn reader(kind: BuiltinOperator) -> Option<Reader> {
+    Some(match kind {
+        BuiltinOperator::CONV_2D
+        | BuiltinOperator::DEPTHWISE_CONV_2D
+        | BuiltinOperator::FULLY_CONNECTED => filter::read,
+        BuiltinOperator::MAX_POOL_2D | BuiltinOperator::AVERAGE_POOL_2D => |it| it.pool(),
+        BuiltinOperator::MEAN | BuiltinOperator::REDUCE_MAX => |it| it.reduce(),
+        BuiltinOperator::PAD => |it| it.pad(),
+        BuiltinOperator::ADD
+        | BuiltinOperator::SUB
+        | BuiltinOperator::MUL
+        | BuiltinOperator::PRELU => |it| it.of_two(),
+        BuiltinOperator::LOGISTIC
+        | BuiltinOperator::TANH
+        | BuiltinOperator::RELU
+        | BuiltinOperator::RELU6
+        | BuiltinOperator::RELU_0_TO_1
+        | BuiltinOperator::RELU_N1_TO_1
+        | BuiltinOperator::LEAKY_RELU
+        | BuiltinOperator::ABS
+        | BuiltinOperator::ELU
+        | BuiltinOperator::HARD_SWISH
+        | BuiltinOperator::QUANTIZE => |it| it.unary(),
+        BuiltinOperator::CONCATENATION => |it| it.concatenation(),
+        BuiltinOperator::RESHAPE | BuiltinOperator::SQUEEZE | BuiltinOperator::EXPAND_DIMS => {
+            |it| it.reshape()
+        }
+        BuiltinOperator::SOFTMAX => |it| it.softmax(),
+        _ => return None,
+    })
+}
+
+/// That of operators on numbers, of any kind.
+pub fn shape(_: &Operator) -> Result<Outcome, Fault> {
+    Ok(Outcome::Shape)
+}
+
+impl Operator<'_, '_> {
+    fn pool(&self) -> Result<Outcome, Fault> {
+        let x = self.one_of_four_axes(1)?;
+        self.keeps_code(x.code)?;
+        let sliding = sliding::of_pool(&self.table).map_err(|why| self.fault(why))?;
+        let Sliding { window, activation, .. } = sliding;
+        let inside = (0..2).all(|i| window.kernel[i] <= x.shape[i]);
+        self.ensure(inside, || "has a window larger than the picture".into())?;
+        let [height, width] = self.slides(&sliding, x.shape)?;
+        let shape = [height, width, x.shape[2]];
+        let is_max = self.kind == BuiltinOperator::MAX_POOL_2D;
+        // LiteRT rounds an average pool's 6 otherwise than all others'.
+        let limited = !is_max && activation == Activation::Relu6;
+        self.ensure(!limited, || "has a RELU6 of its own".into())?;
+        let [rows, columns] = window.kernel;
+        let cost = Cost {
+            products: padded(shape).saturating_mul(rows * columns),
+            weight_bytes: if is_max { tap_bytes(&window, height, rows) } else { 0 },
+            ..Cost::default()
+        };
+        self.operation(vec![x.source], shape, cost, is_max, || match is_max {
+            true => Int8Op::MaxPool(window, activation),
+            false => Int8Op::AveragePool(window, activation),
+        })
+    }
+
+    /// The mean or the greatest of each channel.
+    fn reduce(&self) -> Result<Outcome, Fault> {
+        let x = self.one_of_four_axes(2)?;
+        let axes = self.numbers(1)?;
+        self.ensure(axes == [1, 2], || {
+            format!("goes over axes {axes:?}, not over height and width, [1, 2]")
+        })?;
+        let [height, width, channels] = x.shape;
+        let op = if self.kind == BuiltinOperator::MEAN {
+            let ratio = x.code.scale / self.y().code().scale;
+            self.ensure(ratio.is_normal(), || "has codes too far apart".into())?;
+            Int8Op::Mean
+        } else {
+            self.keeps_code(x.code)?;
+            Int8Op::MaxPool(Window::whole([height, width]), Activation::None)
+        };
+        let cost = Cost { products: padded(x.shape), ..Cost::default() };
+        self.operation(vec![x.source], [1, 1, channels], cost, false, || op)
+    }
+
+    fn pad(&self) -> Result<Outcome, Fault> {
+        let x = self.one_of_four_axes(2)?;
+        self.keeps_code(x.code)?;
+        let numbers = self.numbers(1)?;
+        let sides = numbers.iter().map(|&side| usize::try_from(side).ok());
+        let sides: Option<Vec<usize>> = sides.collect();
+        let Some([0, 0, top, bottom, left, right, 0, 0]) = sides.as_deref() else {
+            return Err(self.fault(format!("pads by {numbers:?}, not by rows and columns alone")));
+        };
+        let margins = Margins { top: *top, bottom: *bottom, left: *left, right: *right };
+        let [height, width, channels] = x.shape;
+        let bearable = margins.by_axis().as_flattened().iter().all(|side| side <= SIDES.end());
+        self.ensure(bearable, || format!("pads by {numbers:?}"))?;
+        let shape = [top + height + bottom, left + width + right, channels];
+        self.elementwise(x.source, shape, Int8Op::Pad(margins))
+    }
+
+    fn unary(&self) -> Result<Outcome, Fault> {
+        let x = self.one(1)?;
+        let unary = match self.kind {
+            BuiltinOperator::LOGISTIC => Unary::Logistic,
+            BuiltinOperator::TANH => Unary::Tanh,
+            BuiltinOperator::RELU => Unary::Relu,
+            BuiltinOperator::RELU6 => Unary::Relu6,
+            BuiltinOperator::RELU_0_TO_1 => Unary::Relu0To1,
+            BuiltinOperator::RELU_N1_TO_1 => Unary::ReluN1To1,
+            BuiltinOperator::ABS => Unary::Abs,
+            BuiltinOperator::ELU => Unary::Elu,
+            BuiltinOperator::HARD_SWISH => Unary::HardSwish,
+            BuiltinOperator::QUANTIZE => Unary::Requantize,
+            BuiltinOperator::LEAKY_RELU => {
+                let options = self.table.builtin_options_as_leaky_relu_options();
+                let slope = options.map(|options| options.alpha());
+                let slope = slope.filter(|slope| (0.0..=1.0).contains(slope));
+                let slope = slope.ok_or_else(|| self.fault("has no slope from 0 to 1"))?;
+                Unary::LeakyRelu { slope }
+            }
+            _ => unreachable!("told apart in `reader`"),
+        };
+        let can = unary.table(x.code, self.y().code()).is_some();
+        self.ensure(can, || "has codes that LiteRT does not take, or too far apart".into())?;
+        self.elementwise(x.source, x.shape, Int8Op::Unary(unary))
+    }
+
+    /// Channels of values of one code, one after the other.
+    fn concatenation(&self) -> Result<Outcome, Fault> {
+        let rank = self.y().shape.len();
+        let options = self.table.builtin_options_as_concatenation_options();
+        let along_channels = options.is_some_and(|options| {
+            let axis = usize::try_from(options.axis()).ok();
+            (options.axis() == -1 || axis.is_some_and(|axis| axis + 1 == rank))
+                && options.fused_activation_function() == ActivationFunctionType::NONE
+        });
+        self.ensure(along_channels, || "does not join channels, and nothing else".into())?;
+        let inputs = (0..self.inputs.len()).map(|i| self.picture(i));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let first = inputs.first().ok_or_else(|| self.fault("has no inputs"))?;
+        let mut shape @ [height, width, _] = first.shape;
+        shape[2] = 0;
+        for (i, x) in inputs.iter().enumerate() {
+            self.keeps_code(x.code)?;
+            let tensor = self.tensor(i)?;
+            let joins = x.shape[..2] == [height, width] && tensor.shape.len() == rank;
+            self.ensure(joins && tensor.picture().is_some(), || {
+                "has inputs of different size, or no pictures".into()
+            })?;
+            shape[2] += x.shape[2];
+        }
+        let inputs = inputs.into_iter().map(|x| x.source).collect();
+        self.operation(inputs, shape, Cost::default(), true, || Int8Op::Concat)
+    }
+
+    /// The codes stay as they lie, until an operator needs them in another shape.
+    fn reshape(&self) -> Result<Outcome, Fault> {
+        let (input, x) = self.value(0)?;
+        self.keeps_code(x.quantization)?;
+        let (y, values) = (self.y(), x.shape.iter().product());
+        // Sides that the file computes stand there as 1.
+        let computed = self.tensor(1).is_ok_and(|shape| shape.data.is_none())
+            && y.shape.iter().all(|side| *side == 1);
+        if computed {
+            return Ok(Outcome::Same { value: input, shape: vec![1, values] });
+        }
+        let found: usize = y.shape.iter().product();
+        // Of a shape that the file holds twice, the other must not tell otherwise.
+        let numbers = self.numbers(1).unwrap_or_default();
+        let same = |(&number, &side): (&i32, &usize)| {
+            number == -1 || usize::try_from(number).is_ok_and(|number| number == side)
+        };
+        let agrees = self.kind != BuiltinOperator::RESHAPE
+            || numbers.len() != y.shape.len()
+            || numbers.iter().zip(&y.shape).all(same);
+        self.ensure(found == values && agrees, || {
+            format!("makes {:?} of {values} values. {ONE_PICTURE}", y.shape)
+        })?;
+        Ok(Outcome::Same { value: input, shape: y.shape.clone() })
+    }
+
+    fn softmax(&self) -> Result<Outcome, Fault> {
+        let x = self.picture(0)?;
+        let options = self.table.builtin_options_as_softmax_options();
+        let is_last = self.reading.tail.contains(&self.output) && x.shape[..2] == [1, 1];
+        let plain = is_last && options.is_some_and(|options| options.beta() == 1.0);
+        self.ensure(plain, || "is not the plain one of a row at the end".into())?;
+        Ok(Outcome::Softmax(x.source))
+    }
+}

@@ -1,0 +1,272 @@
+"""Writes tests/data/operators: int8 networks of one operator each, noise, and what LiteRT makes of it;
+tests/operators.rs says what for.
+
+    python -P tests/operators.py       needs tensorflow and ai-edge-litert
+"""
+import pathlib
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from tensorflow.lite.python import schema_py_generated as schema
+
+FOLDER = pathlib.Path(__file__).parent / "data/operators"
+SIDE, CHANNELS, PICTURES = 8, 3, 3
+PICTURE = [1, SIDE, SIDE, CHANNELS]
+KINDS, OPTIONS, INT8, INT32 = schema.BuiltinOperator, schema.BuiltinOptions, schema.TensorType.INT8, schema.TensorType.INT32
+RELU6 = schema.ActivationFunctionType.RELU6
+CODE = (0.04, -7)
+OTHER = (0.031, 20)
+
+rng = np.random.default_rng(1)
+
+
+class Writer:
+    """A file in the making: its input is a picture."""
+
+    def __init__(self):
+        self.model, self.graph = schema.ModelT(), schema.SubGraphT()
+        self.model.version, self.model.subgraphs = 3, [self.graph]
+        self.model.operatorCodes, self.model.buffers = [], [schema.BufferT()]
+        self.graph.tensors, self.graph.operators = [], []
+        self.graph.inputs = [self.tensor(PICTURE, CODE)]
+
+    def tensor(self, shape, code=None, data=None):
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.buffer = f"t{len(self.graph.tensors)}", list(shape), 0
+        tensor.type = INT8 if code else INT32
+        if code:
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale, tensor.quantization.zeroPoint = [code[0]], [code[1]]
+        if data is not None:
+            buffer = schema.BufferT()
+            buffer.data = np.frombuffer(data.tobytes(), np.uint8)
+            tensor.buffer = len(self.model.buffers)
+            self.model.buffers.append(buffer)
+        self.graph.tensors.append(tensor)
+        return len(self.graph.tensors) - 1
+
+    def numbers(self, *numbers):
+        """A constant of INT32, a matrix if its numbers are rows."""
+        numbers = np.array(numbers, np.int32)
+        return self.tensor(numbers.shape, None, numbers)
+
+    def codes(self, shape, code):
+        """A constant of INT8."""
+        return self.tensor(shape, code, rng.integers(-128, 128, shape, np.int8))
+
+    def operator(self, kind, inputs, outputs, version, options_type=0, options=None):
+        code = schema.OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = kind, min(kind, 127), version
+        operator = schema.OperatorT()
+        operator.opcodeIndex, operator.inputs, operator.outputs = len(self.model.operatorCodes), inputs, outputs
+        operator.builtinOptionsType, operator.builtinOptions = options_type, options
+        self.model.operatorCodes.append(code)
+        self.graph.operators.append(operator)
+
+    def reshaped(self, tensor, shape):
+        code = self.graph.tensors[tensor].quantization
+        output = self.tensor(shape, (code.scale[0], code.zeroPoint[0]))
+        self.operator(KINDS.RESHAPE, [tensor, self.numbers(*shape)], [output], 1)
+        return output
+
+    def bytes(self, output):
+        """The file that gives all codes of a value, in a row."""
+        count = int(np.prod(self.graph.tensors[output].shape))
+        self.graph.outputs = [self.reshaped(output, [1, count])]
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(self.model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+
+def options_of(name, **fields):
+    """Options of this name, and their type."""
+    options = getattr(schema, name + "T")()
+    for field, value in fields.items():
+        setattr(options, field, value)
+    return getattr(OPTIONS, name), options
+
+
+def one(kind, shape, more=lambda w, x: [], options=(0, None), version=2, code=CODE, of=PICTURE, outputs=1):
+    """The file of one operator: what it reads besides the picture, its output, which may be the last of several."""
+    writer = Writer()
+    x = writer.graph.inputs[0] if of == PICTURE else writer.reshaped(writer.graph.inputs[0], of)
+    inputs = more(writer, x)
+    inputs = inputs if x in inputs else [x, *inputs]
+    given = [writer.tensor(shape, code) for _ in range(outputs)]
+    writer.operator(getattr(KINDS, kind), inputs, given, version, *options)
+    return writer.bytes(given[-1])
+
+
+def of_two(kind, shape, options, version, first=False, code=OTHER):
+    def more(writer, x):
+        constant = writer.codes(shape, CODE if code == CODE else (0.027, 4))
+        return [constant, x] if first else [x, constant]
+
+    return one(kind, PICTURE, more, options, version, code)
+
+
+def of_positive(kind, code):
+    """Of what an ABS leaves."""
+    writer = Writer()
+    positive, given = writer.tensor(PICTURE, (0.05, -128)), writer.tensor(PICTURE, code)
+    writer.operator(KINDS.ABS, writer.graph.inputs, [positive], 2)
+    writer.operator(getattr(KINDS, kind), [positive], [given], 2)
+    return writer.bytes(given)
+
+
+def softmax():
+    """Of pixels, and not the last thing that is computed, which would be left out."""
+    writer = Writer()
+    shares, given = writer.tensor(PICTURE, (1 / 256, -128)), writer.tensor(PICTURE, (1 / 256, -128))
+    writer.operator(KINDS.SOFTMAX, writer.graph.inputs, [shares], 2, *options_of("SoftmaxOptions", beta=1.0))
+    writer.operator(KINDS.ABS, [shares], [given], 2)
+    return writer.bytes(given)
+
+
+def reduced(kind, shape, axes, keep, code=OTHER):
+    options = options_of("ReducerOptions", keepDims=keep)
+    return one(kind, shape, lambda w, x: [w.numbers(*axes)], options, code=code)
+
+
+def plain(kind, version=2, options=(0, None), code=OTHER):
+    return one(kind, PICTURE, options=options, version=version, code=code)
+
+
+ADD = options_of("AddOptions", fusedActivationFunction=RELU6)
+SUB = options_of("SubOptions", fusedActivationFunction=RELU6)
+MUL = options_of("MulOptions", fusedActivationFunction=RELU6)
+LEAKY = options_of("LeakyReluOptions", alpha=0.2)
+HALF, THIRD = SIDE // 2, SIDE + 3
+
+FILES = {
+    # What the engine has arithmetic for.
+    "add_row": of_two("ADD", [CHANNELS], ADD, 2),
+    "sub_row": of_two("SUB", [1, 1, 1, CHANNELS], SUB, 3),
+    "sub_picture": of_two("SUB", PICTURE[1:], SUB, 3),
+    "sub_from_number": of_two("SUB", [], SUB, 3, first=True),
+    "mul_number": of_two("MUL", [1], MUL, 2),
+    "prelu_row": of_two("PRELU", [1, 1, CHANNELS], (0, None), 1),
+    "prelu_picture": of_two("PRELU", PICTURE[1:], (0, None), 1),
+    "relu": plain("RELU"),
+    "relu6": plain("RELU6"),
+    "relu_0_to_1": plain("RELU_0_TO_1", 1),
+    "relu_n1_to_1": plain("RELU_N1_TO_1", 1),
+    "leaky_relu": plain("LEAKY_RELU", 2, LEAKY),
+    "leaky_relu_steep": plain("LEAKY_RELU", 2, options_of("LeakyReluOptions", alpha=0.001)),
+    "abs": plain("ABS"),
+    "elu": plain("ELU", 1),
+    "hard_swish": plain("HARD_SWISH", 1),
+    "mean": reduced("MEAN", [1, CHANNELS], [1, 2], False),
+    "squeeze": one("SQUEEZE", PICTURE[1:], options=options_of("SqueezeOptions", squeezeDims=[0]), version=1),
+    "max": reduced("REDUCE_MAX", [1, 1, 1, CHANNELS], [1, 2], True, CODE),
+    "logistic": plain("LOGISTIC", 2, code=(1 / 256, -128)),
+    "tanh": plain("TANH", 2, code=(1 / 128, 0)),
+    "quantize": plain("QUANTIZE", 2),
+    "expand_dims": one("EXPAND_DIMS", [1, SIDE, 1, SIDE, CHANNELS], lambda w, x: [w.numbers(2)], version=1),
+    # What tract moves.
+    "transpose": one("TRANSPOSE", [1, CHANNELS, SIDE, SIDE], lambda w, x: [w.numbers(0, 3, 1, 2)]),
+    "transpose_five": one(
+        "TRANSPOSE", [1, HALF, 2, CHANNELS, SIDE], lambda w, x: [w.numbers(0, 2, 1, 4, 3)], version=4,
+        of=[1, 2, HALF, SIDE, CHANNELS]),
+    "slice": one("SLICE", [1, 5, 6, 2], lambda w, x: [w.numbers(0, 1, 2, 0), w.numbers(1, 5, -1, 2)]),
+    "strided_slice": one(
+        "STRIDED_SLICE", [1, 3, 3, CHANNELS],
+        lambda w, x: [w.numbers(0, 1, 0, 0), w.numbers(0, -1, 0, 0), w.numbers(1, 2, 3, 1)],
+        options_of("StridedSliceOptions", beginMask=0b1101, endMask=0b1101)),
+    "strided_slice_back": one(
+        "STRIDED_SLICE", [1, SIDE, 3, CHANNELS],
+        lambda w, x: [w.numbers(0, 0, 6, 0), w.numbers(1, SIDE, 0, CHANNELS), w.numbers(1, 1, -2, 1)],
+        options_of("StridedSliceOptions")),
+    "strided_slice_one": one(
+        "STRIDED_SLICE", [1, SIDE, CHANNELS],
+        lambda w, x: [w.numbers(0, -2, 0, 0), w.numbers(1, -1, SIDE, CHANNELS), w.numbers(1, 1, 1, 1)],
+        options_of("StridedSliceOptions", shrinkAxisMask=0b10)),
+    "split": one(
+        "SPLIT", [1, SIDE, 2, CHANNELS], lambda w, x: [w.numbers(2), x], options_of("SplitOptions", numSplits=4),
+        outputs=4),
+    "split_v": one(
+        "SPLIT_V", [1, HALF, SIDE, CHANNELS], lambda w, x: [x, w.numbers(HALF, -1), w.numbers(1)],
+        options_of("SplitVOptions", numSplits=2), outputs=2),
+    "reverse": one("REVERSE_V2", PICTURE, lambda w, x: [w.numbers(2)], version=2),
+    "unpack": one("UNPACK", PICTURE[:3], options=options_of("UnpackOptions", num=3, axis=3), outputs=3),
+    "pack": one(
+        "PACK", [1, SIDE, 2, SIDE, CHANNELS], lambda w, x: [x, x], options_of("PackOptions", valuesCount=2, axis=2)),
+    "concatenation": one(
+        "CONCATENATION", [1, THIRD, SIDE, CHANNELS], lambda w, x: [x, w.codes([1, 3, SIDE, CHANNELS], CODE)],
+        options_of("ConcatenationOptions", axis=1)),
+    "pad": one(
+        "PAD", [1, SIDE + 1, SIDE + 2, CHANNELS + 4],
+        lambda w, x: [w.numbers([0, 0], [1, 0], [0, 2], [3, 1])], options_of("PadOptions")),
+    "padv2": one(
+        "PADV2", [1, SIDE + 1, SIDE + 2, CHANNELS],
+        lambda w, x: [w.numbers([0, 0], [1, 0], [0, 2], [0, 0]), w.codes([1], CODE)], options_of("PadV2Options")),
+    "mirror_pad_symmetric": one(
+        "MIRROR_PAD", [1, THIRD, SIDE + 5, CHANNELS],
+        lambda w, x: [w.numbers([0, 0], [1, 2], [3, 2], [0, 0])], options_of("MirrorPadOptions", mode=1)),
+    "mirror_pad": one(
+        "MIRROR_PAD", [1, THIRD, SIDE + 5, CHANNELS],
+        lambda w, x: [w.numbers([0, 0], [1, 2], [3, 2], [0, 0])], options_of("MirrorPadOptions", mode=0)),
+    "broadcast_to": one(
+        "BROADCAST_TO", [1, SIDE, SIDE, 4, CHANNELS], lambda w, x: [w.numbers(1, SIDE, SIDE, 4, CHANNELS)], version=3,
+        of=[1, SIDE, SIDE, 1, CHANNELS]),
+    "tile": one("TILE", [1, 2 * SIDE, SIDE, 3 * CHANNELS], lambda w, x: [w.numbers(1, 2, 1, 3)]),
+    "gather": one(
+        "GATHER", [1, SIDE, SIDE, 4], lambda w, x: [w.numbers(2, 0, 0, 1)], options_of("GatherOptions", axis=3)),
+    "depth_to_space": one(
+        "DEPTH_TO_SPACE", PICTURE, options=options_of("DepthToSpaceOptions", blockSize=2),
+        of=[1, HALF, HALF, 4 * CHANNELS]),
+    "space_to_depth": one(
+        "SPACE_TO_DEPTH", [1, HALF, HALF, 4 * CHANNELS], options=options_of("SpaceToDepthOptions", blockSize=2)),
+    "resize_nearest": one(
+        "RESIZE_NEAREST_NEIGHBOR", [1, THIRD, 5, CHANNELS], lambda w, x: [w.numbers(THIRD, 5)],
+        options_of("ResizeNearestNeighborOptions", halfPixelCenters=True)),
+    "maximum": of_two("MAXIMUM", PICTURE, options_of("MaximumMinimumOptions"), 2, code=CODE),
+    "minimum": of_two("MINIMUM", [CHANNELS], options_of("MaximumMinimumOptions"), 2, code=CODE),
+    "reduce_max": reduced("REDUCE_MAX", PICTURE[:3] + [1], [3], True, CODE),
+    "reduce_min": reduced("REDUCE_MIN", [1, CHANNELS], [1, 2], False, CODE),
+    # What tract computes in single precision.
+    "near_add": of_two("ADD", PICTURE[:3] + [1], ADD, 2),
+    "near_mul": of_two("MUL", PICTURE[:3] + [1], MUL, 2),
+    "near_squared_difference": of_two(
+        "SQUARED_DIFFERENCE", PICTURE, options_of("SquaredDifferenceOptions"), 2, code=(0.1, -120)),
+    "near_mean": reduced("MEAN", [1, SIDE, CHANNELS], [-2], False),
+    "near_reduce_prod": reduced("REDUCE_PROD", PICTURE[:3] + [1], [3], True, (0.3, 3)),
+    "near_sum": reduced("SUM", PICTURE[:3] + [1], [3], True, (0.1, 3)),
+    "near_softmax": softmax(),
+    "near_log_softmax": plain("LOG_SOFTMAX", 2, options_of("LogSoftmaxOptions"), (1 / 16, 127)),
+    "near_l2_normalization": plain("L2_NORMALIZATION", 2, options_of("L2NormOptions"), (1 / 128, 0)),
+    "near_batch_matmul": one(
+        "BATCH_MATMUL", PICTURE[:3] + [SIDE], lambda w, x: [x, x], options_of("BatchMatMulOptions", adjY=True),
+        code=(0.2, 5)),
+    "near_resize_bilinear": one(
+        "RESIZE_BILINEAR", [1, THIRD, 5, CHANNELS], lambda w, x: [w.numbers(THIRD, 5)],
+        options_of("ResizeBilinearOptions", halfPixelCenters=True)),
+    "near_prelu": of_two("PRELU", [1, SIDE, 1], (0, None), 1),
+    "near_gelu_tanh": plain("GELU", 2, options_of("GeluOptions", approximate=True)),
+    "near_gelu": plain("GELU", 2, options_of("GeluOptions", approximate=False)),
+    "near_exp": plain("EXP", code=(0.2, -128)),
+    "near_log": of_positive("LOG", (0.05, 0)),
+    "near_rsqrt": of_positive("RSQRT", (0.05, 0)),
+    "near_sqrt": of_positive("SQRT", (0.05, 0)),
+    "near_logistic": plain("LOGISTIC"),
+    "near_quantize": plain("QUANTIZE", code=(40.0, 3)),
+}
+
+
+def answers(file, pictures):
+    interpreter = Interpreter(model_content=file, num_threads=1)
+    interpreter.allocate_tensors()
+    (source,), (sink,) = interpreter.get_input_details(), interpreter.get_output_details()
+    for picture in pictures:
+        interpreter.set_tensor(source["index"], picture[None])
+        interpreter.invoke()
+        yield interpreter.get_tensor(sink["index"]).ravel()
+
+
+FOLDER.mkdir(exist_ok=True)
+pictures = np.random.default_rng(2).integers(-128, 128, (PICTURES, *PICTURE[1:]), np.int8)
+pictures.tofile(FOLDER / "inputs.i8")
+for name, file in FILES.items():
+    (FOLDER / f"{name}.tflite").write_bytes(file)
+    np.stack(list(answers(file, pictures))).tofile(FOLDER / f"{name}.outputs.i8")
