@@ -27,6 +27,7 @@
 #[cfg(test)]
 extern crate self as mien;
 
+pub mod bundled;
 pub mod button;
 pub mod camera;
 pub mod classifier;

@@ -5,11 +5,8 @@ use ndarray::ArrayView2;
 use rustface::ImageData;
 use serde::Deserialize;
 
+use crate::bundled;
 use crate::image::{self, Grey, Rect};
-
-/// The cascade as SeetaFace published it (BSD-2-Clause, see beside it). The crate carries it as a
-/// file but gives no access to it.
-const MODEL: &[u8] = include_bytes!("../../models/seeta_fd_frontal_v1.0.bin");
 
 /// Side of the cascade's window: no smaller face is found, and no smaller picture is legal.
 const WINDOW: usize = 40;
@@ -98,7 +95,8 @@ impl Detector {
     /// Checks the options and loads the built-in cascade.
     pub fn new(options: DetectorOptions) -> Result<Self, DetectorError> {
         options.validate()?;
-        let mut cascade = rustface::create_detector_with_model(rustface::read_model(MODEL)?);
+        let mut cascade =
+            rustface::create_detector_with_model(rustface::read_model(&bundled::cascade()[..])?);
         cascade.set_slide_window_step(WINDOW_STEP, WINDOW_STEP);
         cascade.set_pyramid_scale_factor(PYRAMID_RATIO);
         cascade.set_score_thresh(f64::from(options.score_threshold));
