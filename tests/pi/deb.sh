@@ -2,7 +2,8 @@
 # The Debian package on a Debian 12 with systemd, udev and an MQTT broker: it installs, its service
 # refuses a configuration that says too little, waits for its camera, watches it and drives pins shut in
 # as shipped, is restarted by the watchdog and after a kill, is let out to the broker by its drop-in; an
-# upgrade keeps configuration and journal, removal darkens the LEDs, a purge leaves nothing.
+# update proves itself, one that crashes is taken back; an upgrade keeps configuration and journal, removal
+# darkens the LEDs, a purge leaves nothing.
 #
 #   tests/pi/deb.sh
 #
@@ -25,6 +26,13 @@ sed -i 's/^Version: .*/&+next/' "$guest_folder/next/DEBIAN/control"
 echo "# A new line." >>"$guest_folder/next/etc/mien/config.toml"
 dpkg-deb -Zgzip -z1 --root-owner-group -b "$guest_folder/next" "$test/next.deb" >/dev/null
 
+# Two programs that are not the one that is installed, but do what it does.
+for name in better worse; do
+    dpkg-deb --fsys-tarfile "$package" | tar -xO ./usr/bin/mien >"$test/$name"
+    echo "$name" >>"$test/$name"
+done
+pi_tools sign "$test/better" "$test/worse" >"$test/key"
+
 cat >"$test/run.sh" <<'GUEST'
 install() { dpkg -i "$@" >dpkg.log 2>&1 || { cat dpkg.log; fail "dpkg -i $*"; }; }
 show() { systemctl show --value --property="$1" mien; }
@@ -33,7 +41,14 @@ is() { [ "$(show ActiveState)" = "$1" ]; }
 # … with another process than $pid.
 is_anew() { is active && [ "$(show MainPID)" != "$pid" ]; }
 # Not by runuser, which wants PAM set up.
-records() { setpriv --reuid=mien --regid=mien --init-groups mien journal cat --dir /var/lib/mien; }
+as_mien() { setpriv --reuid=mien --regid=mien --init-groups mien "$@"; }
+records() { as_mien journal cat --dir /var/lib/mien; }
+update() { as_mien update "$@" --config /etc/mien/config.toml; }
+# The service runs the program of an update of this name.
+runs_update() {
+    is active && update status >status.log && grep -q "$1" status.log &&
+        case $(readlink "/proc/$(show MainPID)/exe") in /var/lib/mien/updates/*) ;; *) false ;; esac
+}
 trouble() { journalctl --no-pager -n 30 -u mien; systemctl --no-pager status mien; fail "$*"; }
 
 echo "== a camera and pins"
@@ -139,6 +154,31 @@ systemctl daemon-reload
 systemctl restart mien || trouble "it does not start with a network"
 within 60 grep -q '^mien/kiosk/kiosk .*"started"' mqtt.log ||
     { cat mqtt.log; trouble "the broker got nothing"; }
+
+echo "== an update proves itself"
+printf '\n[update]\nkey = "%s"\n' "$(cat key)" >>/etc/mien/config.toml
+cp better* worse* /tmp
+update install /tmp/better || fail "it is not installed"
+systemctl restart mien || trouble "it does not start with an update"
+within 30 runs_update "on trial  better" || { cat status.log; trouble "the update is not tried"; }
+within 60 is_lit || trouble "the face's LEDs are not lit"
+within 150 runs_update "in use    better" || { cat status.log; trouble "it does not prove itself"; }
+
+echo "== an update that crashes is taken back"
+update install /tmp/worse || fail "it is not installed"
+systemctl restart mien || trouble "it does not start with an update"
+for start in 1 2 3; do
+    within 60 runs_update "on trial  worse.* $start of 3" || { cat status.log; trouble "start $start"; }
+    pid=$(show MainPID)
+    kill -9 "$pid"
+    within 60 is_anew || trouble "it is not restarted"
+done
+within 30 runs_update "in use    better" || { cat status.log; trouble "the one before does not run"; }
+grep -q "rejected  worse" status.log || { cat status.log; fail "it is not said why"; }
+update roll-back program || fail "it does not go back"
+systemctl restart mien
+is_system_s() { is active && [ "$(readlink "/proc/$(show MainPID)/exe")" = /usr/bin/mien ]; }
+within 30 is_system_s || trouble "the system's program does not run"
 
 echo "== upgrade"
 first=$(records | head -n 1)

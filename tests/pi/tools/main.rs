@@ -6,6 +6,7 @@ mod feed;
 mod flood;
 mod reopen;
 mod scenes;
+mod sign;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Command {
     Split { clip: PathBuf, folder: PathBuf, count: usize, one_in: usize },
     /// Write pictures with one face each, cut from the bundled clip, named by their expressions
     Scenes { clip: PathBuf, folder: PathBuf },
+    /// Sign files by a new key, and print its public half
+    Sign { files: Vec<PathBuf> },
 }
 
 fn pixel_format(name: &str) -> Result<PixelFormat, String> {
@@ -68,6 +71,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Split { clip, folder, count, one_in } => {
             scenes::split(&clip, &folder, count, one_in)?;
         }
+        Command::Sign { files } => println!("{}", sign::sign(&files)?),
         Command::Scenes { clip, folder } => scenes::cut(&clip, &folder)?,
     }
     Ok(ExitCode::SUCCESS)
