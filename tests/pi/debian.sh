@@ -6,58 +6,27 @@
 #
 # As in other guests, guest_wait waits for the end and run.sh has `fail` and `within`.
 #
-# Debian's packages are unpacked and recorded as installed; none of their maintainer scripts has run,
-# which would take minutes of emulation. What those of systemd make, it makes itself at boot.
+# What Debian's maintainer scripts of systemd make, systemd makes itself at boot.
+
+. deploy/image/debian.sh
 
 # What is needed besides what each Debian has.
 debian_packages="systemd systemd-sysv udev kmod mosquitto mosquitto-clients"
-# Packages without which dpkg doesn't work, by Debian's policy.
-debian_essential="base-files base-passwd bash coreutils dash debianutils diffutils dpkg findutils grep
-    gzip hostname init-system-helpers libc-bin login mawk mount passwd perl-base procps sed sysvinit-utils tar
-    util-linux"
 
 debian_make_root() {
     # Made anew where this recipe changes.
-    debian_image=$guest_cache/debian-$(sha256sum tests/pi/debian.sh | cut -c 1-12).cpio
+    debian_image=$guest_cache/debian-$(cat tests/pi/debian.sh deploy/image/debian.sh |
+        sha256sum | cut -c 1-12).cpio
     [ ! -e "$debian_image" ] || return 0
     rm -f "$guest_cache"/debian-*.cpio
     local work=$guest_folder/debian root=$guest_folder/debian/root package
-    mkdir -p "$root" "$work/debs/partial" "$work/lists/partial"
-    : >"$work/status"
-    # apt as on a machine of that kind on which nothing is installed.
-    local apt=(apt-get -q -o APT::Architecture=arm64 -o APT::Architectures=arm64
-        -o APT::Sandbox::User= -o Dir::State::status="$work/status"
-        -o Dir::State::lists="$work/lists" -o Dir::Cache="$work" -o Dir::Cache::archives="$work/debs")
-    "${apt[@]}" update
-    # shellcheck disable=SC2086  # lists of words
-    "${apt[@]}" --yes --download-only --no-install-recommends install \
-        $debian_packages $debian_essential
-    local directory
-    for directory in bin sbin lib; do
-        mkdir -p "$root/usr/$directory"
-        ln -s "usr/$directory" "$root/$directory"
-    done
-    mkdir -p "$root/var/lib/dpkg/info" "$root/var/lib/dpkg/updates"
+    # shellcheck disable=SC2086  # a list of words
+    debian_download "$work" $debian_packages
     for package in "$work"/debs/*.deb; do debian_unpack "$package" "$root"; done
     debian_set_up "$root"
     (cd "$root" && find . | cpio --quiet -o -H newc -R 0:0) >"$work/image"
     mv "$work/image" "$debian_image"
     rm -rf "$work"
-}
-
-# Unpacks a package and records it as installed.
-debian_unpack() {
-    local package=$1 root=$2 name
-    name=$(dpkg-deb -f "$package" Package)
-    # Less what nobody reads here.
-    dpkg-deb --fsys-tarfile "$package" |
-        tar -C "$root" -x --keep-directory-symlink --no-same-owner \
-            --exclude './usr/share/doc/*' --exclude './usr/share/man/*' \
-            --exclude './usr/share/locale/*' --exclude './usr/share/perl/*'
-    dpkg-deb --fsys-tarfile "$package" | tar -t |
-        sed 's|^\.||; s|/$||; s|^$|/.|' >"$root/var/lib/dpkg/info/$name.list"
-    { dpkg-deb -f "$package" | sed '/^Package:/a Status: install ok installed' && echo; } \
-        >>"$root/var/lib/dpkg/status"
 }
 
 # What Debian's maintainer scripts, and an installer, would have made.
