@@ -1,18 +1,21 @@
 #!/bin/bash
 # Makes the image of a card for Raspberry Pi 3 and 4, as docs/deploy.md has it, in target/image:
 #
+#   deploy/image/build.sh [PACKAGE DEBS]
+#
 #   mien-VERSION.img       the card, as tests boot it
 #   mien-VERSION.img.xz    the same, to be published
 #   mien-VERSION.packages  which Debian packages are in it
 #   mien-imager.json       what Raspberry Pi Imager reads of it, and mien.svg, which it shows. These and the
 #                          .xz are to lie in the folder $MIEN_IMAGE_URL; without that, they lie here
 #
-# Prints the first one's path. The same commit gives the same bytes from the same Debian packages: today's,
-# or those in $MIEN_IMAGE_DEBS if that is set.
+# Prints the first one's path. PACKAGE is mien's, and DEBS a folder with Debian's; without them, the former is
+# built, and today's of the latter are downloaded. The same packages and commit give the same bytes.
 #
 # Needs root, to be the files' owner; what deploy/package.sh needs; and (apt) squashfs-tools mtools dosfstools
 # e2fsprogs fdisk kmod cpio zstd xz-utils systemd
 set -euo pipefail
+[ $# = 0 ] || set -- "$(realpath "$1")" "$(realpath "$2")"
 cd "$(dirname "$0")/../.."
 . deploy/image/debian.sh
 PATH=$PATH:/usr/sbin:/sbin
@@ -22,7 +25,7 @@ umask 022
 # Compressed.
 max_bytes=400000000
 # Where the partitions lie, in MiB; the first begins where cards like it. In all a power of two, as qemu
-# wants it. What a journal may take by default, and updates, fit in the data twice.
+# wants it. A journal may take half of the data by default.
 boot_at=4 root_at=132 data_at=512 end=1024
 # Fixed names, which a random choice would make anew each time.
 disk_id=6d69656e
@@ -82,6 +85,9 @@ set_up() {
     # Starting anew does not make what is made here.
     : >"$root/etc/.updated"
     : >"$root/var/.updated"
+
+    # Nobody is there who might become another.
+    find "$root" -perm /6000 -exec chmod a-s {} +
 
     rm -rf "$root"/etc/systemd/system/*.wants
     mkdir -p "$wants"
@@ -213,7 +219,14 @@ JSON
 
 # --------------------------------------------------------------------------------------------
 
-mien=$(deploy/package.sh | tail -n 1)
+if [ $# = 2 ]; then
+    mien=$1 debs=$2
+else
+    mien=$(deploy/package.sh | tail -n 1)
+    debs=$HOME/.cache/mien-ci/image/debs
+    # shellcheck disable=SC2086  # a list of words
+    debian_download "${debs%/*}" $packages >&2
+fi
 version=$(dpkg-deb -f "$mien" Version)
 version=${version%-*}
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
@@ -221,12 +234,6 @@ export SOURCE_DATE_EPOCH
 card=$out/mien-$version.img
 mkdir -p "$out"
 
-debs=${MIEN_IMAGE_DEBS:-}
-if [ -z "$debs" ]; then
-    # shellcheck disable=SC2086  # a list of words
-    debian_download "$HOME/.cache/mien-ci/image" $packages >&2
-    debs=$HOME/.cache/mien-ci/image/debs
-fi
 unpack "$debs" "$mien"
 set_up
 cut_modules

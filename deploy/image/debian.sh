@@ -56,11 +56,11 @@ debian_unpack() {
     fi
     name=$(dpkg-deb -f "$package" Package)
     dpkg-deb --fsys-tarfile "$package" |
-        tar -C "$root" -x --keep-directory-symlink --no-same-owner \
-            --exclude './usr/share/man/*' --exclude './usr/share/locale/*' --exclude './usr/share/perl/*'
-    [ "$name" = mien ] || find "$root/usr/share/doc/$name" ! -type d ! -name copyright -delete 2>/dev/null || true
-    dpkg-deb --fsys-tarfile "$package" | tar -t |
+        tar -C "$root" -xv --keep-directory-symlink --no-same-owner \
+            --exclude './usr/share/man/*' --exclude './usr/share/locale/*' --exclude './usr/share/perl/*' |
         sed 's|^\.||; s|/$||; s|^$|/.|' >"$info/$name.list"
+    [ "$name" = mien ] ||
+        find "$root/usr/share/doc" -path "*/doc/$name/*" ! -type d ! -name copyright -delete
     { dpkg-deb -f "$package" | sed '/^Package:/a Status: install ok installed' && echo; } \
         >>"$root/var/lib/dpkg/status"
 }

@@ -4,6 +4,7 @@
 #   guest_make_files            gets and builds what a guest is made of, unless it is there already
 #   guest_build_firmware        builds mien and pi_tools for it
 #   guest_start MACHINE FOLDER  boots FOLDER, whose run.sh is run; MACHINE is virt or raspi3b
+#   guest_run OPTION...         boots what options of qemu's say
 #   guest_wait SECONDS          waits for its end, shows what it printed, passes its status on
 #   guest_expect PATTERN SECONDS  waits for a line of its console
 #   guest_tell LINE             gives its script a line to read
@@ -199,9 +200,7 @@ guest_start() {
     cp -r "$2" "$extra/test"
     { cat "$guest_files/base.cpio" && guest_pack "$extra"; } >"$initrd"
 
-    local options=(-nographic -nodefaults -no-reboot -accel "tcg,thread=multi"
-        -kernel "$guest_files/kernel" -initrd "$initrd"
-        -monitor "unix:$guest_folder/monitor,server,nowait")
+    local options=(-kernel "$guest_files/kernel" -initrd "$initrd")
     local arguments="quiet loglevel=3 panic=-1 rdinit=/init"
     case $machine in
     virt) options+=(-M "virt,gic-version=3" -cpu cortex-a72 -smp 2 -m 1024
@@ -211,10 +210,16 @@ guest_start() {
         -serial stdio -append "console=ttyS1,115200 iomem=relaxed $arguments") ;;
     *) guest_fail "no machine $machine" ;;
     esac
-    mkfifo "$guest_folder/input"
+    guest_run "${options[@]}"
+}
+
+guest_run() {
+    [ -p "$guest_folder/input" ] || mkfifo "$guest_folder/input"
     : >"$guest_console"
     exec {guest_input}<>"$guest_folder/input"
-    qemu-system-aarch64 "${options[@]}" <&"$guest_input" >"$guest_console" 2>&1 &
+    qemu-system-aarch64 -nographic -nodefaults -no-reboot -accel "tcg,thread=multi" \
+        -monitor "unix:$guest_folder/monitor,server,nowait" "$@" \
+        <&"$guest_input" >"$guest_console" 2>&1 &
     guest_qemu=$!
 }
 
@@ -225,7 +230,8 @@ guest_lines() { tr -cd '\n\t -~' <"$guest_console"; }
 guest_expect() {
     local deadline=$((SECONDS + $2))
     until guest_lines | grep "$1" >/dev/null; do
-        if [ $SECONDS -ge $deadline ] || ! kill -0 "$guest_qemu" 2>/dev/null; then
+        if [ $SECONDS -ge $deadline ] || ! kill -0 "$guest_qemu" 2>/dev/null ||
+            guest_lines | grep '^guest: status [1-9]' >/dev/null; then
             guest_lines
             guest_fail "the guest did not say '$1' within $2 s"
         fi

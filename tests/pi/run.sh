@@ -4,7 +4,7 @@
 #   tests/pi/run.sh [TEST...]      for instance: tests/pi/run.sh vivid gpio_sim
 set -euo pipefail
 cd "$(dirname "$0")"
-[ $# -gt 0 ] || set -- gpio_sim raspi3b vivid loopback soak deb
+[ $# -gt 0 ] || set -- gpio_sim raspi3b vivid loopback soak deb image
 for test; do
     [ -x "./$test.sh" ] || { echo "run.sh: there is no test $test" >&2; exit 2; }
 done
