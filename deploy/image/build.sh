@@ -40,9 +40,10 @@ no_modules="sound drivers/ata drivers/bluetooth drivers/gpu drivers/iio drivers/
     drivers/media/dvb-frontends drivers/media/pci drivers/media/tuners drivers/net/ethernet/[!b]*
     drivers/net/wireless/[!b]* drivers/nvme drivers/scsi drivers/staging drivers/target fs/btrfs fs/ceph
     fs/gfs2 fs/nfs fs/nfsd fs/ocfs2 fs/smb fs/xfs net/bluetooth"
-# What the initramfs loads: the card readers of Pi 3 and 4, what they get their power by, file systems.
-early_modules="bcm2835 fixed gpio_regulator sdhci_iproc vfat nls_cp437 nls_ascii squashfs crc32c_generic ext4
-    overlay"
+# What the initramfs loads: the card readers of Pi 3 and 4, what they get their power by, what starts a Pi
+# anew, file systems.
+early_modules="bcm2835 fixed gpio_regulator sdhci_iproc bcm2835_wdt vfat nls_cp437 nls_ascii squashfs
+    crc32c_generic ext4 overlay"
 
 fail() { echo "build.sh: $*" >&2; exit 1; }
 [ "$(id -u)" = 0 ] || fail "run it as root"
@@ -66,7 +67,8 @@ unpack() {
 # What maintainer scripts, and an installer, would have made.
 set_up() {
     local unit wants=$root/etc/systemd/system/multi-user.target.wants
-    cp -r deploy/image/root/. "$root"
+    # With the rights that they should have, whatever those of these sources are.
+    tar -C deploy/image/root -c --mode u=rwX,go=rX . | tar -C "$root" -x --keep-directory-symlink
     systemd-sysusers --root="$root"
     # No password opens these; "!" would keep sshd from taking a key.
     sed -i 's/^\([^:]*\):[^:]*:[^:]*/\1:*:0/' "$root/etc/shadow"
@@ -123,7 +125,7 @@ make_initramfs() {
     for applet in cat chroot findfs modprobe mount reboot sh sleep switch_root; do
         ln -s busybox "$folder/bin/$applet"
     done
-    cp deploy/image/init "$folder"
+    install -m 755 deploy/image/init "$folder"
     echo "$early_modules" >"$folder/modules"
     for module in $early_modules; do
         modprobe -d "$root" -S "$kernel" --show-depends "$module"

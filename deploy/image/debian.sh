@@ -15,6 +15,7 @@ debian_essential="base-files base-passwd bash coreutils dash debianutils diffuti
 # Pi doesn't start without the latter.
 debian_sources() {
     local file
+    rm -rf "$1"
     mkdir -p "$1"
     for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
         [ -e "$file" ] || continue

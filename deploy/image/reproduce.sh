@@ -13,11 +13,13 @@ here=$(deploy/image/build.sh | tail -n 1)
 version=${here##*mien-} version=${version%.img}
 elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
+umask 077
+export TZ=Asia/Tokyo
 git ls-files -z --cached --others --exclude-standard |
     xargs -0 cp --parents --target-directory "$elsewhere"
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
-there=$(umask 077 && TZ=Asia/Tokyo "$elsewhere/deploy/image/build.sh" \
+there=$("$elsewhere/deploy/image/build.sh" \
     target/debian/mien_"$version"-*_arm64.deb "$HOME/.cache/mien-ci/image/debs" | tail -n 1)
 for file in .img .img.xz .packages; do
     cmp "${here%.img}$file" "${there%.img}$file"
