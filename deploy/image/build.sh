@@ -240,7 +240,8 @@ unpack "$debs" "$mien"
 set_up
 cut_modules
 make_card
-xz -k -f -6 -T2 "$card"
+# Most of it is compressed already. Two threads or more make the same bytes, one would not.
+xz -k -f -0 -T2 "$card"
 [ "$(stat -c %s "$card.xz")" -le $max_bytes ] || fail "$card.xz has more than $max_bytes bytes"
 sed -n 's/^Package: //p; s/^Version: /\t/p' "$root/var/lib/dpkg/status" | paste -s -d '\0\n' |
     sort >"$out/mien-$version.packages"
