@@ -9,7 +9,7 @@
 #
 # With MIEN_POWER_CUTS there are so many, else 20; with MIEN_IMAGE that image is tried, else one is built.
 #
-# Needs (apt) what guest.sh and deploy/image/build.sh do, and minisign.
+# Needs (apt) what guest.sh and deploy/image/build.sh do.
 set -euo pipefail
 . "$(dirname "$0")/guest.sh"
 . tests/pi/pins.sh
@@ -201,9 +201,8 @@ remembers() { [ -z "$(comm -23 "$test/records" <(told))" ]; }
 pi_tools scenes models/demo.mjpeg "$extra/run/test/scenes"
 aarch64-linux-gnu-strip --strip-debug -o "$extra/run/test/pi_tools" "$guest_tools"
 # The next program: the same, and a byte.
-minisign -G -W -p "$test/key.pub" -s "$test/key" >/dev/null
 { cat target/package/mien && echo; } >"$extra/run/test/next"
-minisign -S -s "$test/key" -m "$extra/run/test/next" -t "the next program" >/dev/null
+key=$(pi_tools sign "$extra/run/test/next")
 
 cp --sparse=always "$image" "$card"
 fat ::mien.toml "$test/mien.toml"
@@ -212,7 +211,7 @@ sed -i -e 's/^# deployment_context = .*/deployment_context = "test"/' -e 's/^# c
     -e 's/^# \(angry\|disgust\|fear\|happy\|sad\|surprise\|neutral\|face_seen\) = /\1 = /' \
     -e 's/^room_period_s = .*/room_period_s = 1.0/' -e 's/^# max_fps = .*/max_fps = 5.0/' \
     -e "s/^sync_period_s = .*/sync_period_s = $sync_s.0/" -e 's/^vitals_period_s = .*/vitals_period_s = 1/' \
-    -e 's/^# \[update\]/[update]/' -e "s|^# key = .*|key = \"$(tail -n 1 "$test/key.pub")\"|" "$test/mien.toml"
+    -e 's/^# \[update\]/[update]/' -e "s|^# key = .*|key = \"$key\"|" "$test/mien.toml"
 fat "$test/mien.toml" ::
 # Other files for other kiosks.
 sed 's/^\[kiosk\]/&\nwifi_pasword = "secret"/' "$test/mien.toml" >"$extra/run/test/wrong.toml"
@@ -246,7 +245,7 @@ fat ::sign.html "$test"
 grep -q 'Jane Doe' "$test/sign.html" || guest_fail "the sign does not say whose it is"
 ! fat ::PROBLEM.txt "$test" 2>/dev/null || guest_fail "$(cat "$test/PROBLEM.txt")"
 ask update
-key=$(guest_lines | sed -n 's/^key: //p')
+ssh_key=$(guest_lines | sed -n 's/^key: //p')
 
 for cut in $(seq "$cuts"); do
     remember
@@ -255,7 +254,7 @@ for cut in $(seq "$cuts"); do
     cut_power
     echo "== power cut $cut of $cuts, $(wc -l <"$test/records") records must be there"
     if [ "$cut" = 1 ]; then
-        sed -i "s|^# ssh_key = .*|ssh_key = \"$key\"|" "$test/mien.toml"
+        sed -i "s|^# ssh_key = .*|ssh_key = \"$ssh_key\"|" "$test/mien.toml"
         fat "$test/mien.toml" ::
     fi
     boot
