@@ -289,7 +289,7 @@ impl<'m> Reading<'m> {
             if self.before_softmax.is_some() && self.tail.contains(&operator.output) {
                 continue;
             }
-            let (outcome, part, output) = (operator.read()?, operator.part, operator.output);
+            let (outcome, part, output) = (kinds::read(&operator)?, operator.part, operator.output);
             let is_last = self.before_softmax.is_none() || matches!(outcome, Outcome::Shape);
             ensure(is_last, &part, || "comes after the softmax".into())?;
             let agrees =

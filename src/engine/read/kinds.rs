@@ -1,19 +1,44 @@
 //! What this engine computes as LiteRT does, by kind of operator.
 
-use tract_tflite::tflite::{ActivationFunctionType, BuiltinOperator};
+use tract_tflite::tflite::{ActivationFunctionType, BuiltinOperator, TensorType};
 
 use super::super::network::Int8Op;
 use super::super::unary::Unary;
 use super::super::window::{Activation, Margins, Window};
 use super::operator::{Operator, Outcome, padded, tap_bytes};
 use super::sliding::{self, Sliding};
-use super::{Cost, Fault, ONE_PICTURE, SIDES, filter};
+use super::{Cost, Fault, ONE_PICTURE, SIDES, filter, in_tract};
+
+/// What an operator is: what this engine computes, or else what tract does.
+pub fn read(it: &Operator) -> Result<Outcome, Fault> {
+    if it.y().type_ == TensorType::INT32 {
+        return Ok(Outcome::Shape);
+    }
+    let found = it.outputs();
+    it.ensure(found == 1 || in_tract::gives_several(it.kind), || format!("has {found} outputs"))?;
+    let own = reader(it.kind).map(|read| read(it));
+    if let Some(Ok(own)) = own {
+        return Ok(own);
+    }
+    match (own, in_tract::numbers(it.kind).map(|_| in_tract::read(it))) {
+        (Some(Err((part, why))), Some(Err((_, also)))) if why != also => {
+            Err((part, format!("{why}; {also}")))
+        }
+        (_, Some(in_tract)) => in_tract,
+        (Some(own), None) => own,
+        (None, None) => Err(match it.kind {
+            // What a dilated convolution is made of for any number of pictures.
+            BuiltinOperator::SPACE_TO_BATCH_ND => it.fault(format!("is not run. {ONE_PICTURE}")),
+            _ => it.fault("is run neither by this engine nor by tract"),
+        }),
+    }
+}
 
 /// Says what an operator is.
-pub type Reader = fn(&Operator) -> Result<Outcome, Fault>;
+type Reader = fn(&Operator) -> Result<Outcome, Fault>;
 
 /// That of operators of this kind, if this engine runs them.
-pub fn reader(kind: BuiltinOperator) -> Option<Reader> {
+fn reader(kind: BuiltinOperator) -> Option<Reader> {
     Some(match kind {
         BuiltinOperator::CONV_2D
         | BuiltinOperator::DEPTHWISE_CONV_2D
@@ -43,11 +68,6 @@ pub fn reader(kind: BuiltinOperator) -> Option<Reader> {
         BuiltinOperator::SOFTMAX => |it| it.softmax(),
         _ => return None,
     })
-}
-
-/// That of operators on numbers, of any kind.
-pub fn shape(_: &Operator) -> Result<Outcome, Fault> {
-    Ok(Outcome::Shape)
 }
 
 impl Operator<'_, '_> {

@@ -1,5 +1,4 @@
-//! A file's operators: each must be of a kind that this engine or tract runs, and its tensors must be
-//! what its options make of them.
+//! A file's operators: their tensors, and what all kinds of them have in common.
 
 use tract_tflite::tflite::{
     ActivationFunctionType, BuiltinOperator, Model, Operator as Table, TensorType,
@@ -10,10 +9,9 @@ use super::super::codes::{activation_of, operator_of};
 use super::super::kernels::LANES;
 use super::super::network::{Int8Op, Shape, Value};
 use super::super::window::{Activation, Window};
-use super::kinds::{self, Reader};
 use super::sliding::Sliding;
 use super::tensor::Tensor;
-use super::{Cost, Fault, MAX_BYTES, MAX_PRODUCTS, ONE_PICTURE, Reading, ensure, in_tract};
+use super::{Cost, Fault, MAX_BYTES, MAX_PRODUCTS, Reading, ensure};
 
 /// A pool over a whole picture may stride by it; tract loops over what a forged file says.
 const MAX_STRIDE: usize = 64;
@@ -21,7 +19,7 @@ const MAX_STRIDE: usize = 64;
 const WINDOW_AT_LEAST: usize = 8;
 /// Of one of the taps that a plan knows the place of.
 const TAP_BYTES: usize = size_of::<usize>();
-/// Of the outputs of an operator that has several.
+/// Of an operator's outputs.
 const MAX_OUTPUTS: usize = 64;
 /// What stands for an input that there is none of.
 const LEFT_OUT: i32 = -1;
@@ -38,8 +36,6 @@ pub struct Operator<'a, 'm> {
     pub output: usize,
     /// Which of its outputs that is.
     pub nth: usize,
-    /// None if only tract runs it.
-    reader: Option<Reader>,
 }
 
 /// What an operator is in the network.
@@ -101,25 +97,13 @@ impl<'a, 'm> Operator<'a, 'm> {
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let outputs = table.outputs().into_iter().flatten().map(tensor);
         let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
-        let tells_shape =
-            |i: &Option<usize>| i.is_some_and(|i| reading.tensors[i].type_ == TensorType::INT32);
-        let reader = if outputs.iter().any(tells_shape) {
-            Some(kinds::shape as Reader)
-        } else {
-            kinds::reader(kind)
-        };
-        let runs = reader.is_some() || in_tract::numbers(kind).is_some();
-        ensure(runs, &part, || match kind {
-            // What a dilated convolution is made of for any number of pictures.
-            BuiltinOperator::SPACE_TO_BATCH_ND => format!("is not run. {ONE_PICTURE}"),
-            _ => "is run neither by this engine nor by tract".into(),
+        let count = outputs.len();
+        ensure(count <= MAX_OUTPUTS, &part, || {
+            format!("has {count} outputs, more than {MAX_OUTPUTS}")
         })?;
-        let most = if in_tract::gives_several(kind) { MAX_OUTPUTS } else { 1 };
-        let output = outputs.get(nth).copied().flatten().filter(|_| outputs.len() <= most);
-        let Some(output) = output else {
-            return Err((part, format!("has {} outputs, of 1 to {most}", outputs.len())));
-        };
-        let operator = Self { reading, table, kind, part, inputs, output, nth, reader };
+        let output = outputs.get(nth).copied().flatten();
+        let output = output.ok_or_else(|| (part.clone(), "writes no tensor".into()))?;
+        let operator = Self { reading, table, kind, part, inputs, output, nth };
         let y = operator.y();
         let overwrites = y.data.is_some() || reading.held[output].is_some();
         operator.ensure(!overwrites, || "overwrites a tensor".into())?;
@@ -127,21 +111,6 @@ impl<'a, 'm> Operator<'a, 'm> {
             format!("can't use `{}` as an activation", y.name)
         })?;
         Ok(operator)
-    }
-
-    /// What it is: what this engine computes, or else what tract does.
-    pub fn read(&self) -> Result<Outcome, Fault> {
-        match self.reader {
-            Some(read) => read(self).or_else(|(part, why)| {
-                let in_tract = in_tract::numbers(self.kind).map(|_| in_tract::read(self));
-                match in_tract {
-                    None => Err((part, why)),
-                    Some(Err((_, also))) if also != why => Err((part, format!("{why}; {also}"))),
-                    Some(read) => read,
-                }
-            }),
-            None => in_tract::read(self),
-        }
     }
 
     pub fn fault(&self, why: impl Into<String>) -> Fault {
