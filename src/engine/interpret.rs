@@ -2,13 +2,11 @@
 //!
 //! One loop per index, sums in int32, each requantization as LiteRT's default kernels do it: the sum
 //! times `s_x · s_w / s_y` in single precision, rounded to the nearest integer, halves to even. Average
-//! pools divide integers, halves away from zero; sums of other codes are an [`Addition`]'s.
+//! pools divide integers, halves away from zero; sums of other codes are a [`PairRule`]'s.
 
-use super::addition::Addition;
 use super::mean::{self, Mean};
-use super::multiplication::Multiplication;
 use super::network::{Filter, Int8Network, Int8Op, Shape, Step, Value};
-use super::prelu::Prelu;
+use super::pairs::PairRule;
 use super::window::{Activation, Window};
 
 /// The output codes for one picture's input codes [height, width, channels].
@@ -26,8 +24,6 @@ fn run(network: &Int8Network, step: &Step, values: &[Vec<i8>]) -> Vec<i8> {
     // A constant reads nothing; its own output stands in.
     let first = step.inputs.first().copied().unwrap_or(step.output);
     let (x, input) = (&values[first], &network.values[first]);
-    let codes = || [0, 1].map(|i| network.values[step.inputs[i]].quantization);
-    let pairs = || x.iter().copied().zip(values[step.inputs[1]].iter().copied().cycle());
     match &step.op {
         Int8Op::Conv(filter) => {
             let [_, kh, kw, c] = filter.shape;
@@ -69,25 +65,12 @@ fn run(network: &Int8Network, step: &Step, values: &[Vec<i8>]) -> Vec<i8> {
                 }
             })
         }
-        Int8Op::Add(activation) => {
-            let sum = Addition::new(codes(), output.quantization, *activation);
-            let sum = sum.expect("readers and quantizers make no sums of codes so far apart");
-            pairs().map(|(a, b)| sum.of(a, b)).collect()
-        }
-        Int8Op::Subtract(activation) => {
-            let rule = Addition::difference(codes(), output.quantization, *activation);
-            let rule = rule.expect("readers make no differences of codes so far apart");
-            pairs().map(|(a, b)| rule.of(a, b)).collect()
-        }
-        Int8Op::Prelu => {
-            let prelu = Prelu::new(codes(), output.quantization);
-            let prelu = prelu.expect("readers make no slopes of codes so far apart");
-            pairs().map(|(x, slope)| prelu.of(x, slope)).collect()
-        }
-        Int8Op::Multiply(activation) => {
-            let product = Multiplication::new(codes(), output.quantization, *activation);
-            let product = product.expect("readers make no products of codes so far apart");
-            pairs().map(|(a, b)| product.of(a, b)).collect()
+        Int8Op::Add(_) | Int8Op::Subtract(_) | Int8Op::Multiply(_) | Int8Op::Prelu => {
+            let codes = [0, 1].map(|i| network.values[step.inputs[i]].quantization);
+            let rule = PairRule::new(&step.op, codes, output.quantization);
+            let rule = rule.expect("readers and quantizers make none of codes so far apart");
+            let others = values[step.inputs[1]].iter().cycle();
+            x.iter().zip(others).map(|(a, b)| rule.of(*a, *b)).collect()
         }
         Int8Op::Unary(unary) => {
             let table = unary.table(input.quantization, output.quantization);

@@ -21,6 +21,7 @@ mod kernels;
 mod mean;
 pub mod multiplication;
 pub mod network;
+pub mod pairs;
 mod plan;
 pub mod prelu;
 mod quantization;

@@ -19,8 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use tract_tflite::tflite::{
-    BuiltinOperator, Model, SubGraph, Tensor as Table, TensorType, model_buffer_has_identifier,
-    root_as_model,
+    Model, SubGraph, Tensor as Table, TensorType, model_buffer_has_identifier, root_as_model,
 };
 
 use super::ModelError;
@@ -145,12 +144,7 @@ fn tail(model: &Model, graph: SubGraph, output: usize) -> Vec<usize> {
     let operators: Vec<_> = graph.operators().into_iter().flatten().collect();
     for table in operators.iter().rev() {
         let gives = |tensor| table.outputs().is_some_and(|all| all.iter().any(|i| i == tensor));
-        let reshapes = matches!(
-            operator::kind(model, table),
-            Some(
-                BuiltinOperator::RESHAPE | BuiltinOperator::SQUEEZE | BuiltinOperator::EXPAND_DIMS
-            )
-        );
+        let reshapes = operator::kind(model, table).is_some_and(kinds::reshapes);
         let source = table.inputs().and_then(|inputs| inputs.iter().next());
         if let (true, Some(source)) = (reshapes && tail.last().is_some_and(|&i| gives(i)), source) {
             tail.push(source);
@@ -334,11 +328,7 @@ impl<'m> Reading<'m> {
 
     fn finish(mut self, metadata: BTreeMap<String, String>) -> Result<File, Fault> {
         let computed = self.held[self.output].map(|value| {
-            let shape = self.tensors[self.output].layout();
-            match shape == self.values[value].shape {
-                true => Source::Value(value),
-                false => Source::Reshaped { value, shape },
-            }
+            Source::of(value, self.values[value].shape, self.tensors[self.output].layout())
         });
         let output = self.before_softmax.or(computed);
         let output = output.ok_or_else(|| ("its output".into(), "is never computed".into()))?;

@@ -20,6 +20,24 @@ pub enum Numbers {
     Reals,
 }
 
+impl Numbers {
+    /// What tract is given for codes of this quantization.
+    pub fn tensor(
+        self,
+        shape: &[usize],
+        codes: impl Iterator<Item = i8>,
+        code: Quantization,
+    ) -> TractResult<Tensor> {
+        match self {
+            Self::Codes => Tensor::from_shape(shape, &codes.collect::<Vec<_>>()),
+            Self::Reals => {
+                let reals: Vec<f32> = codes.map(|x| code.dequantize(x)).collect();
+                Tensor::from_shape(shape, &reals)
+            }
+        }
+    }
+}
+
 /// An operator with all but the values that it reads.
 #[derive(Clone)]
 pub struct TractOperator {
@@ -82,11 +100,9 @@ impl TractOperator {
         inputs: impl Iterator<Item = (I, Quantization)>,
         output: Quantization,
     ) -> TractResult<Vec<i8>> {
-        let inputs = self
-            .shapes
-            .iter()
-            .zip(inputs)
-            .map(|(shape, (codes, code))| self.tensor(shape, codes, code).map(TValue::from));
+        let inputs = self.shapes.iter().zip(inputs).map(|(shape, (codes, code))| {
+            self.numbers.tensor(shape, codes, code).map(TValue::from)
+        });
         let outputs = self.model.run(inputs.collect::<TractResult<TVec<_>>>()?)?;
         let plain = outputs[0].try_as_plain_ram()?;
         Ok(match self.numbers {
@@ -97,21 +113,6 @@ impl TractOperator {
                 plain.as_slice::<f32>()?.iter().map(|&real| code(real)).collect()
             }
         })
-    }
-
-    fn tensor(
-        &self,
-        shape: &[usize],
-        codes: impl Iterator<Item = i8>,
-        code: Quantization,
-    ) -> TractResult<Tensor> {
-        match self.numbers {
-            Numbers::Codes => Tensor::from_shape(shape, &codes.collect::<Vec<_>>()),
-            Numbers::Reals => {
-                let reals: Vec<f32> = codes.map(|x| code.dequantize(x)).collect();
-                Tensor::from_shape(shape, &reals)
-            }
-        }
     }
 }
 

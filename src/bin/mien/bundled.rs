@@ -13,11 +13,6 @@ pub const CLIP_FPS: f32 = 10.0;
 /// Name of the clip in errors and in the journal.
 pub const CLIP_NAME: &str = "bundled clip";
 
-/// The int8 network's file.
-pub fn model() -> Vec<u8> {
-    bundled::model()
-}
-
 /// The bundled clip at `fps` frames a second.
 pub fn clip(fps: f32) -> Replay {
     Replay::from_mjpeg_bytes(CLIP_NAME, Cow::Owned(bundled::clip()), fps)

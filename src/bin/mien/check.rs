@@ -66,7 +66,7 @@ type Finding = (&'static str, Verdict, String);
 fn check_model(model: Option<&Path>) -> Finding {
     let model = match model {
         Some(path) => Model::read(path),
-        None => Model::from_bytes(bundled::MODEL_NAME, &bundled::model()),
+        None => Model::from_bytes(bundled::MODEL_NAME, &mien::bundled::model()),
     };
     match model {
         // Loading held the engine to another's codes of a test picture.

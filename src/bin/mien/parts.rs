@@ -27,8 +27,8 @@ pub fn reader(model: Option<&Path>, gender: bool) -> anyhow::Result<Reader> {
     let model = match (model, gender) {
         (Some(path), true) => Model::read(path)?,
         (Some(path), false) => Model::read_without_gender(path)?,
-        (None, true) => Model::from_bytes(bundled::MODEL_NAME, &bundled::model())?,
-        (None, false) => Model::without_gender(bundled::MODEL_NAME, &bundled::model())?,
+        (None, true) => Model::from_bytes(bundled::MODEL_NAME, &mien::bundled::model())?,
+        (None, false) => Model::without_gender(bundled::MODEL_NAME, &mien::bundled::model())?,
     };
     let (name, unsure_below) = (model.name().to_owned(), model.calibration().unsure_below);
     Ok(Reader { classifier: Classifier::new(model), model: name, unsure_below })

@@ -11,7 +11,7 @@ const ANSWERS: &[u8] = include_bytes!("../../../tests/data/golden_outputs.i8");
 /// Whether this program, on this CPU, gives the stored answers to the bit.
 pub fn run() -> anyhow::Result<()> {
     let signed = |bytes: &[u8]| bytes.iter().map(|byte| byte.cast_signed()).collect::<Vec<i8>>();
-    let model = Model::from_bytes(bundled::MODEL_NAME, &bundled::model())?;
+    let model = Model::from_bytes(bundled::MODEL_NAME, &mien::bundled::model())?;
     let answers = model.run_raw(&signed(PICTURES)).context("the stored pictures")?;
     ensure!(
         answers == signed(ANSWERS),

@@ -1,11 +1,9 @@
 //! From a network to stages and their places in memory.
 
-use super::super::addition::Addition;
 use super::super::kernels::{Code, Kernels, LANES, PackedConv, PackedDepthwise};
 use super::super::mean::Mean;
-use super::super::multiplication::Multiplication;
 use super::super::network::{Filter, Int8Network, Int8Op, Step, Value};
-use super::super::prelu::Prelu;
+use super::super::pairs::PairRule;
 use super::super::quantization::Quantization;
 use super::super::window::{Activation, Window};
 use super::arena::Allocator;
@@ -173,22 +171,13 @@ impl Builder<'_> {
                 let (rows, packed) = self.depthwise(step, filter)?;
                 Stage::Depthwise { input: input(), rows, filter: packed, output }
             }
-            Int8Op::Add(activation) => self.sum(i, *activation, output)?,
-            Int8Op::Subtract(activation) => {
-                let (inputs, codes) = self.two_inputs(step);
-                let output_code = self.quantization(step.output);
-                let rule = Addition::difference(codes, output_code, *activation);
-                Stage::AddAny { inputs, rule: self.near(step, rule)?, output }
+            Int8Op::Add(activation) if is_of_alikes(self.network, step) => {
+                self.sum(i, *activation, output)?
             }
-            Int8Op::Prelu => {
-                let (inputs, codes) = self.two_inputs(step);
-                let rule = Prelu::new(codes, self.quantization(step.output));
-                Stage::Prelu { inputs, rule: self.near(step, rule)?, output }
-            }
-            Int8Op::Multiply(activation) => {
-                let (inputs, codes) = self.two_inputs(step);
-                let rule = Multiplication::new(codes, self.quantization(step.output), *activation);
-                Stage::Multiply { inputs, rule: self.near(step, rule)?, output }
+            Int8Op::Add(_) | Int8Op::Subtract(_) | Int8Op::Multiply(_) | Int8Op::Prelu => {
+                let codes = [0, 1].map(|i| self.quantization(step.inputs[i]));
+                let rule = PairRule::new(&step.op, codes, self.quantization(step.output));
+                Stage::Pairs { inputs: self.two_inputs(step), rule: self.near(step, rule)?, output }
             }
             Int8Op::MaxPool(window, activation) => {
                 self.max_pool(step, *window, *activation, output)
@@ -236,6 +225,7 @@ impl Builder<'_> {
         self.places[value].clone()
     }
 
+    /// Of two values of one code and shape with the output's.
     fn sum(&self, i: usize, activation: Activation, output: Place) -> Result<Stage, Unplanned> {
         let step = &self.network.steps[i];
         let code = self.code(step.output, activation);
@@ -246,12 +236,7 @@ impl Builder<'_> {
             let other = self.place(*other.expect("one of the two is another's"));
             return self.conv(part, filter, Some((other, code)), output);
         }
-        let (inputs, codes) = self.two_inputs(step);
-        if is_of_alikes(self.network, step) {
-            return Ok(Stage::Add { inputs, code, output });
-        }
-        let rule = Addition::new(codes, self.quantization(step.output), activation);
-        Ok(Stage::AddAny { inputs, rule: self.near(step, rule)?, output })
+        Ok(Stage::Add { inputs: self.two_inputs(step), code, output })
     }
 
     fn max_pool(
@@ -274,10 +259,9 @@ impl Builder<'_> {
         Stage::Average(Average { input, window, rule, flip: self.kernels.flip, output })
     }
 
-    /// The two values that a step reads, and their codes.
-    fn two_inputs(&self, step: &Step) -> ([Place; 2], [Quantization; 2]) {
-        let inputs = [step.inputs[0], step.inputs[1]];
-        (inputs.map(|input| self.place(input)), inputs.map(|input| self.quantization(input)))
+    /// The two values that a step reads.
+    fn two_inputs(&self, step: &Step) -> [Place; 2] {
+        [step.inputs[0], step.inputs[1]].map(|input| self.place(input))
     }
 
     /// There is a rule where codes are not too far apart.

@@ -5,10 +5,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::Quantization;
-use super::super::addition::Addition;
 use super::super::kernels::{Code, Kernels, PackedConv, PackedDepthwise, Residual, elementwise};
-use super::super::multiplication::Multiplication;
-use super::super::prelu::Prelu;
+use super::super::pairs::PairRule;
 use super::super::tract_operator::TractOperator;
 use super::average::Average;
 use super::band::{ConvBand, Source};
@@ -30,12 +28,8 @@ pub enum Stage {
     Pad(Pad),
     /// Sum of two values of one code.
     Add { inputs: [Place; 2], code: Code, output: Place },
-    /// Sum or difference of two values of any codes; the second may be one pixel, for all.
-    AddAny { inputs: [Place; 2], rule: Addition, output: Place },
-    /// Product of two values; the second may be one pixel, for all.
-    Multiply { inputs: [Place; 2], rule: Multiplication, output: Place },
-    /// The first, below zero times the second, which may be one pixel, for all.
-    Prelu { inputs: [Place; 2], rule: Prelu, output: Place },
+    /// What becomes of two values; the second may be one pixel, for all.
+    Pairs { inputs: [Place; 2], rule: PairRule, output: Place },
     /// What each byte becomes.
     Table { input: Place, table: Box<[u8; 256]>, output: Place },
     /// What is always the same.
@@ -119,22 +113,25 @@ impl Stage {
             }
             Self::Average(average) => average.run(values.of(&average.input), rows, out),
             Self::Pad(pad) => pad.run(values.of(&pad.input), rows, out),
-            Self::AddAny { inputs: [a, b], rule, .. } => {
-                let b = pixels_or_one(b);
-                elementwise::pairs(kernels.flip, pixels_of(a), b, |a, b| rule.of(a, b), out);
-            }
-            Self::Multiply { inputs: [a, b], rule, .. } => {
-                let b = pixels_or_one(b);
-                elementwise::pairs(kernels.flip, pixels_of(a), b, |a, b| rule.of(a, b), out);
+            Self::Pairs { inputs: [a, b], rule, .. } => {
+                let (flip, a, b) = (kernels.flip, pixels_of(a), pixels_or_one(b));
+                // A loop for each.
+                match rule {
+                    PairRule::Sum(rule) => {
+                        elementwise::pairs(flip, a, b, |a, b| rule.of(a, b), out)
+                    }
+                    PairRule::Product(rule) => {
+                        elementwise::pairs(flip, a, b, |a, b| rule.of(a, b), out)
+                    }
+                    PairRule::Slope(rule) => {
+                        elementwise::pairs(flip, a, b, |a, b| rule.of(a, b), out)
+                    }
+                }
             }
             Self::Table { input, table, .. } => {
                 for (byte, out) in pixels_of(input).iter().zip(out) {
                     *out = table[usize::from(*byte)];
                 }
-            }
-            Self::Prelu { inputs: [a, b], rule, .. } => {
-                let b = pixels_or_one(b);
-                elementwise::pairs(kernels.flip, pixels_of(a), b, |a, b| rule.of(a, b), out);
             }
             Self::Constant { bytes, output } => {
                 let band = pixels.start * output.step..pixels.end * output.step;
@@ -180,10 +177,8 @@ impl Stage {
             | Self::Average(Average { output, .. })
             | Self::Pad(Pad { output, .. })
             | Self::Add { output, .. }
-            | Self::AddAny { output, .. }
-            | Self::Multiply { output, .. }
+            | Self::Pairs { output, .. }
             | Self::Table { output, .. }
-            | Self::Prelu { output, .. }
             | Self::Constant { output, .. }
             | Self::Reshape { output, .. }
             | Self::InTract { output, .. }

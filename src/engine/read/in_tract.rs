@@ -9,8 +9,10 @@ mod reals;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tract_tflite::internal::tract_core::ops::change_axes::AxisOp;
 use tract_tflite::internal::{
-    DatumType, DatumTypeExt, OutletId, SpecialOps, Tensor as Constant, TypedModel, TypedOp, tensor0,
+    DatumType, DatumTypeExt, OutletId, SpecialOps, Tensor as Constant, TractResult, TypedModel,
+    TypedOp, tensor0,
 };
 use tract_tflite::tflite::BuiltinOperator;
 
@@ -23,23 +25,20 @@ use super::{Cost, Fault};
 /// Of values that tract computes with.
 const SCALES: Range<f32> = 1e-9..1e9;
 
-/// What tract is given for an operator, if it runs such.
-pub fn numbers(kind: BuiltinOperator) -> Option<Numbers> {
-    let moves = moves::wiring(kind).map(|_| Numbers::Codes);
-    moves.or_else(|| reals::wiring(kind).map(|_| Numbers::Reals))
-}
-
 /// Whether operators of this kind may give more than one value.
 pub fn gives_several(kind: BuiltinOperator) -> bool {
     matches!(kind, BuiltinOperator::SPLIT | BuiltinOperator::SPLIT_V | BuiltinOperator::UNPACK)
 }
 
-/// What an operator is, if tract runs such.
-pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
-    let wiring = moves::wiring(operator.kind).or_else(|| reals::wiring(operator.kind));
-    let (Some(wiring), Some(numbers)) = (wiring, numbers(operator.kind)) else {
-        return Err(operator.fault("is not run by this engine"));
-    };
+/// What an operator is; none if tract runs no such.
+pub fn read(operator: &Operator) -> Option<Result<Outcome, Fault>> {
+    let moves = moves::wiring(operator.kind).map(|wiring| (Numbers::Codes, wiring));
+    let either =
+        moves.or_else(|| reals::wiring(operator.kind).map(|wiring| (Numbers::Reals, wiring)));
+    either.map(|(numbers, wiring)| wired(operator, numbers, wiring))
+}
+
+fn wired(operator: &Operator, numbers: Numbers, wiring: Wiring) -> Result<Outcome, Fault> {
     let mut graph = Graph::new(operator, numbers);
     // Should something get through the checks, it must not take the kiosk down.
     let wired = catch_unwind(AssertUnwindSafe(|| {
@@ -94,6 +93,19 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
         self.operator.ensure(condition, why)
     }
 
+    /// What tract says, if that is no result.
+    fn told<T>(&self, result: TractResult<T>) -> Result<T, Fault> {
+        result.map_err(|error| self.fault(format!("{error:#}")))
+    }
+
+    /// Of this rank, by axes of one before its own.
+    fn of_rank(&mut self, mut x: OutletId, rank: usize) -> Result<OutletId, Fault> {
+        for _ in self.shape(x)?.len()..rank {
+            x = self.node(AxisOp::Add(0), &[x])?;
+        }
+        Ok(x)
+    }
+
     /// The shape that the file gives its output.
     fn y(&self) -> &'a [usize] {
         &self.operator.y().shape
@@ -119,7 +131,7 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
         };
         let name = self.name();
         let added = self.model.add_source(name, type_.fact(&tensor.shape));
-        added.map_err(|error| self.fault(format!("{error:#}")))
+        self.told(added)
     }
 
     /// An input must be of the output's code.
@@ -141,21 +153,14 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
         let codes = tensor.data.filter(|_| tensor.is_value());
         let codes = codes.ok_or_else(|| self.fault(format!("can't use `{}`", tensor.name)))?;
         let codes = codes.iter().map(|byte| byte.cast_signed());
-        let made = match self.numbers {
-            Numbers::Codes => Constant::from_shape(&tensor.shape, &codes.collect::<Vec<_>>()),
-            Numbers::Reals => {
-                let reals: Vec<f32> = codes.map(|code| tensor.code().dequantize(code)).collect();
-                Constant::from_shape(&tensor.shape, &reals)
-            }
-        };
-        made.map_err(|error| self.fault(format!("{error:#}")))
+        self.told(self.numbers.tensor(&tensor.shape, codes, tensor.code()))
     }
 
     /// A constant's wire.
     fn hold(&mut self, constant: Constant) -> Result<OutletId, Fault> {
         let name = self.name();
         let held = self.model.add_const(name, constant);
-        held.map_err(|error| self.fault(format!("{error:#}")))
+        self.told(held)
     }
 
     fn number(&mut self, number: f32) -> Result<OutletId, Fault> {
@@ -175,7 +180,7 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
     fn node_of(&mut self, op: Box<dyn TypedOp>, inputs: &[OutletId]) -> Result<OutletId, Fault> {
         let name = self.name();
         let wired = self.model.wire_node(name, op, inputs);
-        Ok(wired.map_err(|error| self.fault(format!("{error:#}")))?[0])
+        Ok(self.told(wired)?[0])
     }
 
     fn name(&self) -> String {
@@ -216,6 +221,6 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
         self.ensure(given == self.y(), || format!("gives {given:?}, not {:?}", self.y()))?;
         self.ensure(!self.sources.is_empty(), || "reads only constants".into())?;
         let selected = self.model.select_output_outlets(&[output]);
-        selected.map_err(|error| self.fault(format!("{error:#}")))
+        self.told(selected)
     }
 }

@@ -20,7 +20,7 @@ pub fn read(it: &Operator) -> Result<Outcome, Fault> {
     if let Some(Ok(own)) = own {
         return Ok(own);
     }
-    match (own, in_tract::numbers(it.kind).map(|_| in_tract::read(it))) {
+    match (own, in_tract::read(it)) {
         (Some(Err((part, why))), Some(Err((_, also)))) if why != also => {
             Err((part, format!("{why}; {also}")))
         }
@@ -46,28 +46,34 @@ fn reader(kind: BuiltinOperator) -> Option<Reader> {
         BuiltinOperator::MAX_POOL_2D | BuiltinOperator::AVERAGE_POOL_2D => |it| it.pool(),
         BuiltinOperator::MEAN | BuiltinOperator::REDUCE_MAX => |it| it.reduce(),
         BuiltinOperator::PAD => |it| it.pad(),
-        BuiltinOperator::ADD
-        | BuiltinOperator::SUB
-        | BuiltinOperator::MUL
-        | BuiltinOperator::PRELU => |it| it.of_two(),
-        BuiltinOperator::LOGISTIC
-        | BuiltinOperator::TANH
-        | BuiltinOperator::RELU
-        | BuiltinOperator::RELU6
-        | BuiltinOperator::RELU_0_TO_1
-        | BuiltinOperator::RELU_N1_TO_1
-        | BuiltinOperator::LEAKY_RELU
-        | BuiltinOperator::ABS
-        | BuiltinOperator::ELU
-        | BuiltinOperator::HARD_SWISH
-        | BuiltinOperator::QUANTIZE => |it| it.unary(),
+        BuiltinOperator::ADD => |it| it.of_two(Int8Op::Add(it.activation_of_two()?)),
+        BuiltinOperator::SUB => |it| it.of_two(Int8Op::Subtract(it.activation_of_two()?)),
+        BuiltinOperator::MUL => |it| it.of_two(Int8Op::Multiply(it.activation_of_two()?)),
+        BuiltinOperator::PRELU => |it| it.of_two(Int8Op::Prelu),
+        BuiltinOperator::LOGISTIC => |it| it.unary(Unary::Logistic),
+        BuiltinOperator::TANH => |it| it.unary(Unary::Tanh),
+        BuiltinOperator::RELU => |it| it.unary(Unary::Relu),
+        BuiltinOperator::RELU6 => |it| it.unary(Unary::Relu6),
+        BuiltinOperator::RELU_0_TO_1 => |it| it.unary(Unary::Relu0To1),
+        BuiltinOperator::RELU_N1_TO_1 => |it| it.unary(Unary::ReluN1To1),
+        BuiltinOperator::ABS => |it| it.unary(Unary::Abs),
+        BuiltinOperator::ELU => |it| it.unary(Unary::Elu),
+        BuiltinOperator::HARD_SWISH => |it| it.unary(Unary::HardSwish),
+        BuiltinOperator::QUANTIZE => |it| it.unary(Unary::Requantize),
+        BuiltinOperator::LEAKY_RELU => |it| it.leaky_relu(),
         BuiltinOperator::CONCATENATION => |it| it.concatenation(),
-        BuiltinOperator::RESHAPE | BuiltinOperator::SQUEEZE | BuiltinOperator::EXPAND_DIMS => {
-            |it| it.reshape()
-        }
+        kind if reshapes(kind) => |it| it.reshape(),
         BuiltinOperator::SOFTMAX => |it| it.softmax(),
         _ => return None,
     })
+}
+
+/// Whether operators of this kind leave codes as they lie.
+pub fn reshapes(kind: BuiltinOperator) -> bool {
+    matches!(
+        kind,
+        BuiltinOperator::RESHAPE | BuiltinOperator::SQUEEZE | BuiltinOperator::EXPAND_DIMS
+    )
 }
 
 impl Operator<'_, '_> {
@@ -133,28 +139,16 @@ impl Operator<'_, '_> {
         self.elementwise(x.source, shape, Int8Op::Pad(margins))
     }
 
-    fn unary(&self) -> Result<Outcome, Fault> {
+    fn leaky_relu(&self) -> Result<Outcome, Fault> {
+        let options = self.table.builtin_options_as_leaky_relu_options();
+        let slope = options.map(|options| options.alpha());
+        let slope = slope.filter(|slope| (0.0..=1.0).contains(slope));
+        let slope = slope.ok_or_else(|| self.fault("has no slope from 0 to 1"))?;
+        self.unary(Unary::LeakyRelu { slope })
+    }
+
+    fn unary(&self, unary: Unary) -> Result<Outcome, Fault> {
         let x = self.one(1)?;
-        let unary = match self.kind {
-            BuiltinOperator::LOGISTIC => Unary::Logistic,
-            BuiltinOperator::TANH => Unary::Tanh,
-            BuiltinOperator::RELU => Unary::Relu,
-            BuiltinOperator::RELU6 => Unary::Relu6,
-            BuiltinOperator::RELU_0_TO_1 => Unary::Relu0To1,
-            BuiltinOperator::RELU_N1_TO_1 => Unary::ReluN1To1,
-            BuiltinOperator::ABS => Unary::Abs,
-            BuiltinOperator::ELU => Unary::Elu,
-            BuiltinOperator::HARD_SWISH => Unary::HardSwish,
-            BuiltinOperator::QUANTIZE => Unary::Requantize,
-            BuiltinOperator::LEAKY_RELU => {
-                let options = self.table.builtin_options_as_leaky_relu_options();
-                let slope = options.map(|options| options.alpha());
-                let slope = slope.filter(|slope| (0.0..=1.0).contains(slope));
-                let slope = slope.ok_or_else(|| self.fault("has no slope from 0 to 1"))?;
-                Unary::LeakyRelu { slope }
-            }
-            _ => unreachable!("told apart in `reader`"),
-        };
         let can = unary.table(x.code, self.y().code()).is_some();
         self.ensure(can, || "has codes that LiteRT does not take, or too far apart".into())?;
         self.elementwise(x.source, x.shape, Int8Op::Unary(unary))

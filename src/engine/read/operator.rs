@@ -61,6 +61,16 @@ pub enum Source {
     Constant { tensor: usize, shape: Shape },
 }
 
+impl Source {
+    /// A value that is kept in one shape, in another of as many codes.
+    pub fn of(value: usize, kept: Shape, shape: Shape) -> Self {
+        match shape == kept {
+            true => Self::Value(value),
+            false => Self::Reshaped { value, shape },
+        }
+    }
+}
+
 /// An operation, what it reads, the shape of what it gives, and what that takes.
 pub struct Operation {
     pub op: Int8Op,
@@ -151,11 +161,7 @@ impl<'a, 'm> Operator<'a, 'm> {
     /// The value in an input tensor, in a shape of as many values.
     pub fn value_as(&self, i: usize, shape: Shape) -> Result<Picture, Fault> {
         let (value, &Value { shape: kept, quantization: code, .. }) = self.value(i)?;
-        let source = match shape == kept {
-            true => Source::Value(value),
-            false => Source::Reshaped { value, shape },
-        };
-        Ok(Picture { source, shape, code })
+        Ok(Picture { source: Source::of(value, kept, shape), shape, code })
     }
 
     /// Numbers that are in the file.
@@ -192,6 +198,26 @@ impl<'a, 'm> Operator<'a, 'm> {
         let function = function.ok_or_else(|| self.fault("has no options of its kind"))?;
         let name = || function.variant_name().unwrap_or("unknown");
         activation_of(function).ok_or_else(|| self.fault(format!("has the activation {}", name())))
+    }
+
+    /// That of those that compute with two values.
+    pub fn activation_of_two(&self) -> Result<Activation, Fault> {
+        let table = &self.table;
+        self.activation(match self.kind {
+            BuiltinOperator::ADD => {
+                table.builtin_options_as_add_options().map(|o| o.fused_activation_function())
+            }
+            BuiltinOperator::SUB => {
+                table.builtin_options_as_sub_options().map(|o| o.fused_activation_function())
+            }
+            BuiltinOperator::MUL => {
+                table.builtin_options_as_mul_options().map(|o| o.fused_activation_function())
+            }
+            BuiltinOperator::DIV => {
+                table.builtin_options_as_div_options().map(|o| o.fused_activation_function())
+            }
+            _ => Some(ActivationFunctionType::NONE),
+        })
     }
 
     /// How many tensors it writes.

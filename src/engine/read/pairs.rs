@@ -1,13 +1,8 @@
 //! Operators on two values: sums, differences, products, slopes.
 
-use tract_tflite::tflite::BuiltinOperator;
-
 use super::super::Quantization;
-use super::super::addition::Addition;
-use super::super::multiplication::Multiplication;
 use super::super::network::Int8Op;
-use super::super::prelu::Prelu;
-use super::super::window::Activation;
+use super::super::pairs::PairRule;
 use super::operator::{Operator, Outcome, Picture, Source, padded};
 use super::tensor::Beside;
 use super::{Cost, Fault};
@@ -27,10 +22,9 @@ impl Operand {
 
 impl Operator<'_, '_> {
     /// What is computed of two values of one shape, or of one and a row for all its pixels.
-    pub fn of_two(&self) -> Result<Outcome, Fault> {
+    pub fn of_two(&self, op: Int8Op) -> Result<Outcome, Fault> {
         let found = self.inputs.len();
         self.ensure(found == 2, || format!("has {found} inputs, not 2"))?;
-        let op = self.op_of_two()?;
         let (shape, output) = (self.y().layout(), self.y().code());
         let [mut first, mut second] = [self.operand(0)?, self.operand(1)?];
         let commutes = matches!(op, Int8Op::Add(_) | Int8Op::Multiply(_));
@@ -45,41 +39,12 @@ impl Operator<'_, '_> {
             format!("has an input of fewer values than {shape:?}")
         })?;
         let codes = [first.code, second.code];
-        let can = match op {
-            Int8Op::Add(activation) => Addition::new(codes, output, activation).is_some(),
-            Int8Op::Subtract(activation) => {
-                Addition::difference(codes, output, activation).is_some()
-            }
-            Int8Op::Multiply(activation) => {
-                Multiplication::new(codes, output, activation).is_some()
-            }
-            _ => Prelu::new(codes, output).is_some(),
-        };
+        let can = PairRule::new(&op, codes, output).is_some();
         self.ensure(can, || "has codes too far apart".into())?;
         let two_values = !second.is_constant() && second.beside == Beside::Alike;
         let tract_agrees = matches!(op, Int8Op::Add(_)) && two_values && codes == [output; 2];
         let cost = Cost { products: padded(shape), ..Cost::default() };
         self.operation(vec![first.source, second.source], shape, cost, tract_agrees, || op)
-    }
-
-    fn op_of_two(&self) -> Result<Int8Op, Fault> {
-        type Of = fn(Activation) -> Int8Op;
-        let (function, op): (_, Of) = match self.kind {
-            BuiltinOperator::ADD => {
-                let options = self.table.builtin_options_as_add_options();
-                (options.map(|o| o.fused_activation_function()), Int8Op::Add)
-            }
-            BuiltinOperator::SUB => {
-                let options = self.table.builtin_options_as_sub_options();
-                (options.map(|o| o.fused_activation_function()), Int8Op::Subtract)
-            }
-            BuiltinOperator::MUL => {
-                let options = self.table.builtin_options_as_mul_options();
-                (options.map(|o| o.fused_activation_function()), Int8Op::Multiply)
-            }
-            _ => return Ok(Int8Op::Prelu),
-        };
-        Ok(op(self.activation(function)?))
     }
 
     /// A value or a constant, beside the output.

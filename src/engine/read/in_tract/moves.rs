@@ -229,7 +229,7 @@ impl Graph<'_, '_, '_> {
                 let number = self.constant(2)?;
                 self.keeps_code(2)?;
                 self.ensure(number.len() == 1, || "pads by several numbers".into())?;
-                number.into_shape(&[]).map_err(|error| self.fault(format!("{error:#}")))?
+                self.told(number.into_shape(&[]))?
             }
         };
         let mode = PadMode::Constant(number.into_arc_tensor());
@@ -264,10 +264,8 @@ impl Graph<'_, '_, '_> {
     }
 
     fn broadcast(&mut self) -> Result<OutletId, Fault> {
-        let (mut x, y) = (self.input(0)?, self.y());
-        while self.shape(x)?.len() < y.len() {
-            x = self.node(AxisOp::Add(0), &[x])?;
-        }
+        let (x, y) = (self.input(0)?, self.y());
+        let x = self.of_rank(x, y.len())?;
         let shape = self.shape(x)?;
         let fits = shape.len() == y.len() && shape.iter().zip(y).all(|(a, b)| a == b || *a == 1);
         self.ensure(fits, || format!("makes {y:?} of {shape:?}"))?;
@@ -294,7 +292,8 @@ impl Graph<'_, '_, '_> {
         self.ensure(inside, || format!("takes places {places:?} of {}", shape[axis]))?;
         let places: Vec<i64> = places.iter().map(|place| *place as i64).collect();
         let places = Tensor::from_shape(&self.operator.tensor(1)?.shape, &places);
-        let places = self.hold(places.map_err(|e| self.fault(format!("{e:#}")))?)?;
+        let places = self.told(places)?;
+        let places = self.hold(places)?;
         self.node(Gather::new(axis), &[x, places])
     }
 

@@ -10,7 +10,7 @@ use tract_tflite::internal::tract_core::ops::nn::{
 };
 use tract_tflite::internal::tract_core::ops::{binary::TypedBinOp, math};
 use tract_tflite::internal::{AxesMapping, Axis, DatumType, OutletId, tensor1, tvec};
-use tract_tflite::tflite::{ActivationFunctionType, BuiltinOperator};
+use tract_tflite::tflite::BuiltinOperator;
 
 use super::super::super::window::Activation;
 use super::super::Fault;
@@ -19,27 +19,15 @@ use super::{Graph, Wiring};
 /// How operators of this kind are wired.
 pub fn wiring(kind: BuiltinOperator) -> Option<Wiring> {
     Some(match kind {
-        BuiltinOperator::ADD => |graph| {
-            let options = graph.operator.table.builtin_options_as_add_options();
-            graph.two(math::add(), options.map(|o| o.fused_activation_function()))
-        },
-        BuiltinOperator::SUB => |graph| {
-            let options = graph.operator.table.builtin_options_as_sub_options();
-            graph.two(math::sub(), options.map(|o| o.fused_activation_function()))
-        },
-        BuiltinOperator::MUL => |graph| {
-            let options = graph.operator.table.builtin_options_as_mul_options();
-            graph.two(math::mul(), options.map(|o| o.fused_activation_function()))
-        },
-        BuiltinOperator::DIV => |graph| {
-            let options = graph.operator.table.builtin_options_as_div_options();
-            graph.two(math::div(), options.map(|o| o.fused_activation_function()))
-        },
+        BuiltinOperator::ADD => |graph| graph.two(math::add()),
+        BuiltinOperator::SUB => |graph| graph.two(math::sub()),
+        BuiltinOperator::MUL => |graph| graph.two(math::mul()),
+        BuiltinOperator::DIV => |graph| graph.two(math::div()),
         BuiltinOperator::MAXIMUM => |graph| graph.either(math::max()),
         BuiltinOperator::MINIMUM => |graph| graph.either(math::min()),
         BuiltinOperator::PRELU => |graph| graph.sloping(),
         BuiltinOperator::SQUARED_DIFFERENCE => |graph| {
-            let difference = graph.two(math::sub(), Some(ActivationFunctionType::NONE))?;
+            let difference = graph.two(math::sub())?;
             graph.node(math::square(), &[difference])
         },
         BuiltinOperator::MEAN => |graph| graph.mean(),
@@ -98,21 +86,11 @@ impl Graph<'_, '_, '_> {
     /// Of one rank, where they differ.
     fn both(&mut self, a: OutletId, b: OutletId) -> Result<[OutletId; 2], Fault> {
         let rank = self.shape(a)?.len().max(self.shape(b)?.len());
-        let mut wires = [a, b];
-        for wire in &mut wires {
-            while self.shape(*wire)?.len() < rank {
-                *wire = self.node(AxisOp::Add(0), &[*wire])?;
-            }
-        }
-        Ok(wires)
+        Ok([self.of_rank(a, rank)?, self.of_rank(b, rank)?])
     }
 
-    fn two(
-        &mut self,
-        op: TypedBinOp,
-        function: Option<ActivationFunctionType>,
-    ) -> Result<OutletId, Fault> {
-        let function = self.operator.activation(function)?;
+    fn two(&mut self, op: TypedBinOp) -> Result<OutletId, Fault> {
+        let function = self.operator.activation_of_two()?;
         let (a, b) = (self.input(0)?, self.input(1)?);
         let of_both = self.combined(op, a, b)?;
         self.activated(of_both, function)
@@ -122,7 +100,7 @@ impl Graph<'_, '_, '_> {
     fn either(&mut self, op: TypedBinOp) -> Result<OutletId, Fault> {
         self.keeps_code(0)?;
         self.keeps_code(1)?;
-        self.two(op, Some(ActivationFunctionType::NONE))
+        self.two(op)
     }
 
     /// Below zero times a slope.
@@ -226,7 +204,7 @@ impl Graph<'_, '_, '_> {
         for (i, name) in ('a'..='z').take(rank - 2).enumerate() {
             axes.push(Axis::new(name, 2, 1).input(0, i).input(1, i).output(0, i));
         }
-        let axes = AxesMapping::new(2, 1, axes).map_err(|e| self.fault(format!("{e:#}")))?;
+        let axes = self.told(AxesMapping::new(2, 1, axes))?;
         self.products = self.y().iter().fold(of_a[k], |all, side| all.saturating_mul(*side));
         self.node(EinSum { axes, q_params: None, operating_dt: DatumType::F32 }, &[a, b])
     }
