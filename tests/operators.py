@@ -16,7 +16,7 @@ LITERT = pathlib.Path(__file__).parent / "litert.py"
 SIDE, CHANNELS, PICTURES = 8, 3, 3
 PICTURE = [1, SIDE, SIDE, CHANNELS]
 KINDS, OPTIONS, INT8, INT32 = schema.BuiltinOperator, schema.BuiltinOptions, schema.TensorType.INT8, schema.TensorType.INT32
-RELU6 = schema.ActivationFunctionType.RELU6
+RELU6, RELU1 = schema.ActivationFunctionType.RELU6, schema.ActivationFunctionType.RELU_N1_TO_1
 CODE = (0.04, -7)
 OTHER = (0.031, 20)
 
@@ -52,6 +52,30 @@ class Writer:
         """A constant of INT32, a matrix if its numbers are rows."""
         numbers = np.array(numbers, np.int32)
         return self.tensor(numbers.shape, None, numbers)
+
+    def truths(self, shape):
+        tensor = self.tensor(shape)
+        self.graph.tensors[tensor].type = schema.TensorType.BOOL
+        return tensor
+
+    def weights(self, shape, axis=0):
+        """A constant of INT8, with a scale for each of an axis, and a bias for it."""
+        tensor, count = self.codes(shape, (0.01, 0)), shape[axis]
+        bias = self.tensor([count], CODE, rng.integers(-900, 900, count, np.int32))
+        self.graph.tensors[bias].type = INT32
+        code = self.graph.tensors[tensor].quantization
+        code.scale, code.zeroPoint = list(rng.uniform(0.005, 0.01, count)), [0] * count
+        code.quantizedDimension = axis
+        code = self.graph.tensors[bias].quantization
+        code.scale = [CODE[0] * scale for scale in self.graph.tensors[tensor].quantization.scale]
+        code.zeroPoint = [0] * count
+        return [tensor, bias]
+
+    def open(self, tensor, axes):
+        """Leaves these axes of a tensor to whoever runs the file."""
+        tensor = self.graph.tensors[tensor]
+        tensor.shapeSignature = [-1 if i in axes else side for i, side in enumerate(tensor.shape)]
+        tensor.shape = [1 if i in axes else side for i, side in enumerate(tensor.shape)]
 
     def codes(self, shape, code):
         """A constant of INT8."""
@@ -126,6 +150,85 @@ def softmax():
     return writer.bytes(given)
 
 
+def transposed(given, side, stride, padding, activation=RELU1, bias=True):
+    """A transposed convolution by windows of 3 pixels, or of 2."""
+    def more(writer, x):
+        weights, of_channels = writer.weights([5, side, side, CHANNELS])
+        inputs = [writer.numbers(1, given, given, 5), weights, x]
+        return inputs + [of_channels] if bias else inputs
+
+    options = options_of(
+        "TransposeConvOptions", strideH=stride, strideW=stride, padding=padding, fusedActivationFunction=activation)
+    return one("TRANSPOSE_CONV", [1, given, given, 5], more, options, 3 if bias else 2, OTHER)
+
+
+def dilated(kind, side, cut, padding):
+    """A convolution of blocks two rows and three columns apart."""
+    writer = Writer()
+    x, pads = writer.graph.inputs[0], [[2, 2 + cut[0]], [3, 4 + cut[1]]]
+    high, wide = SIDE + sum(pads[0]), SIDE + sum(pads[1])
+    blocks = writer.tensor([6, high // 2, wide // 3, CHANNELS], CODE)
+    writer.operator(KINDS.SPACE_TO_BATCH_ND, [x, writer.numbers(2, 3), writer.numbers(*pads)], [blocks], 2)
+    lost = 0 if padding == schema.Padding.SAME else side - 1
+    sides = [high // 2 - lost, wide // 3 - lost]
+    given = writer.tensor([6, *sides, CHANNELS], OTHER)
+    if kind == "CONV_2D":
+        weights = writer.weights([CHANNELS, side, side, CHANNELS])
+        options = options_of("Conv2DOptions", strideH=1, strideW=1, padding=padding)
+    else:
+        weights = writer.weights([1, side, side, CHANNELS], 3)
+        options = options_of("DepthwiseConv2DOptions", strideH=1, strideW=1, padding=padding, depthMultiplier=1)
+    writer.operator(getattr(KINDS, kind), [blocks, *weights], [given], 3, *options)
+    joined = writer.tensor([1, 2 * sides[0] - cut[0], 3 * sides[1] - cut[1], CHANNELS], OTHER)
+    crops = writer.numbers([0, cut[0]], [0, cut[1]])
+    writer.operator(KINDS.BATCH_TO_SPACE_ND, [given, writer.numbers(2, 3), crops], [joined], 2)
+    for tensor in blocks, given, joined:
+        writer.open(tensor, [0])
+    return writer.bytes(joined)
+
+
+def enlarged():
+    """To sides that the file computes: half as much again, and one more."""
+    writer = Writer()
+    x, vector = writer.graph.inputs[0], lambda count: writer.tensor([count])
+    sides, both, more, given = vector(4), vector(2), vector(2), writer.tensor([1, 13, 13, CHANNELS], CODE)
+    writer.operator(KINDS.SHAPE, [x], [sides], 1, *options_of("ShapeOptions", outType=INT32))
+    writer.operator(
+        KINDS.STRIDED_SLICE, [sides, writer.numbers(1), writer.numbers(3), writer.numbers(1)], [both], 1,
+        *options_of("StridedSliceOptions"))
+    three, halves = vector(2), vector(2)
+    writer.operator(KINDS.MUL, [both, writer.numbers(3, 3)], [three], 1, *options_of("MulOptions"))
+    writer.operator(KINDS.FLOOR_DIV, [three, writer.numbers(2, 2)], [halves], 1, *options_of("FloorDivOptions"))
+    writer.operator(KINDS.ADD, [halves, writer.numbers(1, 1)], [more], 1, *options_of("AddOptions"))
+    writer.operator(
+        KINDS.RESIZE_NEAREST_NEIGHBOR, [x, more], [given], 2, *options_of("ResizeNearestNeighborOptions"))
+    writer.open(given, [0, 1, 2])
+    last, flat, shape = vector(1), writer.tensor([1, 13 * 13 * CHANNELS], CODE), vector(2)
+    writer.operator(KINDS.SHAPE, [given], [after := vector(4)], 1, *options_of("ShapeOptions", outType=INT32))
+    writer.operator(
+        KINDS.REDUCE_PROD, [after, writer.numbers(0)], [last], 2, *options_of("ReducerOptions", keepDims=True))
+    writer.operator(
+        KINDS.CONCATENATION, [writer.numbers(1), last], [shape], 1, *options_of("ConcatenationOptions", axis=0))
+    writer.operator(KINDS.RESHAPE, [given, shape], [flat], 1)
+    writer.open(flat, [0, 1])
+    writer.graph.tensors[flat].shape = [1, 13 * 13 * CHANNELS]
+    return writer.bytes(flat)
+
+
+def chosen(kind, options):
+    """The picture where it is less or the like than a constant, which has its code, else twice as much."""
+    writer = Writer()
+    x, other = writer.graph.inputs[0], writer.codes(PICTURE, CODE)
+    truths, twice, given = writer.truths(PICTURE), writer.tensor(PICTURE, CODE), writer.tensor(PICTURE, CODE)
+    writer.operator(getattr(KINDS, kind), [x, other], [truths], 2, *options_of(options))
+    writer.operator(KINDS.LOGICAL_NOT, [truths], [nots := writer.truths(PICTURE)], 1)
+    writer.operator(KINDS.LOGICAL_OR, [truths, nots], [all_ := writer.truths(PICTURE)], 1)
+    writer.operator(KINDS.LOGICAL_AND, [truths, all_], [both := writer.truths(PICTURE)], 1)
+    writer.operator(KINDS.ADD, [x, x], [twice], 2, *options_of("AddOptions"))
+    writer.operator(KINDS.SELECT_V2, [both, twice, x], [given], 1)
+    return writer.bytes(given)
+
+
 def reduced(kind, shape, axes, keep, code=OTHER):
     options = options_of("ReducerOptions", keepDims=keep)
     return one(kind, shape, lambda w, x: [w.numbers(*axes)], options, code=code)
@@ -166,6 +269,16 @@ FILES = {
     "tanh": plain("TANH", 2, code=(1 / 128, 0)),
     "quantize": plain("QUANTIZE", 2),
     "expand_dims": one("EXPAND_DIMS", [1, SIDE, 1, SIDE, CHANNELS], lambda w, x: [w.numbers(2)], version=1),
+    "add_to_one": of_two("ADD", PICTURE, options_of("AddOptions", fusedActivationFunction=RELU1), 2),
+    "transpose_conv": transposed(2 * SIDE, 3, 2, schema.Padding.SAME),
+    "transpose_conv_valid": transposed(2 * SIDE + 1, 3, 2, schema.Padding.VALID, bias=False),
+    "transpose_conv_apart": transposed(3 * SIDE, 2, 3, schema.Padding.SAME, schema.ActivationFunctionType.RELU),
+    "transpose_conv_dense": transposed(SIDE, 3, 1, schema.Padding.SAME, bias=False),
+    "dilated": dilated("CONV_2D", 3, [0, 0], schema.Padding.VALID),
+    "dilated_same": dilated("CONV_2D", 3, [2, 0], schema.Padding.SAME),
+    "dilated_depthwise": dilated("DEPTHWISE_CONV_2D", 2, [0, 3], schema.Padding.VALID),
+    # What the file computes of shapes.
+    "enlarged": enlarged(),
     # What tract moves.
     "transpose": one("TRANSPOSE", [1, CHANNELS, SIDE, SIDE], lambda w, x: [w.numbers(0, 3, 1, 2)]),
     "transpose_five": one(
@@ -227,6 +340,12 @@ FILES = {
     "minimum": of_two("MINIMUM", [CHANNELS], options_of("MaximumMinimumOptions"), 2, code=CODE),
     "reduce_max": reduced("REDUCE_MAX", PICTURE[:3] + [1], [3], True, CODE),
     "reduce_min": reduced("REDUCE_MIN", [1, CHANNELS], [1, 2], False, CODE),
+    "less": chosen("LESS", "LessOptions"),
+    "less_equal": chosen("LESS_EQUAL", "LessEqualOptions"),
+    "greater": chosen("GREATER", "GreaterOptions"),
+    "greater_equal": chosen("GREATER_EQUAL", "GreaterEqualOptions"),
+    "equal": chosen("EQUAL", "EqualOptions"),
+    "not_equal": chosen("NOT_EQUAL", "NotEqualOptions"),
     # What tract computes in single precision.
     "near_add": of_two("ADD", PICTURE[:3] + [1], ADD, 2),
     "near_mul": of_two("MUL", PICTURE[:3] + [1], MUL, 2),

@@ -33,6 +33,7 @@ pub fn activation_of(function: ActivationFunctionType) -> Option<Activation> {
         ActivationFunctionType::NONE => Some(Activation::None),
         ActivationFunctionType::RELU => Some(Activation::Relu),
         ActivationFunctionType::RELU6 => Some(Activation::Relu6),
+        ActivationFunctionType::RELU_N1_TO_1 => Some(Activation::ReluN1To1),
         _ => None,
     }
 }

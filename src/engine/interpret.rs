@@ -65,6 +65,15 @@ fn run(network: &Int8Network, step: &Step, values: &[Vec<i8>]) -> Vec<i8> {
                 }
             })
         }
+        Int8Op::Space([down, along]) => {
+            let [_, width, c] = input.shape;
+            each(output.shape, |[row, column], channel| {
+                match row.is_multiple_of(*down) && column.is_multiple_of(*along) {
+                    true => x[(row / down * width + column / along) * c + channel],
+                    false => output.quantization.zero_point,
+                }
+            })
+        }
         Int8Op::Add(_) | Int8Op::Subtract(_) | Int8Op::Multiply(_) | Int8Op::Prelu => {
             let codes = [0, 1].map(|i| network.values[step.inputs[i]].quantization);
             let rule = PairRule::new(&step.op, codes, output.quantization);

@@ -101,6 +101,8 @@ pub enum Int8Op {
     Mean,
     /// Rows and columns of zeros around a picture; input and output share their code.
     Pad(Margins),
+    /// Zeros between pixels: so many rows and columns from one to the next; input and output share their code.
+    Space([usize; 2]),
     /// Sum of two values, see [`super::addition`]; the second may be a row, for all pixels. tract takes only
     /// such of one code with the output's and of one shape.
     Add(Activation),

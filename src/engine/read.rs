@@ -7,11 +7,14 @@
 //! a convolution whose window is all that it reads. A softmax at the end is left out: what it reads
 //! are the logits.
 
+mod blocks;
 mod filter;
 mod in_tract;
 mod kinds;
+mod numbers;
 mod operator;
 mod pairs;
+mod reshape;
 mod sliding;
 mod tensor;
 
@@ -26,8 +29,9 @@ use super::ModelError;
 use super::network::{Int8Network, Int8Op, Shape, Step, Value};
 use super::tract_operator::Numbers;
 use super::unary::Unary;
+use super::window::Window;
 use operator::{Operation, Operator, Outcome, Source};
-use tensor::Tensor;
+use tensor::{Tensor, layout, picture};
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
 const HEADER_LEN: usize = 8;
@@ -144,7 +148,7 @@ fn tail(model: &Model, graph: SubGraph, output: usize) -> Vec<usize> {
     let operators: Vec<_> = graph.operators().into_iter().flatten().collect();
     for table in operators.iter().rev() {
         let gives = |tensor| table.outputs().is_some_and(|all| all.iter().any(|i| i == tensor));
-        let reshapes = operator::kind(model, table).is_some_and(kinds::reshapes);
+        let reshapes = operator::kind(model, table).is_some_and(reshape::reshapes);
         let source = table.inputs().and_then(|inputs| inputs.iter().next());
         if let (true, Some(source)) = (reshapes && tail.last().is_some_and(|&i| gives(i)), source) {
             tail.push(source);
@@ -157,6 +161,16 @@ fn subgraph<'m>(model: &Model<'m>) -> Result<SubGraph<'m>, Fault> {
     let graphs = model.subgraphs().into_iter().flatten().collect::<Vec<_>>();
     ensure(graphs.len() == 1, "the file", || format!("holds {} graphs, not one", graphs.len()))?;
     Ok(graphs[0])
+}
+
+/// A picture as so many axes.
+fn axes_of([height, width, channels]: Shape, rank: usize) -> Vec<usize> {
+    match rank {
+        0 | 1 => vec![height * width * channels],
+        2 => vec![height * width, channels],
+        3 => vec![1, height * width, channels],
+        _ => std::iter::repeat_n(1, rank - 3).chain([height, width, channels]).collect(),
+    }
 }
 
 /// What operators take for a picture.
@@ -224,7 +238,7 @@ impl<'m> Reading<'m> {
             tract_agrees: true,
             cost: Cost::default(),
         };
-        reading.hold(input, reading.tensors[input].layout());
+        reading.hold(input, layout(&reading.tensors[input].shape));
         reading
     }
 
@@ -256,10 +270,15 @@ impl<'m> Reading<'m> {
                 self.values.push(Value { name, shape, quantization });
                 (Int8Op::Reshape, vec![value], self.values.len() - 1)
             }
+            Source::Spaced { value, by, shape } => {
+                let Value { name, quantization, .. } = &self.values[value];
+                let (name, quantization) = (format!("{name} spaced by {by:?}"), *quantization);
+                self.values.push(Value { name, shape, quantization });
+                (Int8Op::Space(by), vec![value], self.values.len() - 1)
+            }
             Source::Constant { tensor, shape } => {
                 let of = &self.tensors[tensor];
-                let codes = of.data.unwrap_or_default().iter().map(|byte| byte.cast_signed());
-                let codes = codes.cycle().take(shape.iter().product()).collect();
+                let codes = of.codes().cycle().take(shape.iter().product()).collect();
                 (Int8Op::Constant(codes), Vec::new(), self.value(tensor, shape))
             }
         };
@@ -284,18 +303,29 @@ impl<'m> Reading<'m> {
                 continue;
             }
             let (outcome, part, output) = (kinds::read(&operator)?, operator.part, operator.output);
-            let is_last = self.before_softmax.is_none() || matches!(outcome, Outcome::Shape);
+            let is_last = self.before_softmax.is_none()
+                || matches!(outcome, Outcome::Numbers { .. } | Outcome::Unknown);
             ensure(is_last, &part, || "comes after the softmax".into())?;
             let agrees =
                 matches!(&outcome, Outcome::Operation(operation) if operation.tract_agrees);
             self.tract_agrees &= agrees && self.tensors[output].shape.len() == 4;
             match outcome {
                 Outcome::Operation(operation) => self.push(*operation, output, &part)?,
-                Outcome::Shape => {}
                 Outcome::Same { value, shape } => {
                     self.held[output] = Some(value);
                     self.tensors[output].shape = shape;
                 }
+                Outcome::Blocks { source, shape, blocks } => {
+                    self.held[output] = Some(self.source(source));
+                    self.tensors[output].shape = shape;
+                    self.tensors[output].blocks = Some(blocks);
+                }
+                Outcome::Numbers { shape, numbers } => {
+                    let bytes: Vec<u8> = numbers.into_iter().flat_map(i32::to_le_bytes).collect();
+                    self.tensors[output].shape = shape;
+                    self.tensors[output].data = Some(bytes.into());
+                }
+                Outcome::Unknown => {}
                 Outcome::Softmax(row) => self.before_softmax = Some(row),
             }
         }
@@ -304,20 +334,21 @@ impl<'m> Reading<'m> {
 
     /// The operation that gives a tensor.
     fn push(&mut self, operation: Operation, output: usize, part: &str) -> Result<(), Fault> {
-        let Operation { op, inputs, shape, cost, .. } = operation;
-        let [_, pixels, channels] = shape;
+        let Operation { op, inputs, shape, axes, blocks, cost, .. } = operation;
         let tensor = &mut self.tensors[output];
-        // A dense layer's rows, where the file counts them only when it runs.
-        if tensor.shape == [1, channels] && pixels > 1 && matches!(op, Int8Op::Conv(_)) {
-            tensor.shape = vec![pixels, channels];
+        if tensor.is_open {
+            tensor.shape = axes.unwrap_or_else(|| axes_of(shape, tensor.shape.len()));
         }
-        let fits = match tensor.picture() {
+        if let Some(blocks) = blocks {
+            tensor.shape = blocks.axes(shape);
+            tensor.blocks = Some(blocks);
+        }
+        let fits = match picture(&tensor.shape) {
             Some(picture) => picture == shape,
             None => tensor.shape.iter().product::<usize>() == shape.iter().product::<usize>(),
         };
-        ensure(fits, part, || {
-            let hint = if tensor.shape.first() == Some(&1) { ONE_PICTURE } else { "" };
-            format!("gives {shape:?}, but `{}` is {:?}. {hint}", tensor.name, tensor.shape)
+        ensure(fits || blocks.is_some(), part, || {
+            format!("gives {shape:?}, but `{}` is {:?}", tensor.name, tensor.shape)
         })?;
         self.cost = self.cost.plus(cost);
         let inputs = inputs.into_iter().map(|input| self.source(input)).collect();
@@ -328,7 +359,7 @@ impl<'m> Reading<'m> {
 
     fn finish(mut self, metadata: BTreeMap<String, String>) -> Result<File, Fault> {
         let computed = self.held[self.output].map(|value| {
-            Source::of(value, self.values[value].shape, self.tensors[self.output].layout())
+            Source::of(value, self.values[value].shape, layout(&self.tensors[self.output].shape))
         });
         let output = self.before_softmax.or(computed);
         let output = output.ok_or_else(|| ("its output".into(), "is never computed".into()))?;

@@ -145,6 +145,8 @@ pub enum Activation {
     Relu,
     /// `min(max(x, 0), 6)`.
     Relu6,
+    /// `min(max(x, −1), 1)`.
+    ReluN1To1,
 }
 
 impl Activation {
@@ -154,6 +156,7 @@ impl Activation {
             Self::None => x,
             Self::Relu => x.max(0.0),
             Self::Relu6 => x.clamp(0.0, 6.0),
+            Self::ReluN1To1 => x.clamp(-1.0, 1.0),
         }
     }
 
@@ -168,6 +171,7 @@ impl Activation {
             Self::None => [i32::from(i8::MIN), i32::from(i8::MAX)],
             Self::Relu => [of(0.0), i32::from(i8::MAX)],
             Self::Relu6 => [of(0.0), of(6.0)],
+            Self::ReluN1To1 => [of(-1.0), of(1.0)],
         }
     }
 }

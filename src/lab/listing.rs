@@ -77,6 +77,7 @@ pub fn of_int8(network: &Int8Network) -> Vec<Row> {
             Int8Op::AveragePool(window, activation) => slid("average pool", window, *activation),
             Int8Op::Mean => "mean".into(),
             Int8Op::Pad(_) => "pad".into(),
+            Int8Op::Space(by) => format!("zeros between, by {by:?}"),
             Int8Op::Add(activation) => format!("add{}", followed_by(*activation)),
             Int8Op::Subtract(activation) => format!("subtract{}", followed_by(*activation)),
             Int8Op::Multiply(activation) => format!("multiply{}", followed_by(*activation)),
@@ -184,6 +185,7 @@ fn followed_by(activation: Activation) -> &'static str {
         Activation::None => "",
         Activation::Relu => ", relu",
         Activation::Relu6 => ", relu6",
+        Activation::ReluN1To1 => ", relu from -1 to 1",
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::mean::Mean;
 use super::super::network::{Filter, Int8Network, Int8Op, Step, Value};
 use super::super::pairs::PairRule;
 use super::super::quantization::Quantization;
-use super::super::window::{Activation, Window};
+use super::super::window::{Activation, Margins, Window};
 use super::arena::Allocator;
 use super::average::{Average, Rule};
 use super::band::{Source, TILE};
@@ -212,7 +212,11 @@ impl Builder<'_> {
             }
             Int8Op::Pad(margins) => {
                 let (margins, zero) = (*margins, self.stored_zero(step.output));
-                Stage::Pad(Pad { input: input(), margins, zero, output })
+                Stage::Pad(Pad { input: input(), margins, step: [1, 1], zero, output })
+            }
+            Int8Op::Space(by) => {
+                let (margins, zero) = (Margins::default(), self.stored_zero(step.output));
+                Stage::Pad(Pad { input: input(), margins, step: *by, zero, output })
             }
             Int8Op::Concat => {
                 let inputs = step.inputs.iter().map(|&input| self.place(input)).collect();

@@ -1,14 +1,17 @@
-//! Margins that a file has as an operation of its own.
+//! Zeros around a picture, or between its pixels, as an operation of their own.
 
 use std::ops::Range;
 
 use super::super::window::Margins;
 use super::Place;
 
-/// A picture with rows and columns of its zero point around it.
+/// A picture with rows and columns of its zero point around it or between its pixels.
 pub struct Pad {
     pub input: Place,
+    /// Rows above it and columns to its left; others fill up the output.
     pub margins: Margins,
+    /// Rows and columns from one of its pixels to the next.
+    pub step: [usize; 2],
     /// As stored.
     pub zero: u8,
     pub output: Place,
@@ -17,13 +20,19 @@ pub struct Pad {
 impl Pad {
     /// Copies some rows of the output.
     pub fn run(&self, picture: &[u8], rows: Range<usize>, out: &mut [u8]) {
-        let (step, row_len) = (self.input.step, self.input.width * self.input.step);
-        for (row, out) in rows.zip(out.chunks_exact_mut(self.output.width * step)) {
+        let (len, [down, along]) = (self.input.step, self.step);
+        let row_len = self.input.width * len;
+        for (row, out) in rows.zip(out.chunks_exact_mut(self.output.width * len)) {
             out.fill(self.zero);
-            let from = row.checked_sub(self.margins.top).filter(|row| *row < self.input.height);
-            if let Some(from) = from {
-                let pixels = &picture[from * row_len..][..row_len];
-                out[self.margins.left * step..][..row_len].copy_from_slice(pixels);
+            let from = row.checked_sub(self.margins.top).filter(|row| row.is_multiple_of(down));
+            let Some(from) = from.map(|row| row / down).filter(|row| *row < self.input.height)
+            else {
+                continue;
+            };
+            let pixels = picture[from * row_len..][..row_len].chunks_exact(len);
+            let places = out[self.margins.left * len..].chunks_exact_mut(len).step_by(along);
+            for (pixel, place) in pixels.zip(places) {
+                place.copy_from_slice(pixel);
             }
         }
     }

@@ -3,6 +3,8 @@
 #[path = "../../../tests/common/growing.rs"]
 mod growing;
 
+use std::path::Path;
+
 use super::super::interpret::interpret;
 use super::super::kernels;
 use super::super::window::Window;
@@ -35,6 +37,28 @@ fn plans_of_random_networks_give_the_plain_codes() {
                 plan.run(&mut workspace, &pictures.concat(), &mut output);
                 assert_eq!(output, plain, "seed {seed}, {}", kernels.name);
             }
+        }
+    }
+}
+
+/// Of the files that `tests/operators.rs` holds plain loops to LiteRT by.
+#[test]
+#[cfg_attr(miri, ignore = "reads files")]
+fn plans_of_each_operator_give_the_plain_codes() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/operators");
+    let mut rng = fastrand::Rng::with_seed(1);
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    for path in paths.filter(|path| path.extension().is_some_and(|ends| ends == "tflite")) {
+        let bytes = std::fs::read(&path).unwrap();
+        let network = super::super::read::read(&path.to_string_lossy(), &bytes).unwrap().network;
+        let len = network.values[network.input].shape.iter().product();
+        let picture: Vec<i8> = (0..len).map(|_| rng.i8(..)).collect();
+        let plain = interpret(&network, &picture);
+        for (kernels, threads) in kernels::available().into_iter().flat_map(|k| [(k, 1), (k, 3)]) {
+            let plan = Plan::new(&network, kernels).unwrap();
+            let mut output = vec![0; plain.len()];
+            plan.run(&mut plan.workspace(threads), &picture, &mut output);
+            assert_eq!(output, plain, "{}, {}, {threads} threads", path.display(), kernels.name);
         }
     }
 }

@@ -4,7 +4,8 @@ use tract_tflite::tflite::{BuiltinOperator, FullyConnectedOptionsWeightsFormat, 
 
 use super::super::kernels::QUAD;
 use super::super::network::{Filter, Int8Op, Shape, Value};
-use super::super::window::Window;
+use super::super::window::{Margins, Padding, Window};
+use super::blocks::Blocks;
 use super::operator::{Operator, Outcome, Picture, Source, le_i32, tap_bytes};
 use super::sliding::{self, Sliding};
 use super::tensor::Tensor;
@@ -20,11 +21,12 @@ const MOST_CHANNELS: usize = 64;
 /// What an operator of these kinds is.
 pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
     let weights = operator.tensor(1)?;
-    let bias = match operator.inputs.get(2) {
-        Some(Some(_)) => Some(operator.tensor(2)?),
+    let at = if operator.kind == BuiltinOperator::TRANSPOSE_CONV { 3 } else { 2 };
+    let bias = match operator.inputs.get(at) {
+        Some(Some(_)) => Some(operator.tensor(at)?),
         _ => None,
     };
-    let Form { input, x, shape, sliding, depthwise } = Form::of(operator, weights)?;
+    let Form { input, x, shape, sliding, depthwise, blocks } = Form::of(operator, weights)?;
     let channels = shape[if depthwise { 3 } else { 0 }];
     check_codes(operator, weights, bias, channels)?;
     let [height, width] = operator.slides(&sliding, x)?;
@@ -47,11 +49,16 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
         weight_bytes: weight_bytes.saturating_add(tap_bytes(&window, height, places)),
         ..Cost::default()
     };
-    let plain = !spread && operator.kind != BuiltinOperator::FULLY_CONNECTED;
+    let of_tract = [BuiltinOperator::CONV_2D, BuiltinOperator::DEPTHWISE_CONV_2D];
+    let plain = !spread && blocks.is_none() && of_tract.contains(&operator.kind);
     let tract_agrees = plain && bias.is_some();
-    operator.operation(vec![input], [height, width, channels], cost, tract_agrees, || {
-        let codes = weights.data.unwrap_or_default().iter().map(|byte| byte.cast_signed());
-        let (mut shape, mut weights_of) = dilated(shape, codes.collect(), &sliding);
+    let given = [height, width, channels];
+    let outcome = operator.operation(vec![input], given, cost, tract_agrees, || {
+        let mut codes: Vec<i8> = weights.codes().collect();
+        if operator.kind == BuiltinOperator::TRANSPOSE_CONV {
+            turn_taps(&mut codes, shape);
+        }
+        let (mut shape, mut weights_of) = dilated(shape, codes, &sliding);
         if spread && operator.kind == BuiltinOperator::DEPTHWISE_CONV_2D {
             (shape, weights_of) = transposed(shape, &weights_of);
         }
@@ -66,7 +73,9 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
             shape,
             weights: weights_of,
             scales,
-            bias: bias.and_then(|bias| bias.data).map_or_else(|| vec![0; channels], le_i32),
+            bias: bias
+                .and_then(|bias| bias.data.as_deref())
+                .map_or_else(|| vec![0; channels], le_i32),
             window,
             activation: sliding.activation,
         };
@@ -74,7 +83,8 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
             true => Int8Op::Depthwise(filter),
             false => Int8Op::Conv(filter),
         }
-    })
+    });
+    Ok(outcome?.in_blocks(blocks.map(Blocks::convolved)))
 }
 
 /// What it reads, its weights as four-dimensional, and how they slide.
@@ -84,6 +94,8 @@ struct Form {
     shape: [usize; 4],
     sliding: Sliding,
     depthwise: bool,
+    /// What the input's blocks are, if the file convolves such.
+    blocks: Option<Blocks>,
 }
 
 impl Form {
@@ -91,9 +103,22 @@ impl Form {
         if operator.kind == BuiltinOperator::FULLY_CONNECTED {
             return Self::of_dense(operator, weights);
         }
-        let Picture { source: input, shape: x, .. } = operator.picture(0)?;
+        if operator.kind == BuiltinOperator::TRANSPOSE_CONV {
+            return Self::of_transposed(operator, weights);
+        }
+        let blocks = operator.tensor(0)?.blocks;
+        let (input, x) = match blocks {
+            Some(_) => {
+                let (value, of) = operator.value_or_blocks(0)?;
+                (Source::Value(value), of.shape)
+            }
+            None => {
+                operator.has_four_axes(0)?;
+                let Picture { source, shape, .. } = operator.picture(0)?;
+                (source, shape)
+            }
+        };
         let misfit = || operator.fault(format!("has weights {:?} on input {x:?}", weights.shape));
-        operator.has_four_axes()?;
         let [out, height, width, channels] = weights.shape[..] else { return Err(misfit()) };
         let depthwise = operator.kind == BuiltinOperator::DEPTHWISE_CONV_2D;
         let fits = match depthwise {
@@ -105,8 +130,50 @@ impl Form {
             return Err(misfit());
         }
         let of = if depthwise { sliding::of_depthwise } else { sliding::of_conv };
-        let sliding = of(&operator.table, [height, width]).map_err(|why| operator.fault(why))?;
-        Ok(Self { input, x, shape: [out, height, width, channels], sliding, depthwise })
+        let mut sliding =
+            of(&operator.table, [height, width]).map_err(|why| operator.fault(why))?;
+        if let Some(blocks) = blocks {
+            let spread = blocks.spread(&sliding);
+            sliding = spread.ok_or_else(|| operator.fault("strides over blocks of a picture"))?;
+        }
+        Ok(Self { input, x, shape: [out, height, width, channels], sliding, depthwise, blocks })
+    }
+
+    /// Each pixel of its input adds a window to its output: the same as a convolution, its taps in the
+    /// opposite order, of the input with zeros between its pixels.
+    fn of_transposed(operator: &Operator, weights: &Tensor) -> Result<Self, Fault> {
+        operator.has_four_axes(2)?;
+        let Picture { source, shape: small, .. } = operator.picture(2)?;
+        let misfit =
+            || operator.fault(format!("has weights {:?} on input {small:?}", weights.shape));
+        let shape @ [_, height, width, channels] =
+            weights.shape[..].try_into().map_err(|_| misfit())?;
+        let sliding = sliding::of_transposed(&operator.table, [height, width]);
+        let Sliding { window, activation, .. } = sliding.map_err(|why| operator.fault(why))?;
+        let given = operator.numbers(0)?;
+        let sides = match given[..] {
+            [1, height, width, _] => [height, width].map(|side| usize::try_from(side).unwrap_or(0)),
+            _ => [0; 2],
+        };
+        // The convolution that it is the transpose of goes from its output to its input.
+        let margins = window.output(sides).filter(|found| *found == small[..2]);
+        let margins = margins.map(|_| window.margins(sides).by_axis());
+        let margins = margins.filter(|_| channels == small[2]).ok_or_else(|| {
+            operator.fault(format!("makes {given:?} of {small:?} by {:?}", weights.shape))
+        })?;
+        let between = window.stride;
+        let axis = |i: usize| {
+            let spaced = (small[i] - 1) * between[i] + 1;
+            let before = window.kernel[i].checked_sub(1 + margins[i][0])?;
+            let after = (sides[i] + window.kernel[i]).checked_sub(1 + before + spaced)?;
+            Some([before, after])
+        };
+        let ([top, bottom], [left, right]) = axis(0).zip(axis(1)).ok_or_else(misfit)?;
+        let padding = Padding::Explicit(Margins { top, bottom, left, right });
+        let window = Window { kernel: window.kernel, stride: [1, 1], padding };
+        let (input, x) = operator.spaced(source, small, between)?;
+        let sliding = Sliding { window, dilation: [1, 1], activation };
+        Ok(Self { input, x, shape, sliding, depthwise: false, blocks: None })
     }
 
     /// All that it reads at once, or each row by itself.
@@ -135,7 +202,8 @@ impl Form {
             (rows.source, rows.shape, [1, 1])
         };
         let sliding = Sliding { window: Window::whole(kernel), dilation: [1, 1], activation };
-        Ok(Self { input, x, shape: [out, kernel[0], kernel[1], x[2]], sliding, depthwise: false })
+        let shape = [out, kernel[0], kernel[1], x[2]];
+        Ok(Self { input, x, shape, sliding, depthwise: false, blocks: None })
     }
 }
 
@@ -162,6 +230,16 @@ fn check_codes(
         let bias = bias.map(|bias| &bias.shape);
         format!("has weights {:?} and bias {bias:?} that don't fit", weights.shape)
     })
+}
+
+/// The last tap first, of weights `[out, height, width, in]`.
+fn turn_taps(weights: &mut [i8], [_, height, width, channels]: [usize; 4]) {
+    for filter in weights.chunks_exact_mut(height * width * channels) {
+        filter.reverse();
+        for tap in filter.chunks_exact_mut(channels) {
+            tap.reverse();
+        }
+    }
 }
 
 /// Weights `[a, height, width, b]` with zeros between the taps of a dilated window.

@@ -3,6 +3,7 @@
 //! What tract would take a file's word for is checked here; and what tract would then give must be of the
 //! shape that the file tells.
 
+mod choices;
 mod moves;
 mod reals;
 
@@ -11,15 +12,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tract_tflite::internal::tract_core::ops::change_axes::AxisOp;
 use tract_tflite::internal::{
-    DatumType, DatumTypeExt, OutletId, SpecialOps, Tensor as Constant, TractResult, TypedModel,
-    TypedOp, tensor0,
+    DatumType, DatumTypeExt, IntoRunnable, OutletId, SpecialOps, TVec, Tensor as Constant,
+    TractResult, TypedModel, TypedOp, tensor0,
 };
-use tract_tflite::tflite::BuiltinOperator;
+use tract_tflite::tflite::{BuiltinOperator, TensorType};
 
 use super::super::network::Int8Op;
 use super::super::tract_operator::{Numbers, TractOperator};
+use super::numbers::MOST_NUMBERS;
 use super::operator::{Operator, Outcome, Source};
-use super::tensor::Tensor;
+use super::tensor::{MAX_RANK, Tensor, layout};
 use super::{Cost, Fault};
 
 /// Of values that tract computes with.
@@ -32,9 +34,10 @@ pub fn gives_several(kind: BuiltinOperator) -> bool {
 
 /// What an operator is; none if tract runs no such.
 pub fn read(operator: &Operator) -> Option<Result<Outcome, Fault>> {
-    let moves = moves::wiring(operator.kind).map(|wiring| (Numbers::Codes, wiring));
-    let either =
-        moves.or_else(|| reals::wiring(operator.kind).map(|wiring| (Numbers::Reals, wiring)));
+    let kind = operator.kind;
+    let moves = moves::wiring(kind).map(|wiring| (Numbers::Codes, wiring));
+    let reals = || reals::wiring(kind).or_else(|| choices::wiring(kind));
+    let either = moves.or_else(|| reals().map(|wiring| (Numbers::Reals, wiring)));
     either.map(|(numbers, wiring)| wired(operator, numbers, wiring))
 }
 
@@ -45,11 +48,10 @@ fn wired(operator: &Operator, numbers: Numbers, wiring: Wiring) -> Result<Outcom
         let output = wiring(&mut graph)?;
         graph.ends_in(output)
     }));
-    wired.unwrap_or_else(|_| Err(operator.fault("makes tract panic")))?;
+    let given = wired.unwrap_or_else(|_| Err(operator.fault("makes tract panic")))?;
     let Graph { model, sources, shapes, products, .. } = graph;
-    let y = operator.y();
-    let values = shapes.iter().map(|shape| shape.iter().product::<usize>());
-    let values = values.fold(y.shape.iter().product::<usize>(), usize::saturating_add);
+    let len = |axes: &[usize]| axes.iter().fold(1, |len: usize, side| len.saturating_mul(*side));
+    let values = shapes.iter().map(|shape| len(shape)).fold(len(&given), usize::saturating_add);
     let cost = Cost {
         products: products.max(values),
         // In single precision, and once more for what tract keeps.
@@ -58,10 +60,27 @@ fn wired(operator: &Operator, numbers: Numbers, wiring: Wiring) -> Result<Outcom
     };
     let name = operator.kind.variant_name().unwrap_or("unknown");
     // Only if it can be borne is it run.
-    operator.try_operation(sources, y.layout(), cost, false, || {
+    let outcome = operator.try_operation(sources, layout(&given), cost, false, || {
         let run = TractOperator::new(name, numbers, shapes, products, model);
         run.map(Int8Op::InTract).map_err(|why| operator.fault(format!("fails in tract: {why}")))
-    })
+    })?;
+    Ok(outcome.of_axes(given))
+}
+
+/// The numbers of INT32, and their axes, that an operator makes of constants; none if tract can't tell.
+pub fn numbers(operator: &Operator) -> Option<(Vec<usize>, Vec<i32>)> {
+    let wiring = moves::wiring(operator.kind).or_else(|| reals::wiring(operator.kind))?;
+    let run = || {
+        let mut graph = Graph::new(operator, Numbers::Codes);
+        let output = wiring(&mut graph).ok()?;
+        let axes = graph.shape(output).ok()?;
+        let few = axes.iter().try_fold(1, |len: usize, side| len.checked_mul(*side))?;
+        graph.model.select_output_outlets(&[output]).ok()?;
+        let model = graph.model.into_runnable().ok().filter(|_| few <= MOST_NUMBERS)?;
+        let given = model.run(TVec::new()).ok()?;
+        Some((axes, given[0].try_as_plain_ram().ok()?.as_slice::<i32>().ok()?.to_vec()))
+    };
+    catch_unwind(AssertUnwindSafe(run)).ok().flatten()
 }
 
 /// How an operator becomes a graph: its output.
@@ -106,14 +125,19 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
         Ok(x)
     }
 
-    /// The shape that the file gives its output.
-    fn y(&self) -> &'a [usize] {
-        &self.operator.y().shape
+    /// How many axes its output has.
+    fn rank(&self) -> usize {
+        self.operator.y().shape.len()
     }
 
-    /// An input of INT8, a value or a constant.
+    /// An input of INT8, a value or a constant, or of numbers where it gives such.
     fn input(&mut self, i: usize) -> Result<OutletId, Fault> {
         let tensor = self.operator.tensor(i)?;
+        if self.gives_numbers() {
+            let numbers = Constant::from_shape(&tensor.shape, &self.operator.numbers(i)?);
+            let numbers = self.told(numbers)?;
+            return self.hold(numbers);
+        }
         match self.numbers {
             Numbers::Codes => self.keeps_code(i)?,
             Numbers::Reals => self.has_sane_scale(tensor)?,
@@ -123,19 +147,32 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
             return self.hold(constant);
         }
         let (value, _) = self.operator.value(i)?;
-        self.sources.push(Source::Value(value));
-        self.shapes.push(tensor.shape.clone());
+        self.read(value, tensor.shape.clone())
+    }
+
+    /// A value by these axes.
+    fn read(&mut self, value: usize, axes: Vec<usize>) -> Result<OutletId, Fault> {
         let type_ = match self.numbers {
             Numbers::Codes => DatumType::I8,
             Numbers::Reals => DatumType::F32,
         };
         let name = self.name();
-        let added = self.model.add_source(name, type_.fact(&tensor.shape));
+        let added = self.model.add_source(name, type_.fact(&axes));
+        self.sources.push(Source::Value(value));
+        self.shapes.push(axes);
         self.told(added)
+    }
+
+    /// Whether it gives numbers of INT32, which have no code.
+    fn gives_numbers(&self) -> bool {
+        self.operator.y().type_ == TensorType::INT32
     }
 
     /// An input must be of the output's code.
     fn keeps_code(&self, i: usize) -> Result<(), Fault> {
+        if self.gives_numbers() {
+            return Ok(());
+        }
         let tensor = self.operator.tensor(i)?;
         self.ensure(tensor.is_value(), || format!("can't use `{}`", tensor.name))?;
         self.operator.keeps_code(tensor.code())
@@ -150,10 +187,9 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
     /// A constant input of INT8.
     fn constant(&self, i: usize) -> Result<Constant, Fault> {
         let tensor = self.operator.tensor(i)?;
-        let codes = tensor.data.filter(|_| tensor.is_value());
-        let codes = codes.ok_or_else(|| self.fault(format!("can't use `{}`", tensor.name)))?;
-        let codes = codes.iter().map(|byte| byte.cast_signed());
-        self.told(self.numbers.tensor(&tensor.shape, codes, tensor.code()))
+        let is_constant = tensor.data.is_some() && tensor.is_value();
+        self.ensure(is_constant, || format!("can't use `{}`", tensor.name))?;
+        self.told(self.numbers.tensor(&tensor.shape, tensor.codes(), tensor.code()))
     }
 
     /// A constant's wire.
@@ -212,15 +248,18 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
         sizes.ok_or_else(|| self.fault(format!("has {numbers:?}, of which some are negative")))
     }
 
-    /// It must give what the file says, and read something.
-    fn ends_in(&mut self, output: OutletId) -> Result<(), Fault> {
+    /// It must give what the file says, and read something: the axes of what it gives.
+    fn ends_in(&mut self, output: OutletId) -> Result<Vec<usize>, Fault> {
         if self.numbers == Numbers::Reals {
             self.has_sane_scale(self.operator.y())?;
         }
         let given = self.shape(output)?;
-        self.ensure(given == self.y(), || format!("gives {given:?}, not {:?}", self.y()))?;
+        let y = self.operator.y();
+        let fits = if y.is_open { given.len() <= MAX_RANK } else { given == y.shape };
+        self.ensure(fits, || format!("gives {given:?}, not {:?}", y.shape))?;
         self.ensure(!self.sources.is_empty(), || "reads only constants".into())?;
         let selected = self.model.select_output_outlets(&[output]);
-        self.told(selected)
+        self.told(selected)?;
+        Ok(given)
     }
 }

@@ -7,12 +7,13 @@ use super::super::unary::Unary;
 use super::super::window::{Activation, Margins, Window};
 use super::operator::{Operator, Outcome, padded, tap_bytes};
 use super::sliding::{self, Sliding};
-use super::{Cost, Fault, ONE_PICTURE, SIDES, filter, in_tract};
+use super::tensor::picture;
+use super::{Cost, Fault, SIDES, filter, in_tract, numbers, reshape};
 
 /// What an operator is: what this engine computes, or else what tract does.
 pub fn read(it: &Operator) -> Result<Outcome, Fault> {
     if it.y().type_ == TensorType::INT32 {
-        return Ok(Outcome::Shape);
+        return Ok(numbers::read(it));
     }
     let found = it.outputs();
     it.ensure(found == 1 || in_tract::gives_several(it.kind), || format!("has {found} outputs"))?;
@@ -26,11 +27,7 @@ pub fn read(it: &Operator) -> Result<Outcome, Fault> {
         }
         (_, Some(in_tract)) => in_tract,
         (Some(own), None) => own,
-        (None, None) => Err(match it.kind {
-            // What a dilated convolution is made of for any number of pictures.
-            BuiltinOperator::SPACE_TO_BATCH_ND => it.fault(format!("is not run. {ONE_PICTURE}")),
-            _ => it.fault("is run neither by this engine nor by tract"),
-        }),
+        (None, None) => Err(it.fault("is run neither by this engine nor by tract")),
     }
 }
 
@@ -42,7 +39,10 @@ fn reader(kind: BuiltinOperator) -> Option<Reader> {
     Some(match kind {
         BuiltinOperator::CONV_2D
         | BuiltinOperator::DEPTHWISE_CONV_2D
-        | BuiltinOperator::FULLY_CONNECTED => filter::read,
+        | BuiltinOperator::FULLY_CONNECTED
+        | BuiltinOperator::TRANSPOSE_CONV => filter::read,
+        BuiltinOperator::SPACE_TO_BATCH_ND => |it| it.parted(),
+        BuiltinOperator::BATCH_TO_SPACE_ND => |it| it.joined(),
         BuiltinOperator::MAX_POOL_2D | BuiltinOperator::AVERAGE_POOL_2D => |it| it.pool(),
         BuiltinOperator::MEAN | BuiltinOperator::REDUCE_MAX => |it| it.reduce(),
         BuiltinOperator::PAD => |it| it.pad(),
@@ -62,18 +62,10 @@ fn reader(kind: BuiltinOperator) -> Option<Reader> {
         BuiltinOperator::QUANTIZE => |it| it.unary(Unary::Requantize),
         BuiltinOperator::LEAKY_RELU => |it| it.leaky_relu(),
         BuiltinOperator::CONCATENATION => |it| it.concatenation(),
-        kind if reshapes(kind) => |it| it.reshape(),
+        kind if reshape::reshapes(kind) => |it| it.reshape(),
         BuiltinOperator::SOFTMAX => |it| it.softmax(),
         _ => return None,
     })
-}
-
-/// Whether operators of this kind leave codes as they lie.
-pub fn reshapes(kind: BuiltinOperator) -> bool {
-    matches!(
-        kind,
-        BuiltinOperator::RESHAPE | BuiltinOperator::SQUEEZE | BuiltinOperator::EXPAND_DIMS
-    )
 }
 
 impl Operator<'_, '_> {
@@ -87,9 +79,9 @@ impl Operator<'_, '_> {
         let [height, width] = self.slides(&sliding, x.shape)?;
         let shape = [height, width, x.shape[2]];
         let is_max = self.kind == BuiltinOperator::MAX_POOL_2D;
-        // LiteRT rounds an average pool's 6 otherwise than all others'.
-        let limited = !is_max && activation == Activation::Relu6;
-        self.ensure(!limited, || "has a RELU6 of its own".into())?;
+        // LiteRT rounds an average pool's limits otherwise than all others'.
+        let unlimited = is_max || matches!(activation, Activation::None | Activation::Relu);
+        self.ensure(unlimited, || format!("has a {activation:?} of its own"))?;
         let [rows, columns] = window.kernel;
         let cost = Cost {
             products: padded(shape).saturating_mul(rows * columns),
@@ -151,7 +143,8 @@ impl Operator<'_, '_> {
         let x = self.one(1)?;
         let can = unary.table(x.code, self.y().code()).is_some();
         self.ensure(can, || "has codes that LiteRT does not take, or too far apart".into())?;
-        self.elementwise(x.source, x.shape, Int8Op::Unary(unary))
+        let outcome = self.elementwise(x.source, x.shape, Int8Op::Unary(unary))?;
+        Ok(outcome.of_axes(self.tensor(0)?.shape.clone()))
     }
 
     /// Channels of values of one code, one after the other.
@@ -173,39 +166,13 @@ impl Operator<'_, '_> {
             self.keeps_code(x.code)?;
             let tensor = self.tensor(i)?;
             let joins = x.shape[..2] == [height, width] && tensor.shape.len() == rank;
-            self.ensure(joins && tensor.picture().is_some(), || {
+            self.ensure(joins && picture(&tensor.shape).is_some(), || {
                 "has inputs of different size, or no pictures".into()
             })?;
             shape[2] += x.shape[2];
         }
         let inputs = inputs.into_iter().map(|x| x.source).collect();
         self.operation(inputs, shape, Cost::default(), true, || Int8Op::Concat)
-    }
-
-    /// The codes stay as they lie, until an operator needs them in another shape.
-    fn reshape(&self) -> Result<Outcome, Fault> {
-        let (input, x) = self.value(0)?;
-        self.keeps_code(x.quantization)?;
-        let (y, values) = (self.y(), x.shape.iter().product());
-        // Sides that the file computes stand there as 1.
-        let computed = self.tensor(1).is_ok_and(|shape| shape.data.is_none())
-            && y.shape.iter().all(|side| *side == 1);
-        if computed {
-            return Ok(Outcome::Same { value: input, shape: vec![1, values] });
-        }
-        let found: usize = y.shape.iter().product();
-        // Of a shape that the file holds twice, the other must not tell otherwise.
-        let numbers = self.numbers(1).unwrap_or_default();
-        let same = |(&number, &side): (&i32, &usize)| {
-            number == -1 || usize::try_from(number).is_ok_and(|number| number == side)
-        };
-        let agrees = self.kind != BuiltinOperator::RESHAPE
-            || numbers.len() != y.shape.len()
-            || numbers.iter().zip(&y.shape).all(same);
-        self.ensure(found == values && agrees, || {
-            format!("makes {:?} of {values} values. {ONE_PICTURE}", y.shape)
-        })?;
-        Ok(Outcome::Same { value: input, shape: y.shape.clone() })
     }
 
     fn softmax(&self) -> Result<Outcome, Fault> {

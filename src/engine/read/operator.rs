@@ -9,8 +9,9 @@ use super::super::codes::{activation_of, operator_of};
 use super::super::kernels::LANES;
 use super::super::network::{Int8Op, Shape, Value};
 use super::super::window::{Activation, Window};
+use super::blocks::Blocks;
 use super::sliding::Sliding;
-use super::tensor::Tensor;
+use super::tensor::{Tensor, layout};
 use super::{Cost, Fault, MAX_BYTES, MAX_PRODUCTS, Reading, ensure};
 
 /// A pool over a whole picture may stride by it; tract loops over what a forged file says.
@@ -44,10 +45,32 @@ pub enum Outcome {
     Operation(Box<Operation>),
     /// A value by another name, and its shape by that.
     Same { value: usize, shape: Vec<usize> },
-    /// Numbers for a shape, as files for any number of pictures compute them; the file tells it too.
-    Shape,
+    /// Blocks of a picture, and their axes.
+    Blocks { source: Source, shape: Vec<usize>, blocks: Blocks },
+    /// Numbers, and their axes.
+    Numbers { shape: Vec<usize>, numbers: Vec<i32> },
+    /// Numbers that only the file's own arithmetic tells.
+    Unknown,
     /// The softmax of a row, the last thing computed.
     Softmax(Source),
+}
+
+impl Outcome {
+    /// The same in a tensor of these axes.
+    pub fn of_axes(mut self, axes: Vec<usize>) -> Self {
+        if let Self::Operation(operation) = &mut self {
+            operation.axes = Some(axes);
+        }
+        self
+    }
+
+    /// The same in a tensor of its blocks, if any.
+    pub fn in_blocks(mut self, blocks: Option<Blocks>) -> Self {
+        if let Self::Operation(operation) = &mut self {
+            operation.blocks = blocks;
+        }
+        self
+    }
 }
 
 /// What an operation reads.
@@ -57,6 +80,8 @@ pub enum Source {
     Value(usize),
     /// The codes of a value in another shape.
     Reshaped { value: usize, shape: Shape },
+    /// A value, this many rows and columns from one of its pixels to the next, zeros between.
+    Spaced { value: usize, by: [usize; 2], shape: Shape },
     /// A constant tensor in this shape, its codes again and again where it has fewer.
     Constant { tensor: usize, shape: Shape },
 }
@@ -76,6 +101,10 @@ pub struct Operation {
     pub op: Int8Op,
     pub inputs: Vec<Source>,
     pub shape: Shape,
+    /// The same by the file's axes, if they are not a picture's.
+    pub axes: Option<Vec<usize>>,
+    /// Those of what its output's tensor holds, if it is of blocks.
+    pub blocks: Option<Blocks>,
     pub cost: Cost,
     /// Whether stock tract computes it as LiteRT does.
     pub tract_agrees: bool,
@@ -145,8 +174,17 @@ impl<'a, 'm> Operator<'a, 'm> {
     /// The value in an input tensor.
     pub fn value(&self, i: usize) -> Result<(usize, &'a Value), Fault> {
         let tensor = self.tensor(i)?;
+        self.ensure(tensor.blocks.is_none(), || {
+            format!("reads `{}`, blocks of a picture, which only convolutions may", tensor.name)
+        })?;
+        self.value_or_blocks(i)
+    }
+
+    /// The value in an input tensor, or that of whose blocks it is made.
+    pub fn value_or_blocks(&self, i: usize) -> Result<(usize, &'a Value), Fault> {
+        let tensor = self.tensor(i)?;
         let value = self.inputs[i].and_then(|index| self.reading.held[index]);
-        let value = value.ok_or_else(|| match tensor.data {
+        let value = value.ok_or_else(|| match &tensor.data {
             Some(_) => self.fault(format!("can't use `{}`, a constant", tensor.name)),
             None => self.fault(format!("reads `{}`, which nothing computes", tensor.name)),
         })?;
@@ -155,7 +193,7 @@ impl<'a, 'm> Operator<'a, 'm> {
 
     /// The value in an input tensor, in that tensor's shape.
     pub fn picture(&self, i: usize) -> Result<Picture, Fault> {
-        self.value_as(i, self.tensor(i)?.layout())
+        self.value_as(i, layout(&self.tensor(i)?.shape))
     }
 
     /// The value in an input tensor, in a shape of as many values.
@@ -167,7 +205,8 @@ impl<'a, 'm> Operator<'a, 'm> {
     /// Numbers that are in the file.
     pub fn numbers(&self, i: usize) -> Result<Vec<i32>, Fault> {
         let tensor = self.tensor(i)?;
-        let numbers = tensor.data.filter(|_| tensor.type_ == TensorType::INT32).map(le_i32);
+        let numbers = tensor.data.as_deref().filter(|_| tensor.type_ == TensorType::INT32);
+        let numbers = numbers.map(le_i32);
         numbers.ok_or_else(|| self.fault(format!("needs `{}` as constant INT32", tensor.name)))
     }
 
@@ -180,13 +219,13 @@ impl<'a, 'm> Operator<'a, 'm> {
 
     /// The same of those that look at height and width.
     pub fn one_of_four_axes(&self, inputs: usize) -> Result<Picture, Fault> {
-        self.has_four_axes()?;
+        self.has_four_axes(0)?;
         self.one(inputs)
     }
 
-    /// Its input must be one picture.
-    pub fn has_four_axes(&self) -> Result<(), Fault> {
-        let shape = &self.tensor(0)?.shape;
+    /// An input must be one picture.
+    pub fn has_four_axes(&self, i: usize) -> Result<(), Fault> {
+        let shape = &self.tensor(i)?.shape;
         self.ensure(matches!(shape[..], [1, _, _, _]), || format!("reads {shape:?}, no picture"))
     }
 
@@ -253,7 +292,9 @@ impl<'a, 'm> Operator<'a, 'm> {
     ) -> Result<Outcome, Fault> {
         let cost = inputs.iter().fold(cost.of_values(padded(shape)), |cost, input| match input {
             Source::Value(_) => cost,
-            Source::Reshaped { shape, .. } => cost.of_values(padded(*shape)),
+            Source::Reshaped { shape, .. } | Source::Spaced { shape, .. } => {
+                cost.of_values(padded(*shape))
+            }
             Source::Constant { shape, .. } => cost.plus(Cost {
                 // What is stored, and what it is copied to.
                 weight_bytes: padded(*shape),
@@ -267,13 +308,34 @@ impl<'a, 'm> Operator<'a, 'm> {
                  of values and of weights"
             )
         })?;
-        Ok(Outcome::Operation(Box::new(Operation { op: op()?, inputs, shape, cost, tract_agrees })))
+        let (op, axes, blocks) = (op()?, None, None);
+        let operation = Operation { op, inputs, shape, axes, blocks, cost, tract_agrees };
+        Ok(Outcome::Operation(Box::new(operation)))
     }
 
     /// One of a value, its products no more than what it gives.
     pub fn elementwise(&self, input: Source, shape: Shape, op: Int8Op) -> Result<Outcome, Fault> {
         let cost = Cost { products: padded(shape), ..Cost::default() };
         self.operation(vec![input], shape, cost, false, || op)
+    }
+
+    /// A picture with zeros between its pixels, and its shape.
+    pub fn spaced(
+        &self,
+        source: Source,
+        [height, width, channels]: Shape,
+        by: [usize; 2],
+    ) -> Result<(Source, Shape), Fault> {
+        if by == [1, 1] {
+            return Ok((source, [height, width, channels]));
+        }
+        let Source::Value(value) = source else {
+            return Err(self.fault("reads what was made another shape"));
+        };
+        let bearable = by.iter().all(|step| *step <= MAX_STRIDE);
+        self.ensure(bearable, || format!("has stride {by:?}"))?;
+        let shape = [(height - 1) * by[0] + 1, (width - 1) * by[1] + 1, channels];
+        Ok((Source::Spaced { value, by, shape }, shape))
     }
 
     /// Height and width of what a window gives.

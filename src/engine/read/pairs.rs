@@ -4,7 +4,7 @@ use super::super::Quantization;
 use super::super::network::Int8Op;
 use super::super::pairs::PairRule;
 use super::operator::{Operator, Outcome, Picture, Source, padded};
-use super::tensor::Beside;
+use super::tensor::{Beside, layout, picture};
 use super::{Cost, Fault};
 
 /// One of two that are added or the like.
@@ -25,8 +25,9 @@ impl Operator<'_, '_> {
     pub fn of_two(&self, op: Int8Op) -> Result<Outcome, Fault> {
         let found = self.inputs.len();
         self.ensure(found == 2, || format!("has {found} inputs, not 2"))?;
-        let (shape, output) = (self.y().layout(), self.y().code());
-        let [mut first, mut second] = [self.operand(0)?, self.operand(1)?];
+        let axes = self.axes_of_two()?;
+        let (shape, output) = (layout(&axes), self.y().code());
+        let [mut first, mut second] = [self.operand(0, &axes)?, self.operand(1, &axes)?];
         let commutes = matches!(op, Int8Op::Add(_) | Int8Op::Multiply(_));
         if commutes && (first.is_constant() || first.beside != Beside::Alike) {
             std::mem::swap(&mut first, &mut second);
@@ -44,20 +45,36 @@ impl Operator<'_, '_> {
         let two_values = !second.is_constant() && second.beside == Beside::Alike;
         let tract_agrees = matches!(op, Int8Op::Add(_)) && two_values && codes == [output; 2];
         let cost = Cost { products: padded(shape), ..Cost::default() };
-        self.operation(vec![first.source, second.source], shape, cost, tract_agrees, || op)
+        let inputs = vec![first.source, second.source];
+        Ok(self.operation(inputs, shape, cost, tract_agrees, || op)?.of_axes(axes))
     }
 
-    /// A value or a constant, beside the output.
-    fn operand(&self, i: usize) -> Result<Operand, Fault> {
-        let (tensor, y) = (self.tensor(i)?, self.y());
-        let unfit = || self.fault(format!("has {:?} beside {:?}", tensor.shape, y.shape));
-        let beside = tensor.beside(&y.shape).ok_or_else(unfit)?;
+    /// The output's axes: of both inputs the greater, counted from the last, if the file doesn't say.
+    fn axes_of_two(&self) -> Result<Vec<usize>, Fault> {
+        let y = self.y();
+        if !y.is_open {
+            return Ok(y.shape.clone());
+        }
+        let [mut a, mut b] = [&self.tensor(0)?.shape[..], &self.tensor(1)?.shape];
+        if a.len() < b.len() {
+            (a, b) = (b, a);
+        }
+        let missing = a.len() - b.len();
+        let beside = |i: usize| if i < missing { 1 } else { b[i - missing] };
+        Ok(a.iter().enumerate().map(|(i, &side)| side.max(beside(i))).collect())
+    }
+
+    /// A value or a constant, beside an output of these axes.
+    fn operand(&self, i: usize, axes: &[usize]) -> Result<Operand, Fault> {
+        let tensor = self.tensor(i)?;
+        let unfit = || self.fault(format!("has {:?} beside {axes:?}", tensor.shape));
+        let beside = tensor.beside(axes).ok_or_else(unfit)?;
         // Other axes are not the picture's.
-        if beside == Beside::Row && y.picture().is_none() {
+        if beside == Beside::Row && picture(axes).is_none() {
             return Err(unfit());
         }
-        let [_, _, channels] = y.layout();
-        let shape = if beside == Beside::Alike { y.layout() } else { [1, 1, channels] };
+        let whole = layout(axes);
+        let shape = if beside == Beside::Alike { whole } else { [1, 1, whole[2]] };
         if tensor.data.is_some() {
             self.ensure(tensor.is_value(), || format!("can't use `{}`", tensor.name))?;
             let index = self.inputs[i].unwrap_or_default();

@@ -45,6 +45,14 @@ pub fn of_depthwise(operator: &Operator, kernel: [usize; 2]) -> Result<Sliding, 
     sliding(kernel, stride, options.padding(), dilation, function)
 }
 
+/// Of a transposed convolution: of the one that it transposes. As [`of_conv`].
+pub fn of_transposed(operator: &Operator, kernel: [usize; 2]) -> Result<Sliding, String> {
+    let options = operator.builtin_options_as_transpose_conv_options().ok_or(NONE)?;
+    let stride = [options.stride_h(), options.stride_w()];
+    let function = options.fused_activation_function();
+    sliding(kernel, stride, options.padding(), [1, 1], function)
+}
+
 /// Of a pooling, as [`of_conv`].
 pub fn of_pool(operator: &Operator) -> Result<Sliding, String> {
     let options = operator.builtin_options_as_pool_2_doptions().ok_or(NONE)?;

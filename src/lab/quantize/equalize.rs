@@ -60,8 +60,9 @@ fn factors(graph: &FloatGraph, ties: &Ties, group: usize, ranges: &[f32]) -> Opt
         Op::Conv(Kernel { activation, .. })
         | Op::Depthwise(Kernel { activation, .. })
         | Op::Add(activation) => {
-            // Six is no longer six when its channel is scaled.
-            *activation != Activation::Relu6 && *value + 1 < graph.nodes.len()
+            // A limit is no longer the same when its channel is scaled, but zero is.
+            matches!(activation, Activation::None | Activation::Relu)
+                && *value + 1 < graph.nodes.len()
         }
         Op::MaxPool(_) => true,
     };

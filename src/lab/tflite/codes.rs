@@ -20,5 +20,6 @@ pub fn activation_function(activation: Activation) -> ActivationFunctionType {
         Activation::None => ActivationFunctionType::NONE,
         Activation::Relu => ActivationFunctionType::RELU,
         Activation::Relu6 => ActivationFunctionType::RELU6,
+        Activation::ReluN1To1 => ActivationFunctionType::RELU_N1_TO_1,
     }
 }

@@ -211,7 +211,9 @@ impl Writer {
                 let options = ReshapeOptions::create(&mut self.builder, &args).as_union_value();
                 (BuiltinOperator::RESHAPE, 1, BuiltinOptions::ReshapeOptions, options)
             }
-            Int8Op::InTract(_) => unreachable!("only other makers' files have such"),
+            Int8Op::InTract(_) | Int8Op::Space(_) => {
+                unreachable!("only other makers' files have such")
+            }
             Int8Op::Concat => {
                 let args = ConcatenationOptionsArgs {
                     axis: CHANNEL_AXIS,

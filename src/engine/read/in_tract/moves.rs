@@ -29,6 +29,7 @@ pub fn wiring(kind: BuiltinOperator) -> Option<Wiring> {
         BuiltinOperator::GATHER => |graph| graph.gather(),
         BuiltinOperator::DEPTH_TO_SPACE => |graph| graph.depth_to_space(),
         BuiltinOperator::SPACE_TO_DEPTH => |graph| graph.space_to_depth(),
+        BuiltinOperator::BATCH_TO_SPACE_ND => |graph| graph.blocks_to_space(),
         _ => return None,
     })
 }
@@ -186,7 +187,7 @@ impl Graph<'_, '_, '_> {
 
     fn pack(&mut self) -> Result<OutletId, Fault> {
         let options = self.operator.table.builtin_options_as_pack_options();
-        let axis = self.axis(options.map_or(0, |o| o.axis()), self.y().len())?;
+        let axis = self.axis(options.map_or(0, |o| o.axis()), self.rank())?;
         let mut wires = Vec::new();
         for i in 0..self.operator.inputs.len() {
             let x = self.input(i)?;
@@ -201,20 +202,23 @@ impl Graph<'_, '_, '_> {
         let plain = |function| function == ActivationFunctionType::NONE;
         let options = options.filter(|o| plain(o.fused_activation_function()));
         let options = options.ok_or_else(|| self.fault("has options that are not understood"))?;
-        let axis = self.axis(options.axis(), self.y().len())?;
+        let axis = self.axis(options.axis(), self.rank())?;
         let wires = (0..self.operator.inputs.len()).map(|i| self.input(i));
         let wires = wires.collect::<Result<Vec<_>, _>>()?;
         self.joined(axis, &wires)
     }
 
     fn joined(&mut self, axis: usize, wires: &[OutletId]) -> Result<OutletId, Fault> {
-        let y = self.y();
+        let first = wires.first().ok_or_else(|| self.fault("has no inputs"))?;
+        let others = |mut shape: Vec<usize>| {
+            let found = axis < shape.len();
+            found.then(|| shape.remove(axis)).map(|_| shape)
+        };
+        let of_first = others(self.shape(*first)?);
         for &wire in wires {
-            let shape = self.shape(wire)?;
-            let others = |i: &usize| *i != axis;
-            let alike =
-                shape.len() == y.len() && (0..y.len()).filter(others).all(|i| shape[i] == y[i]);
-            self.ensure(alike, || format!("joins {shape:?} to {y:?}"))?;
+            let of_this = others(self.shape(wire)?);
+            let alike = of_this.is_some() && of_this == of_first;
+            self.ensure(alike, || format!("joins {of_this:?} to {of_first:?}"))?;
         }
         self.node(TypedConcat::new(axis), wires)
     }
@@ -264,20 +268,19 @@ impl Graph<'_, '_, '_> {
     }
 
     fn broadcast(&mut self) -> Result<OutletId, Fault> {
-        let (x, y) = (self.input(0)?, self.y());
+        let (x, y) = (self.input(0)?, self.sizes(1)?);
         let x = self.of_rank(x, y.len())?;
         let shape = self.shape(x)?;
-        let fits = shape.len() == y.len() && shape.iter().zip(y).all(|(a, b)| a == b || *a == 1);
+        let fits = shape.len() == y.len() && shape.iter().zip(&y).all(|(a, b)| a == b || *a == 1);
         self.ensure(fits, || format!("makes {y:?} of {shape:?}"))?;
         self.node(MultiBroadcastTo { shape: y.iter().map(ToDim::to_dim).collect() }, &[x])
     }
 
     fn tile(&mut self) -> Result<OutletId, Fault> {
         let (x, times) = (self.input(0)?, self.sizes(1)?);
-        let (shape, y) = (self.shape(x)?, self.y());
-        let tiled = shape.iter().zip(&times).map(|(side, times)| side.checked_mul(*times));
-        let fits = times.len() == shape.len() && tiled.eq(y.iter().map(|side| Some(*side)));
-        self.ensure(fits, || format!("makes {y:?} of {shape:?} times {times:?}"))?;
+        let shape = self.shape(x)?;
+        let bearable = times.len() == shape.len() && times.iter().all(|times| *times <= MAX_BYTES);
+        self.ensure(bearable, || format!("repeats {shape:?} {times:?} times"))?;
         self.node(Tile { multipliers: times.iter().map(ToDim::to_dim).collect() }, &[x])
     }
 
@@ -302,8 +305,10 @@ impl Graph<'_, '_, '_> {
         let (x, block) = (self.input(0)?, options.map_or(0, |o| o.block_size()));
         let ([height, width, channels], block) = self.blocks(x, block)?;
         self.ensure(channels.is_multiple_of(block * block), || format!("has {channels} channels"))?;
-        let parted = [1, height, width, block, block, channels / block / block];
-        self.rearranged(x, &parted, &[0, 1, 3, 2, 4, 5])
+        let channels = channels / block / block;
+        let parted = [1, height, width, block, block, channels];
+        let joined = [1, height * block, width * block, channels];
+        self.rearranged(x, &parted, &[0, 1, 3, 2, 4, 5], &joined)
     }
 
     fn space_to_depth(&mut self) -> Result<OutletId, Fault> {
@@ -313,7 +318,19 @@ impl Graph<'_, '_, '_> {
         let fits = height.is_multiple_of(block) && width.is_multiple_of(block);
         self.ensure(fits, || format!("parts {height}×{width} by {block}"))?;
         let parted = [1, height / block, block, width / block, block, channels];
-        self.rearranged(x, &parted, &[0, 1, 3, 2, 4, 5])
+        let joined = [1, height / block, width / block, block * block * channels];
+        self.rearranged(x, &parted, &[0, 1, 3, 2, 4, 5], &joined)
+    }
+
+    /// Cuts sides off, as convolutions between blocks are run without making such.
+    fn blocks_to_space(&mut self) -> Result<OutletId, Fault> {
+        let (value, [height, width, channels]) = self.operator.joined_blocks()?;
+        let mut x = self.read(value, vec![1, height, width, channels])?;
+        let cut = self.operator.sides(2)?.by_axis();
+        for (axis, side, [before, after]) in [(1, height, cut[0]), (2, width, cut[1])] {
+            x = self.cut(x, axis, before, side.saturating_sub(before + after))?;
+        }
+        Ok(x)
     }
 
     fn blocks(&self, x: OutletId, block: i32) -> Result<([usize; 3], usize), Fault> {
@@ -324,16 +341,17 @@ impl Graph<'_, '_, '_> {
         }
     }
 
-    /// Parted into more axes, these in another order, and into the output's.
+    /// Parted into more axes, these in another order, and joined into others.
     fn rearranged(
         &mut self,
         x: OutletId,
         parted: &[usize],
         axes: &[usize],
+        joined: &[usize],
     ) -> Result<OutletId, Fault> {
         let parted = self.reshaped(x, parted)?;
         let permuted = self.permuted(parted, axes)?;
-        self.reshaped(permuted, self.y())
+        self.reshaped(permuted, joined)
     }
 
     fn reshaped(&mut self, x: OutletId, to: &[usize]) -> Result<OutletId, Fault> {

@@ -23,6 +23,7 @@ pub fn wiring(kind: BuiltinOperator) -> Option<Wiring> {
         BuiltinOperator::SUB => |graph| graph.two(math::sub()),
         BuiltinOperator::MUL => |graph| graph.two(math::mul()),
         BuiltinOperator::DIV => |graph| graph.two(math::div()),
+        BuiltinOperator::FLOOR_DIV => |graph| graph.two_numbers(math::div()),
         BuiltinOperator::MAXIMUM => |graph| graph.either(math::max()),
         BuiltinOperator::MINIMUM => |graph| graph.either(math::min()),
         BuiltinOperator::PRELU => |graph| graph.sloping(),
@@ -89,11 +90,17 @@ impl Graph<'_, '_, '_> {
         Ok([self.of_rank(a, rank)?, self.of_rank(b, rank)?])
     }
 
-    fn two(&mut self, op: TypedBinOp) -> Result<OutletId, Fault> {
+    pub fn two(&mut self, op: TypedBinOp) -> Result<OutletId, Fault> {
         let function = self.operator.activation_of_two()?;
         let (a, b) = (self.input(0)?, self.input(1)?);
         let of_both = self.combined(op, a, b)?;
         self.activated(of_both, function)
+    }
+
+    /// Of shapes, none of which is negative.
+    fn two_numbers(&mut self, op: TypedBinOp) -> Result<OutletId, Fault> {
+        self.ensure(self.gives_numbers(), || "is run of numbers for shapes alone".into())?;
+        self.two(op)
     }
 
     /// Of two of the output's code.
@@ -111,22 +118,28 @@ impl Graph<'_, '_, '_> {
         self.combined(math::add(), above?, below)
     }
 
-    fn combined(&mut self, op: TypedBinOp, a: OutletId, b: OutletId) -> Result<OutletId, Fault> {
+    pub fn combined(
+        &mut self,
+        op: TypedBinOp,
+        a: OutletId,
+        b: OutletId,
+    ) -> Result<OutletId, Fault> {
         let wires = self.both(a, b)?;
         self.node(op, &wires)
     }
 
     fn activated(&mut self, x: OutletId, activation: Activation) -> Result<OutletId, Fault> {
-        if activation == Activation::None {
-            return Ok(x);
-        }
-        let zero = self.number(0.0)?;
-        let above = self.combined(math::max(), x, zero)?;
-        if activation == Activation::Relu {
-            return Ok(above);
-        }
-        let six = self.number(6.0)?;
-        self.combined(math::min(), above, six)
+        let (least, most) = match activation {
+            Activation::None => return Ok(x),
+            Activation::Relu => (0.0, None),
+            Activation::Relu6 => (0.0, Some(6.0)),
+            Activation::ReluN1To1 => (-1.0, Some(1.0)),
+        };
+        let least = self.number(least)?;
+        let above = self.combined(math::max(), x, least)?;
+        let Some(most) = most else { return Ok(above) };
+        let most = self.number(most)?;
+        self.combined(math::min(), above, most)
     }
 
     fn reduced(&mut self, reducer: Reducer) -> Result<OutletId, Fault> {
@@ -152,7 +165,8 @@ impl Graph<'_, '_, '_> {
 
     fn mean(&mut self) -> Result<OutletId, Fault> {
         let sum = self.reduced(Reducer::Sum)?;
-        let [before, after] = [&self.shapes[0], self.y()].map(|s| s.iter().product::<usize>());
+        let shapes = [self.shapes.first().cloned().unwrap_or_default(), self.shape(sum)?];
+        let [before, after] = shapes.map(|shape| shape.iter().product::<usize>());
         let share = self.number(after as f32 / before as f32)?;
         self.combined(math::mul(), sum, share)
     }
@@ -205,7 +219,8 @@ impl Graph<'_, '_, '_> {
             axes.push(Axis::new(name, 2, 1).input(0, i).input(1, i).output(0, i));
         }
         let axes = self.told(AxesMapping::new(2, 1, axes))?;
-        self.products = self.y().iter().fold(of_a[k], |all, side| all.saturating_mul(*side));
+        let sides = of_a[..rank - 2].iter().chain([&of_a[m], &of_b[n]]);
+        self.products = sides.fold(of_a[k], |all, side| all.saturating_mul(*side));
         self.node(EinSum { axes, q_params: None, operating_dt: DatumType::F32 }, &[a, b])
     }
 
@@ -238,11 +253,12 @@ impl Graph<'_, '_, '_> {
         interpolator: Interpolator,
         nearest: Nearest,
     ) -> Result<OutletId, Fault> {
-        let (x, y) = (self.input(0)?, self.y());
+        let (x, sides) = (self.input(0)?, self.sizes(1)?);
         let of_x = self.shape(x)?;
-        let is_picture = of_x.len() == 4 && y.len() == 4 && of_x[0] == y[0] && of_x[3] == y[3];
-        self.ensure(is_picture, || format!("makes {y:?} of {of_x:?}"))?;
-        let sides: Vec<i64> = y.iter().map(|side| *side as i64).collect();
+        let (&[batch, _, _, channels], &[height, width]) = (&of_x[..], &sides[..]) else {
+            return Err(self.fault(format!("makes {sides:?} of {of_x:?}")));
+        };
+        let sides = [batch, height, width, channels].map(|side| side as i64);
         let sides = self.hold(tensor1(&sides))?;
         let resize = Resize {
             coord_transformer,

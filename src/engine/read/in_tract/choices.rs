@@ -1,0 +1,55 @@
+//! Comparisons, what is made of them, and choices by them. A truth is the code 1, else 0.
+
+use tract_tflite::internal::tract_core::ops::binary::{BinMiniOp, TypedBinOp};
+use tract_tflite::internal::tract_core::ops::cast::cast;
+use tract_tflite::internal::tract_core::ops::logic::{
+    Iff, comp_eq, comp_gt, comp_gte, comp_lt, comp_lte, comp_ne,
+};
+use tract_tflite::internal::tract_core::ops::math;
+use tract_tflite::internal::{DatumType, OutletId};
+use tract_tflite::tflite::BuiltinOperator;
+
+use super::super::Fault;
+use super::{Graph, Wiring};
+
+/// How operators of this kind are wired, on the numbers that codes stand for.
+pub fn wiring(kind: BuiltinOperator) -> Option<Wiring> {
+    Some(match kind {
+        BuiltinOperator::EQUAL => |graph| graph.compared(comp_eq()),
+        BuiltinOperator::NOT_EQUAL => |graph| graph.compared(comp_ne()),
+        BuiltinOperator::LESS => |graph| graph.compared(comp_lt()),
+        BuiltinOperator::LESS_EQUAL => |graph| graph.compared(comp_lte()),
+        BuiltinOperator::GREATER => |graph| graph.compared(comp_gt()),
+        BuiltinOperator::GREATER_EQUAL => |graph| graph.compared(comp_gte()),
+        BuiltinOperator::LOGICAL_AND => |graph| graph.two(math::min()),
+        BuiltinOperator::LOGICAL_OR => |graph| graph.two(math::max()),
+        BuiltinOperator::LOGICAL_NOT => |graph| {
+            let (x, one) = (graph.input(0)?, graph.number(1.0)?);
+            graph.combined(math::sub(), one, x)
+        },
+        BuiltinOperator::SELECT | BuiltinOperator::SELECT_V2 => |graph| graph.chosen(),
+        _ => return None,
+    })
+}
+
+impl Graph<'_, '_, '_> {
+    fn compared(&mut self, op: Box<dyn BinMiniOp>) -> Result<OutletId, Fault> {
+        let (a, b) = (self.input(0)?, self.input(1)?);
+        let truth = self.combined(TypedBinOp(op, None), a, b)?;
+        self.node(cast(DatumType::F32), &[truth])
+    }
+
+    /// The second where the first is true, else the third.
+    fn chosen(&mut self) -> Result<OutletId, Fault> {
+        self.keeps_code(1)?;
+        self.keeps_code(2)?;
+        let (truth, a, b) = (self.input(0)?, self.input(1)?, self.input(2)?);
+        let half = self.number(0.5)?;
+        let is_true = self.combined(TypedBinOp(comp_gt(), None), truth, half)?;
+        let ranks = [is_true, a, b].map(|wire| self.shape(wire).map_or(0, |shape| shape.len()));
+        let rank = ranks.into_iter().fold(0, usize::max);
+        let wires = [is_true, a, b].map(|wire| self.of_rank(wire, rank));
+        let [is_true, a, b] = wires;
+        self.node(Iff, &[is_true?, a?, b?])
+    }
+}
