@@ -94,7 +94,7 @@ const NEAR: u8 = 2;
 /// a softmax the answers are what it reads.
 #[test]
 fn other_makers_files_give_litert_s_codes() {
-    let files: [(&str, &[u8], &[u8], &str); 7] = [
+    let files: [(&str, &[u8], &[u8], &str); 8] = [
         foreign!("dilated", "tract"),
         foreign!("dense", "plain loops"),
         foreign!("xception", "plain loops"),
@@ -102,6 +102,7 @@ fn other_makers_files_give_litert_s_codes() {
         foreign!("squeezed", "plain loops"),
         foreign!("shuffled", "plain loops"),
         foreign!("attended", "plain loops"),
+        foreign!("opened", "plain loops"),
     ];
     let inputs = include_bytes!("data/foreign/inputs.i8").map(u8::cast_signed);
     for (name, file, expected, reference) in files {

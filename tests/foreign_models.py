@@ -107,6 +107,16 @@ def attended(x):
     return layers.Dense(9)(layers.GlobalAveragePooling2D()(layers.Conv2D(8, 3, activation="gelu")(x)))
 
 
+def opened(x):
+    """What files for any number of pictures compute of shapes: dilation by blocks, sides of what grows."""
+    x = layers.Conv2D(8, 3, padding="same", dilation_rate=2, activation="relu")(x)
+    y = layers.DepthwiseConv2D(3, dilation_rate=3)(layers.Conv2D(8, 3, strides=2, padding="same")(x))
+    x = layers.DepthwiseConv2D(3, dilation_rate=2)(x)
+    y = layers.Conv2DTranspose(6, 3, strides=2, activation="relu6")(layers.UpSampling2D(3)(y))
+    x = layers.Conv2D(9, 3, strides=3)(layers.Concatenate()([x, layers.Cropping2D(((0, 1), (1, 0)))(y)]))
+    return layers.Dense(9)(layers.Flatten()(x))
+
+
 def converted(network):
     """The file's bytes."""
     rng = np.random.default_rng(1)
@@ -133,7 +143,7 @@ def without_softmax(file):
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
-for network in (dilated, dense, xception, several_filters, squeezed, shuffled, attended):
+for network in (dilated, dense, xception, several_filters, squeezed, shuffled, attended, opened):
     tf.keras.utils.set_random_seed(1)
     file = converted(network)
     pictures = np.random.default_rng(2).integers(-128, 128, (PICTURES, *SHAPE), np.int8)

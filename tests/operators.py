@@ -272,7 +272,7 @@ FILES = {
     "add_to_one": of_two("ADD", PICTURE, options_of("AddOptions", fusedActivationFunction=RELU1), 2),
     "transpose_conv": transposed(2 * SIDE, 3, 2, schema.Padding.SAME),
     "transpose_conv_valid": transposed(2 * SIDE + 1, 3, 2, schema.Padding.VALID, bias=False),
-    "transpose_conv_apart": transposed(3 * SIDE, 2, 3, schema.Padding.SAME, schema.ActivationFunctionType.RELU),
+    "transpose_conv_apart": transposed(2 * SIDE - 1, 2, 2, schema.Padding.SAME, schema.ActivationFunctionType.RELU),
     "transpose_conv_dense": transposed(SIDE, 3, 1, schema.Padding.SAME, bias=False),
     "dilated": dilated("CONV_2D", 3, [0, 0], schema.Padding.VALID),
     "dilated_same": dilated("CONV_2D", 3, [2, 0], schema.Padding.SAME),

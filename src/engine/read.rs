@@ -270,11 +270,12 @@ impl<'m> Reading<'m> {
                 self.values.push(Value { name, shape, quantization });
                 (Int8Op::Reshape, vec![value], self.values.len() - 1)
             }
-            Source::Spaced { value, by, shape } => {
-                let Value { name, quantization, .. } = &self.values[value];
+            Source::Spaced { value, of, by, shape } => {
+                let input = self.source(Source::of(value, self.values[value].shape, of));
+                let Value { name, quantization, .. } = &self.values[input];
                 let (name, quantization) = (format!("{name} spaced by {by:?}"), *quantization);
                 self.values.push(Value { name, shape, quantization });
-                (Int8Op::Space(by), vec![value], self.values.len() - 1)
+                (Int8Op::Space(by), vec![input], self.values.len() - 1)
             }
             Source::Constant { tensor, shape } => {
                 let of = &self.tensors[tensor];

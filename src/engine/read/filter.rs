@@ -143,13 +143,21 @@ impl Form {
     /// opposite order, of the input with zeros between its pixels.
     fn of_transposed(operator: &Operator, weights: &Tensor) -> Result<Self, Fault> {
         operator.has_four_axes(2)?;
-        let Picture { source, shape: small, .. } = operator.picture(2)?;
+        let Picture { shape: small, .. } = operator.picture(2)?;
         let misfit =
             || operator.fault(format!("has weights {:?} on input {small:?}", weights.shape));
         let shape @ [_, height, width, channels] =
             weights.shape[..].try_into().map_err(|_| misfit())?;
         let sliding = sliding::of_transposed(&operator.table, [height, width]);
         let Sliding { window, activation, .. } = sliding.map_err(|why| operator.fault(why))?;
+        // LiteRT rounds such otherwise.
+        let overlap = (0..2).all(|i| window.kernel[i] >= window.stride[i]);
+        operator.ensure(overlap, || {
+            format!(
+                "has a window of {:?}, less than its stride, {:?}",
+                window.kernel, window.stride
+            )
+        })?;
         let given = operator.numbers(0)?;
         let sides = match given[..] {
             [1, height, width, _] => [height, width].map(|side| usize::try_from(side).unwrap_or(0)),
@@ -171,7 +179,7 @@ impl Form {
         let ([top, bottom], [left, right]) = axis(0).zip(axis(1)).ok_or_else(misfit)?;
         let padding = Padding::Explicit(Margins { top, bottom, left, right });
         let window = Window { kernel: window.kernel, stride: [1, 1], padding };
-        let (input, x) = operator.spaced(source, small, between)?;
+        let Picture { source: input, shape: x, .. } = operator.spaced(2, between)?;
         let sliding = Sliding { window, dilation: [1, 1], activation };
         Ok(Self { input, x, shape, sliding, depthwise: false, blocks: None })
     }

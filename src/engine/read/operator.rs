@@ -80,8 +80,9 @@ pub enum Source {
     Value(usize),
     /// The codes of a value in another shape.
     Reshaped { value: usize, shape: Shape },
-    /// A value, this many rows and columns from one of its pixels to the next, zeros between.
-    Spaced { value: usize, by: [usize; 2], shape: Shape },
+    /// The codes of a value in another shape, then this many rows and columns from one pixel to the next,
+    /// zeros between.
+    Spaced { value: usize, of: Shape, by: [usize; 2], shape: Shape },
     /// A constant tensor in this shape, its codes again and again where it has fewer.
     Constant { tensor: usize, shape: Shape },
 }
@@ -292,8 +293,9 @@ impl<'a, 'm> Operator<'a, 'm> {
     ) -> Result<Outcome, Fault> {
         let cost = inputs.iter().fold(cost.of_values(padded(shape)), |cost, input| match input {
             Source::Value(_) => cost,
-            Source::Reshaped { shape, .. } | Source::Spaced { shape, .. } => {
-                cost.of_values(padded(*shape))
+            Source::Reshaped { shape, .. } => cost.of_values(padded(*shape)),
+            Source::Spaced { of, shape, .. } => {
+                cost.of_values(padded(*of)).of_values(padded(*shape))
             }
             Source::Constant { shape, .. } => cost.plus(Cost {
                 // What is stored, and what it is copied to.
@@ -319,23 +321,17 @@ impl<'a, 'm> Operator<'a, 'm> {
         self.operation(vec![input], shape, cost, false, || op)
     }
 
-    /// A picture with zeros between its pixels, and its shape.
-    pub fn spaced(
-        &self,
-        source: Source,
-        [height, width, channels]: Shape,
-        by: [usize; 2],
-    ) -> Result<(Source, Shape), Fault> {
+    /// The value in an input tensor with zeros between its pixels.
+    pub fn spaced(&self, i: usize, by: [usize; 2]) -> Result<Picture, Fault> {
+        let picture = self.picture(i)?;
         if by == [1, 1] {
-            return Ok((source, [height, width, channels]));
+            return Ok(picture);
         }
-        let Source::Value(value) = source else {
-            return Err(self.fault("reads what was made another shape"));
-        };
         let bearable = by.iter().all(|step| *step <= MAX_STRIDE);
         self.ensure(bearable, || format!("has stride {by:?}"))?;
+        let (value, of @ [height, width, channels]) = (self.value(i)?.0, picture.shape);
         let shape = [(height - 1) * by[0] + 1, (width - 1) * by[1] + 1, channels];
-        Ok((Source::Spaced { value, by, shape }, shape))
+        Ok(Picture { source: Source::Spaced { value, of, by, shape }, shape, ..picture })
     }
 
     /// Height and width of what a window gives.

@@ -23,7 +23,7 @@ pub fn wiring(kind: BuiltinOperator) -> Option<Wiring> {
         BuiltinOperator::SUB => |graph| graph.two(math::sub()),
         BuiltinOperator::MUL => |graph| graph.two(math::mul()),
         BuiltinOperator::DIV => |graph| graph.two(math::div()),
-        BuiltinOperator::FLOOR_DIV => |graph| graph.two_numbers(math::div()),
+        BuiltinOperator::FLOOR_DIV => |graph| graph.quotient(),
         BuiltinOperator::MAXIMUM => |graph| graph.either(math::max()),
         BuiltinOperator::MINIMUM => |graph| graph.either(math::min()),
         BuiltinOperator::PRELU => |graph| graph.sloping(),
@@ -97,10 +97,11 @@ impl Graph<'_, '_, '_> {
         self.activated(of_both, function)
     }
 
-    /// Of shapes, none of which is negative.
-    fn two_numbers(&mut self, op: TypedBinOp) -> Result<OutletId, Fault> {
-        self.ensure(self.gives_numbers(), || "is run of numbers for shapes alone".into())?;
-        self.two(op)
+    /// The whole part of a quotient of sides, of which none is negative.
+    fn quotient(&mut self) -> Result<OutletId, Fault> {
+        let can = self.gives_numbers() && !self.operator.numbers(1)?.contains(&0);
+        self.ensure(can, || "is run of numbers for shapes alone".into())?;
+        self.two(math::div())
     }
 
     /// Of two of the output's code.
