@@ -7,5 +7,8 @@ cd "$(dirname "$0")/.."
 # By name alone: cargo would build all dependencies anew wherever this folder changes.
 PATH=$PWD/cross:$PATH
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=lld-gcc.sh
-"$cross_cargo" build --locked --profile firmware --features pi --target "$cross_target" --bin mien
+# From what is compiled for size LLVM takes what occurs twice, and makes a function of it. Not for less than 28
+# bytes, which the unwinder's tables need for each and LLVM does not count; and again, from what it made.
+"$cross_cargo" rustc --locked --profile firmware --features pi --target "$cross_target" --bin mien \
+    -- -C llvm-args="-outliner-benefit-threshold=28 -machine-outliner-reruns=3"
 echo "${CARGO_TARGET_DIR:-target}/$cross_target/firmware/mien"
