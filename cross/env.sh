@@ -11,7 +11,7 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu="-I$cross_root/include"
 # Where sources, dependencies and build lie must not show in the program: see rustc.sh. Where cargo's
 # registry lies stands here, so that what was built without is built anew.
-export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/crates"
 export RUSTC_WRAPPER=$PWD/cross/rustc.sh
 # What ships, less what debuggers read: also the build's id, a hash of that too, which holds names that the
 # compiler makes up anew in another folder.

@@ -7,8 +7,13 @@ case " $* " in
 *" --target aarch64-unknown-linux-gnu "*)
     sources=$(cd "$(dirname "$0")/.." && pwd)
     # The last that fits counts.
-    exec "$@" --remap-path-prefix="$sources=/mien" \
+    set -- "$@" --remap-path-prefix="$sources=/mien" \
         --remap-path-prefix="${CARGO_TARGET_DIR:-$sources/target}=/target"
+    # What cargo calls its folder of crates goes too: each file that can panic is named in the program, 24 kB.
+    case $CARGO_MANIFEST_DIR in
+    */registry/src/*) set -- "$@" --remap-path-prefix="${CARGO_MANIFEST_DIR%/*}=/crates" ;;
+    esac
+    exec "$@"
     ;;
 *) exec "$@" ;;
 esac
