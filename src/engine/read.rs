@@ -17,6 +17,7 @@ mod pairs;
 mod reshape;
 mod sliding;
 mod tensor;
+mod transposed;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

@@ -4,11 +4,12 @@ use tract_tflite::tflite::{BuiltinOperator, FullyConnectedOptionsWeightsFormat, 
 
 use super::super::kernels::QUAD;
 use super::super::network::{Filter, Int8Op, Shape, Value};
-use super::super::window::{Margins, Padding, Window};
+use super::super::window::Window;
 use super::blocks::Blocks;
 use super::operator::{Operator, Outcome, Picture, Source, le_i32, tap_bytes};
 use super::sliding::{self, Sliding};
 use super::tensor::Tensor;
+use super::transposed;
 use super::{Cost, Fault};
 
 /// Taps of a depthwise convolution's window, each of whose places is kept: the mean of a picture of
@@ -56,7 +57,7 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
     let outcome = operator.operation(vec![input], given, cost, tract_agrees, || {
         let mut codes: Vec<i8> = weights.codes().collect();
         if operator.kind == BuiltinOperator::TRANSPOSE_CONV {
-            turn_taps(&mut codes, shape);
+            transposed::turn_taps(&mut codes, shape);
         }
         let (mut shape, mut weights_of) = dilated(shape, codes, &sliding);
         if spread && operator.kind == BuiltinOperator::DEPTHWISE_CONV_2D {
@@ -88,14 +89,14 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
 }
 
 /// What it reads, its weights as four-dimensional, and how they slide.
-struct Form {
-    input: Source,
-    x: Shape,
-    shape: [usize; 4],
-    sliding: Sliding,
-    depthwise: bool,
+pub struct Form {
+    pub input: Source,
+    pub x: Shape,
+    pub shape: [usize; 4],
+    pub sliding: Sliding,
+    pub depthwise: bool,
     /// What the input's blocks are, if the file convolves such.
-    blocks: Option<Blocks>,
+    pub blocks: Option<Blocks>,
 }
 
 impl Form {
@@ -104,7 +105,7 @@ impl Form {
             return Self::of_dense(operator, weights);
         }
         if operator.kind == BuiltinOperator::TRANSPOSE_CONV {
-            return Self::of_transposed(operator, weights);
+            return transposed::form(operator, weights);
         }
         let blocks = operator.tensor(0)?.blocks;
         let (input, x) = match blocks {
@@ -137,51 +138,6 @@ impl Form {
             sliding = spread.ok_or_else(|| operator.fault("strides over blocks of a picture"))?;
         }
         Ok(Self { input, x, shape: [out, height, width, channels], sliding, depthwise, blocks })
-    }
-
-    /// Each pixel of its input adds a window to its output: the same as a convolution, its taps in the
-    /// opposite order, of the input with zeros between its pixels.
-    fn of_transposed(operator: &Operator, weights: &Tensor) -> Result<Self, Fault> {
-        operator.has_four_axes(2)?;
-        let Picture { shape: small, .. } = operator.picture(2)?;
-        let misfit =
-            || operator.fault(format!("has weights {:?} on input {small:?}", weights.shape));
-        let shape @ [_, height, width, channels] =
-            weights.shape[..].try_into().map_err(|_| misfit())?;
-        let sliding = sliding::of_transposed(&operator.table, [height, width]);
-        let Sliding { window, activation, .. } = sliding.map_err(|why| operator.fault(why))?;
-        // LiteRT rounds such otherwise.
-        let overlap = (0..2).all(|i| window.kernel[i] >= window.stride[i]);
-        operator.ensure(overlap, || {
-            format!(
-                "has a window of {:?}, less than its stride, {:?}",
-                window.kernel, window.stride
-            )
-        })?;
-        let given = operator.numbers(0)?;
-        let sides = match given[..] {
-            [1, height, width, _] => [height, width].map(|side| usize::try_from(side).unwrap_or(0)),
-            _ => [0; 2],
-        };
-        // The convolution that it is the transpose of goes from its output to its input.
-        let margins = window.output(sides).filter(|found| *found == small[..2]);
-        let margins = margins.map(|_| window.margins(sides).by_axis());
-        let margins = margins.filter(|_| channels == small[2]).ok_or_else(|| {
-            operator.fault(format!("makes {given:?} of {small:?} by {:?}", weights.shape))
-        })?;
-        let between = window.stride;
-        let axis = |i: usize| {
-            let spaced = (small[i] - 1) * between[i] + 1;
-            let before = window.kernel[i].checked_sub(1 + margins[i][0])?;
-            let after = (sides[i] + window.kernel[i]).checked_sub(1 + before + spaced)?;
-            Some([before, after])
-        };
-        let ([top, bottom], [left, right]) = axis(0).zip(axis(1)).ok_or_else(misfit)?;
-        let padding = Padding::Explicit(Margins { top, bottom, left, right });
-        let window = Window { kernel: window.kernel, stride: [1, 1], padding };
-        let Picture { source: input, shape: x, .. } = operator.spaced(2, between)?;
-        let sliding = Sliding { window, dilation: [1, 1], activation };
-        Ok(Self { input, x, shape, sliding, depthwise: false, blocks: None })
     }
 
     /// All that it reads at once, or each row by itself.
@@ -238,16 +194,6 @@ fn check_codes(
         let bias = bias.map(|bias| &bias.shape);
         format!("has weights {:?} and bias {bias:?} that don't fit", weights.shape)
     })
-}
-
-/// The last tap first, of weights `[out, height, width, in]`.
-fn turn_taps(weights: &mut [i8], [_, height, width, channels]: [usize; 4]) {
-    for filter in weights.chunks_exact_mut(height * width * channels) {
-        filter.reverse();
-        for tap in filter.chunks_exact_mut(channels) {
-            tap.reverse();
-        }
-    }
 }
 
 /// Weights `[a, height, width, b]` with zeros between the taps of a dilated window.

@@ -74,10 +74,12 @@ pub fn numbers(operator: &Operator) -> Option<(Vec<usize>, Vec<i32>)> {
         let mut graph = Graph::new(operator, Numbers::Codes);
         let output = wiring(&mut graph).ok()?;
         let axes = graph.shape(output).ok()?;
-        let few = axes.iter().try_fold(1, |len: usize, side| len.checked_mul(*side))?;
+        let count = axes.iter().try_fold(1, |len: usize, side| len.checked_mul(*side))?;
+        if count > MOST_NUMBERS {
+            return None;
+        }
         graph.model.select_output_outlets(&[output]).ok()?;
-        let model = graph.model.into_runnable().ok().filter(|_| few <= MOST_NUMBERS)?;
-        let given = model.run(TVec::new()).ok()?;
+        let given = graph.model.into_runnable().ok()?.run(TVec::new()).ok()?;
         Some((axes, given[0].try_as_plain_ram().ok()?.as_slice::<i32>().ok()?.to_vec()))
     };
     catch_unwind(AssertUnwindSafe(run)).ok().flatten()
