@@ -212,7 +212,7 @@ pub enum ConfigError {
     Value { path: PathBuf, section: &'static str, why: String },
     /// A camera is to be watched, but not said where.
     #[error(
-        "{config} does not say where this kiosk watches people, and before a camera it runs only \
+        "{config} where this kiosk watches people, and before a camera it runs only \
          where that is said: set `deployment_context` to one of {}; \"work\" and \"education\" \
          need `legal_basis` too",
         DeploymentContext::names()
@@ -265,8 +265,8 @@ impl Config {
     pub fn deployment(&self, file: Option<&Path>) -> Result<Deployment, ConfigError> {
         let context = self.deployment_context.ok_or_else(|| ConfigError::NoContext {
             config: match file {
-                Some(path) => format!("config {}", path.display()),
-                None => "no --config, so nothing".into(),
+                Some(path) => format!("config {} does not say", path.display()),
+                None => "without --config nothing says".into(),
             },
         })?;
         Ok(Deployment { context, legal_basis: self.legal_basis.clone() })

@@ -4,6 +4,8 @@
 //! the EU prohibits inferring emotions but for medical or safety reasons (AI Act, Art. 5(1)(f));
 //! there it runs only with a sentence that says by which law it may, and that is recorded.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// Fewer words are no sentence, but something to silence the question.
@@ -88,17 +90,22 @@ pub struct Deployment {
     pub legal_basis: Option<String>,
 }
 
+/// Whether it has several words, and nothing left out as in the sample.
+fn is_sentence(text: &str) -> bool {
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() > 1);
+    let words: BTreeSet<&str> = words.collect();
+    words.len() >= LEGAL_BASIS_MIN_WORDS && !text.contains('…') && !text.contains("...")
+}
+
 /// What is wrong with what is stated, if anything.
 pub fn validate(
     context: Option<DeploymentContext>,
     legal_basis: Option<&str>,
 ) -> Result<(), String> {
     match (context, legal_basis) {
-        (_, Some(basis)) if basis.split_whitespace().count() < LEGAL_BASIS_MIN_WORDS => {
-            Err(format!(
-                "legal_basis = {basis:?}: must be a sentence that names the law and the reason"
-            ))
-        }
+        (_, Some(basis)) if !is_sentence(basis) => Err(format!(
+            "legal_basis = {basis:?}: must be a sentence that names the law and the reason"
+        )),
         (Some(context), None) if context.needs_legal_basis() => Err(format!(
             "deployment_context = \"{}\" needs legal_basis: in the EU inferring emotions at work \
              or in education is prohibited but for medical or safety reasons (AI Act, \
@@ -127,7 +134,8 @@ mod tests {
             let refused = validate(Some(context), None).is_err();
             assert_eq!(refused, ["work", "education"].contains(&context.name()), "{context:?}");
             assert!(validate(Some(context), Some("Warns drowsy drivers, safety law §1.")).is_ok());
-            for no_sentence in ["", "yes", "it is legal"] {
+            let of_the_sample = "Section … of … allows it for the safety of …";
+            for no_sentence in ["", "yes", "it is legal", "bla bla bla bla", of_the_sample] {
                 assert!(validate(Some(context), Some(no_sentence)).is_err(), "{no_sentence:?}");
             }
         }

@@ -15,8 +15,8 @@ pub enum GpioError {
     )]
     NotBuilt { backend: &'static str, feature: &'static str },
     /// This machine has no such GPIO.
-    #[error("no GPIO: {looked_for} not found; check `chip_label` under `[leds]`")]
-    NoHardware { looked_for: String },
+    #[error("no GPIO: {looked_for} not found; check `{key}` under `[leds]`")]
+    NoHardware { looked_for: String, key: &'static str },
     /// The GPIO is there, but closed to this program.
     #[error("can't use GPIO {device}: {why}; let this user use it (`usermod -aG gpio USER`)")]
     Open { device: String, why: String },

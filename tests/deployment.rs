@@ -78,7 +78,7 @@ fn a_camera_is_not_watched_where_it_is_not_said() {
     assert!(!place.path("mien-log").exists(), "it has written a journal");
     let camera = place.mien(&["run", "--source", "/dev/video63", "--config", "kiosk.toml"]);
     assert_ends(&camera, 2, &parts);
-    let parts = ["no --config", "deployment_context"];
+    let parts = ["without --config nothing says", "deployment_context"];
     assert_ends(&place.mien(&["run", "--source", "usb:046d:0825"]), 2, &parts);
 }
 

@@ -1,7 +1,7 @@
 //! Updates of a real kiosk: what is taken, what is not, and what becomes of what does not prove itself.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use minisign::KeyPair;
@@ -50,6 +50,24 @@ impl Kiosk {
         let output = self.update(&["status"]);
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Programs and models on the disk.
+    fn stored(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.place.path("mien-log/updates")).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let is_stored = |path: &PathBuf| {
+            path.extension().is_some_and(|ends| ends == "tflite" || ends == "program")
+        };
+        paths.filter(is_stored).collect()
+    }
+
+    fn damage_models(&self) {
+        for path in self.stored().iter().filter(|path| path.extension().unwrap() == "tflite") {
+            let mut bytes = fs::read(path).unwrap();
+            bytes[100] ^= 1;
+            fs::write(path, bytes).unwrap();
+        }
     }
 
     /// Watches a clip to its end; what it says.
@@ -148,9 +166,10 @@ fn what_is_not_good_is_not_installed() {
     signed("text", b"#!/bin/sh\nexit 0\n");
     assert_refused(&kiosk.update(&["install", "text"]), "neither a program");
     assert_refused(&kiosk.install("failing", Path::new("/bin/false")), "its self-test failed");
-    // Nothing of that is on trial, and the kiosk runs.
+    // Nothing of that is on trial or on the disk, and the kiosk runs.
     let status = kiosk.status();
     assert!(!status.contains("trial") && !status.contains("rejected"), "{status}");
+    assert_eq!(kiosk.stored(), Vec::<PathBuf>::new());
     assert!(kiosk.run().contains("frames read"));
 }
 
@@ -169,15 +188,7 @@ fn damage_on_the_disk_leaves_the_system_s_own() {
     assert!(kiosk.install("model-2", Path::new(MODEL)).status.success());
     // One at a time.
     assert_refused(&kiosk.install("program-2", Path::new("/bin/true")), "a model is on trial");
-    for entry in fs::read_dir(kiosk.place.path("mien-log/updates")).unwrap() {
-        let path = entry.unwrap().path();
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if extension == Some("tflite") {
-            let mut bytes = fs::read(&path).unwrap();
-            bytes[100] ^= 1;
-            fs::write(&path, bytes).unwrap();
-        }
-    }
+    kiosk.damage_models();
     let said = kiosk.run();
     assert!(said.contains("frames read") && said.contains("signature does not hold"), "{said}");
     let status = kiosk.status();
@@ -185,6 +196,23 @@ fn damage_on_the_disk_leaves_the_system_s_own() {
     fs::write(kiosk.place.path("mien-log/updates/state.json"), "{").unwrap();
     let said = kiosk.run();
     assert!(said.contains("frames read") && said.contains("state.json is damaged"), "{said}");
+}
+
+#[test]
+fn a_check_tells_of_the_model_in_use_and_of_its_damage() {
+    let kiosk = Kiosk::new();
+    let check = || text(&kiosk.place.mien(&["check", "--config", CONFIG]));
+    assert!(kiosk.install("model-2", Path::new(MODEL)).status.success());
+    kiosk.run();
+    let [stored] = &kiosk.stored()[..] else { panic!("one model") };
+    let name = stored.file_name().unwrap().to_str().unwrap();
+    let said = check();
+    let model = said.lines().find(|line| line.starts_with("model")).unwrap();
+    assert!(model.contains("ok") && model.contains(name), "{said}");
+    kiosk.damage_models();
+    let said = check();
+    let update = said.lines().find(|line| line.starts_with("update")).unwrap();
+    assert!(update.contains("FAILED") && said.contains("mien update roll-back model"), "{said}");
 }
 
 /// What a newer program knows, this one may not; nor may it count a start that is not the kiosk's.

@@ -32,7 +32,7 @@ fn find_chip(labels: &[&str]) -> Result<Chip, GpioError> {
         }
     }
     let looked_for = format!("a chip labelled {}", labels.join(" or "));
-    Err(refused.unwrap_or(GpioError::NoHardware { looked_for }))
+    Err(refused.unwrap_or(GpioError::NoHardware { looked_for, key: "chip_label" }))
 }
 
 /// Which program has a line of a Raspberry Pi's header, as the kernel knows it; none if none has or nobody
@@ -80,7 +80,9 @@ mod tests {
     #[test]
     fn an_absent_chip_is_named() {
         match chip(Some("no-such-chip")).err().unwrap() {
-            GpioError::NoHardware { looked_for } => assert!(looked_for.contains("no-such-chip")),
+            GpioError::NoHardware { looked_for, .. } => {
+                assert!(looked_for.contains("no-such-chip"))
+            }
             // Chips that this user may not open might be the one.
             GpioError::Open { device, .. } => assert_eq!(device, "/dev/gpiochip*"),
             error => panic!("{error}"),

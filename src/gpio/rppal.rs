@@ -8,7 +8,9 @@ use super::{GpioError, Use};
 /// The registers.
 pub(crate) fn open() -> Result<Gpio, GpioError> {
     Gpio::new().map_err(|error| match error {
-        Error::UnknownModel => GpioError::NoHardware { looked_for: "a Raspberry Pi".into() },
+        Error::UnknownModel => {
+            GpioError::NoHardware { looked_for: "a Raspberry Pi".into(), key: "backend" }
+        }
         Error::PermissionDenied(device) => {
             GpioError::Open { device, why: "permission denied".into() }
         }

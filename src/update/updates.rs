@@ -138,6 +138,20 @@ impl Updates {
         Ok(path)
     }
 
+    /// Deletes stored files that are neither in use nor on trial.
+    pub fn discard(&self) -> Result<(), UpdateError> {
+        let discard = || {
+            let _lock = self.lock()?;
+            Ok(self.load().map(|state| self.clean(&state)))
+        };
+        discard().map_err(|source| self.failed(source))??.map_err(|source| self.failed(source))
+    }
+
+    /// Where a release's file lies, if it still is what was signed and installed.
+    pub fn stored(&self, kind: Kind, release: &Release) -> Result<PathBuf, UpdateError> {
+        self.check(kind, release).map(|()| self.path(kind, release))
+    }
+
     /// Puts a stored file on trial, from the next start on; whether it is not in use already. One at a
     /// time, so that neither answers for the other.
     pub fn offer(&self, verified: &Verified) -> Result<bool, UpdateError> {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mien::button::Button;
@@ -33,7 +33,7 @@ pub enum Verdict {
 /// Checks all parts and prints a line for each; exit code 1 if one fails.
 pub fn check(args: &CheckArgs, model: Option<&Path>) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-    let mut findings = vec![check_model(model)];
+    let mut findings = vec![check_model(model, &config)];
     if let Some(file) = &args.config {
         findings.push(check_use(&config, file));
     }
@@ -63,8 +63,10 @@ pub fn check(args: &CheckArgs, model: Option<&Path>) -> anyhow::Result<ExitCode>
 /// A part's name, how it does, and a sentence.
 type Finding = (&'static str, Verdict, String);
 
-fn check_model(model: Option<&Path>) -> Finding {
-    let model = match model {
+/// The model that the service runs, if no other is named.
+fn check_model(model: Option<&Path>, config: &Config) -> Finding {
+    let model = model.map(Path::to_owned).or_else(|| updated_model(config));
+    let model = match &model {
         Some(path) => Model::read(path),
         None => Model::from_bytes(bundled::MODEL_NAME, &mien::bundled::model()),
     };
@@ -80,6 +82,13 @@ fn check_model(model: Option<&Path>) -> Finding {
         }
         Err(error) => ("model", Verdict::Failed, error.to_string()),
     }
+}
+
+/// The update in use, if there is one and it is sound; [`check_updates`] tells of others.
+fn updated_model(config: &Config) -> Option<PathBuf> {
+    let updates = Updates::new(config.update.as_ref()?).ok()?;
+    let release = updates.slot(Kind::Model).ok()?.current?;
+    updates.stored(Kind::Model, &release).ok()
 }
 
 /// What updates are in use and on trial, if any are taken.
@@ -98,7 +107,7 @@ fn check_updates(config: &Config) -> Option<Finding> {
         return Some(("update", Verdict::Note, text));
     }
     let mut texts = Vec::new();
-    let mut verdict = Verdict::Good;
+    let (mut verdict, mut unsound) = (Verdict::Good, false);
     for kind in Kind::ALL {
         let slot = match updates.slot(kind) {
             Ok(slot) => slot,
@@ -116,14 +125,24 @@ fn check_updates(config: &Config) -> Option<Finding> {
             text += &format!(", not {}: {}", of(Some(&rejected.release)), rejected.why);
             verdict = Verdict::Note;
         }
+        if let Some(Err(error)) = slot.current.as_ref().map(|now| updates.stored(kind, now)) {
+            text += &format!(
+                ", but {error}; the system's runs instead. Install the update anew, or go back for good: \
+                 `mien update roll-back {}`",
+                kind.name()
+            );
+            unsound = true;
+        }
         texts.push(text);
     }
+    let verdict = if unsound { Verdict::Failed } else { verdict };
     Some(("update", verdict, texts.join("\n")))
 }
 
 /// What must be stated before a camera, and who answers for it.
 fn check_use(config: &Config, file: &Path) -> Finding {
-    match (config.deployment(Some(file)), &config.contact) {
+    let contact = config.contact.as_deref().filter(|contact| !contact.trim().is_empty());
+    match (config.deployment(Some(file)), contact) {
         (Err(error), _) => ("use", Verdict::Failed, error.to_string()),
         (Ok(stated), None) => {
             let text = format!(

@@ -1,5 +1,6 @@
 //! MQTT (feature `mqtt`).
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -10,10 +11,13 @@ use mien::kiosk::controls::Controls;
 use mien::report::journal::Run;
 use mien::report::mqtt::commands::Command;
 use mien::report::mqtt::options::MqttOptions;
-use mien::report::mqtt::{self, Forwarder, Setup};
+use mien::report::mqtt::{self, Forwarder, MqttError, Setup};
 
 use crate::check::Verdict;
 use crate::watch::Reload;
+
+/// Where systemd puts a service's secrets.
+const CREDENTIALS: &str = "/run/credentials";
 
 /// Starts to send the journal on, if the configuration says so; it ends when dropped.
 pub fn start(
@@ -60,6 +64,17 @@ fn obey(command: Command, controls: &Controls, reload: &Reload) -> Result<(), St
 pub fn check(device: &str, options: &MqttOptions) -> (Verdict, String) {
     match mqtt::check(device, options) {
         Ok(address) => (Verdict::Good, format!("{address} lets this kiosk in")),
+        // systemd's LoadCredential.
+        Err(MqttError::File { key, path, source })
+            if source.kind() == io::ErrorKind::NotFound && path.starts_with(CREDENTIALS) =>
+        {
+            let text = format!(
+                "not tried: {}, `{key}` under `[mqtt]`, is there only while the service runs, of which \
+                 `journalctl -u mien` tells what its broker says",
+                path.display()
+            );
+            (Verdict::Note, text)
+        }
         Err(error) => (Verdict::Failed, error.to_string()),
     }
 }

@@ -70,8 +70,11 @@ fn install(file: &Path, config_file: &Path) -> anyhow::Result<()> {
         Kind::Program => test_program(&stored, config_file),
         Kind::Model => Model::read(&stored).map(drop).map_err(Into::into),
     };
-    tested.with_context(|| format!("{} is not installed", file.display()))?;
-    match updates.offer(&verified)? {
+    let offered = tested.and_then(|()| Ok(updates.offer(&verified)?));
+    if offered.is_err() {
+        updates.discard()?;
+    }
+    match offered.with_context(|| format!("{} is not installed", file.display()))? {
         true => writeln!(
             out,
             "On trial from the next start: `sudo systemctl restart mien`. It stays once it has watched for \
@@ -113,7 +116,8 @@ fn ensure_startable(program: &Path) -> anyhow::Result<()> {
         File::open(path)?.read_exact(&mut head)?;
         Ok(head)
     };
-    let (theirs, own) = (head(program)?, head(Path::new("/proc/self/exe"))?);
+    let theirs = head(program).context("it is too short for a program")?;
+    let own = head(Path::new("/proc/self/exe"))?;
     // Word size, byte order, CPU (System V ABI, chapter 4).
     let is_alike = theirs[4..6] == own[4..6] && theirs[18..] == own[18..];
     ensure!(is_alike, "it is for another kind of machine");

@@ -29,7 +29,9 @@ pub enum MqttError {
     #[error("can't start forwarding to MQTT: {0}")]
     Thread(io::Error),
     /// Nobody answers there.
-    #[error("{address} can't be reached: {why}")]
+    #[error(
+        "{address} can't be reached: {why}; is a broker there? Check `host` and `port` under `[mqtt]`"
+    )]
     Unreachable { address: String, why: String },
     /// TLS fails: another CA, a wrong name, no certificate.
     #[error("{address} and this kiosk don't trust each other: {why}; check the certificates")]
