@@ -18,9 +18,18 @@ aarch64-linux-gnu-strip --remove-section=.note.gnu.build-id -o "$stripped" "$pro
 bytes=$(stat -c %s "$stripped")
 [ "$bytes" -lt $limit_bytes ] || fail "$bytes bytes, not below $limit_bytes"
 
-glibc=$(aarch64-linux-gnu-readelf --version-info "$stripped" | grep -o 'GLIBC_[0-9.]*' |
-    cut -d_ -f2 | sort -uV | tail -n 1)
-[ -n "$glibc" ] || fail "it names no version of glibc"
+# What is named is a version of glibc, or else what its loader must know; of this it is said here since when.
+names=$(aarch64-linux-gnu-readelf --version-info "$stripped" |
+    sed -n 's/.*Name: \(GLIBC_[^ ]*\) .*/\1/p' | sort -u)
+[ -n "$names" ] || fail "it names no version of glibc"
+versions=$(for name in $names; do
+    case $name in
+    GLIBC_[0-9]*) echo "${name#GLIBC_}" ;;
+    GLIBC_ABI_DT_RELR) echo 2.36 ;;
+    *) fail "it needs $name: which glibc has that is not said here" ;;
+    esac
+done)
+glibc=$(sort -V <<<"$versions" | tail -n 1)
 [ "$(printf '%s\n' "$glibc" $max_glibc | sort -V | tail -n 1)" = $max_glibc ] ||
     fail "it needs glibc $glibc, newer than $max_glibc"
 
@@ -30,6 +39,7 @@ for library in $needed; do
     [[ " $libraries " == *" $library "* ]] || fail "it needs $library"
 done
 
-paths=$(strings "$stripped" | grep -F -e "$HOME/" -e "$PWD/" || true)
+texts=$(aarch64-linux-gnu-strings "$stripped")
+paths=$(grep -F -e "$HOME/" -e "$PWD/" <<<"$texts") || [ $? = 1 ]
 [ -z "$paths" ] || fail "it names folders of this machine, see rustc.sh: ${paths:0:300}"
 echo "$program: $bytes bytes, glibc $glibc, $needed"
