@@ -126,6 +126,16 @@ settings() {
         /usr/lib/mien/settings >/dev/null
         sed "s/^/problem: /" /boot/PROBLEM.txt
         [ ! -e /boot/sign.html ]
+        # Where the data can not be written to, all but SSH is set.
+        mount -o remount,rw /boot
+        sed "/^wifi_pasword/d; s/^# ssh_key = .*/ssh_key = \"ssh-ed25519 AAAA jane\"/" wrong.toml >/boot/mien.toml
+        rm -rf /run/settings/*
+        mount -t tmpfs -o ro data /data
+        /usr/lib/mien/settings >/dev/null 2>&1
+        umount /data
+        grep "no SSH" /boot/PROBLEM.txt
+        cmp /run/settings/config.toml /etc/mien/config.toml
+        [ -s /boot/sign.html ] && [ ! -e /etc/systemd/system/multi-user.target.wants/ssh.service ]
         mount -o remount,rw /boot
         cp right.toml /boot/mien.toml
         echo certificate >/boot/ca.pem
