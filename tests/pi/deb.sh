@@ -3,7 +3,7 @@
 # refuses a configuration that says too little, waits for its camera, watches it and drives pins shut in
 # as shipped, is restarted by the watchdog and after a kill, is let out to the broker by its drop-in; an
 # update proves itself, one that crashes is taken back; an upgrade keeps configuration and journal, removal
-# darkens the LEDs, a purge leaves nothing.
+# darkens the LEDs, installing again says what to do, a purge leaves nothing.
 #
 #   tests/pi/deb.sh
 #
@@ -198,6 +198,12 @@ is inactive || fail "it still runs"
 within 10 is_free || fail "its lines are still driven"
 [ ! -e /usr/bin/mien ] && [ ! -e /usr/lib/systemd/system/mien.service ] || fail "it is still there"
 [ -e /etc/mien/config.toml ] && [ -n "$(ls /var/lib/mien)" ] || fail "configuration or journal are gone"
+
+echo "== install again"
+install --force-confold next.deb
+grep -q 'systemctl enable --now mien' dpkg.log || fail "it does not say that it is not started at boot"
+[ "$(systemctl is-enabled mien)" = disabled ] || fail "it is enabled by itself"
+is inactive || fail "it is started by itself"
 
 echo "== purge"
 dpkg -P mien >dpkg.log 2>&1 || { cat dpkg.log; fail "dpkg -P"; }
