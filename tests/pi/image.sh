@@ -84,6 +84,8 @@ system() {
     [ "$(property ActiveState ssh)" = inactive ] || fail "SSH is on"
     # Ports that are open to others than itself, in the kernel's words.
     ! awk '$4 == "0A" && $2 !~ /^......7F:/' /proc/net/tcp /proc/net/tcp6 | grep . || fail "open ports"
+    # UDP has none that listen, but those that take from anyone. DHCP's client would, but here is no network.
+    ! awk '$4 == "07" && $2 !~ /^......7F:/' /proc/net/udp /proc/net/udp6 | grep . || fail "open UDP ports"
     [ "$(cut -d : -f 2 /etc/shadow | sort -u)" = '*' ] || fail "an account has a password"
     [ -z "$(find / -xdev -perm /6000)" ] || fail "programs with another's rights: $(find / -xdev -perm /6000)"
     ! systemctl --no-pager --failed --no-legend --plain | grep . || fail "units have failed"
