@@ -87,7 +87,7 @@ fn whole_networks_give_tract_s_codes() {
     }
 }
 
-/// How far a code may be from LiteRT's after what tract computes in single precision.
+/// How far a code may be from LiteRT's after what tract computes in single precision, or LiteRT rounds twice.
 const NEAR: u8 = 2;
 
 /// Files and answers were written by `tests/foreign_models.py`, which says what is in them. Of those with
@@ -112,7 +112,7 @@ fn other_makers_files_give_litert_s_codes() {
         let expected: Vec<i8> = expected.iter().map(|code| code.cast_signed()).collect();
         let given = model.run_raw(&inputs).unwrap();
         let off = given.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
-        let most = if name == "attended" { NEAR } else { 0 };
+        let most = if ["attended", "opened"].contains(&name) { NEAR } else { 0 };
         assert!(off <= Some(most), "{name}: codes differ by up to {off:?}");
         assert_eq!(model.run_raw_by_reference(&inputs).unwrap(), given, "{name}");
     }

@@ -1,4 +1,5 @@
-"""Writes tests/data/operators: int8 networks of one operator each, noise, and what LiteRT makes of it;
+"""Writes tests/data/operators: int8 networks of one operator each, noise, and what LiteRT makes of it; and
+tests/data/refused, of operators that are not run;
 tests/operators.rs says what for.
 
     python -P tests/operators.py       needs tensorflow and ai-edge-litert
@@ -12,12 +13,14 @@ import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
 FOLDER = pathlib.Path(__file__).parent / "data/operators"
+REFUSALS = pathlib.Path(__file__).parent / "data/refused"
 LITERT = pathlib.Path(__file__).parent / "litert.py"
 SIDE, CHANNELS, PICTURES = 8, 3, 3
 PICTURE = [1, SIDE, SIDE, CHANNELS]
 KINDS, OPTIONS, INT8, INT32 = schema.BuiltinOperator, schema.BuiltinOptions, schema.TensorType.INT8, schema.TensorType.INT32
 RELU6, RELU1 = schema.ActivationFunctionType.RELU6, schema.ActivationFunctionType.RELU_N1_TO_1
 CODE = (0.04, -7)
+HALF, THIRD = SIDE // 2, SIDE + 3
 OTHER = (0.031, 20)
 
 rng = np.random.default_rng(1)
@@ -142,11 +145,12 @@ def of_positive(kind, code):
 
 
 def softmax():
-    """Of pixels, and not the last thing that is computed, which would be left out."""
+    """Of pixels, which are weighed by it: shares alone are no logits."""
     writer = Writer()
-    shares, given = writer.tensor(PICTURE, (1 / 256, -128)), writer.tensor(PICTURE, (1 / 256, -128))
+    shares, given = writer.tensor(PICTURE, (1 / 256, -128)), writer.tensor(PICTURE, CODE)
     writer.operator(KINDS.SOFTMAX, writer.graph.inputs, [shares], 2, *options_of("SoftmaxOptions", beta=1.0))
-    writer.operator(KINDS.ABS, [shares], [given], 2)
+    options = options_of("MulOptions")
+    writer.operator(KINDS.MUL, [*writer.graph.inputs, shares], [given], 2, *options)
     return writer.bytes(given)
 
 
@@ -215,11 +219,43 @@ def enlarged():
     return writer.bytes(flat)
 
 
-def chosen(kind, options):
+def computed_sides():
+    """A transposed convolution to sides that the file computes, where LiteRT rounds twice."""
+    writer = Writer()
+    x, weights = writer.graph.inputs[0], writer.weights([5, 3, 3, CHANNELS])
+    sides, more, given = writer.tensor([4]), writer.tensor([4]), writer.tensor([1, 2 * SIDE, 2 * SIDE, 5], OTHER)
+    writer.operator(KINDS.SHAPE, [x], [sides], 1, *options_of("ShapeOptions", outType=INT32))
+    writer.operator(
+        KINDS.ADD, [sides, writer.numbers(0, SIDE, SIDE, 2)], [more], 1, *options_of("AddOptions"))
+    options = options_of("TransposeConvOptions", strideH=2, strideW=2, padding=schema.Padding.SAME)
+    writer.operator(KINDS.TRANSPOSE_CONV, [more, weights[0], x, weights[1]], [given], 3, *options)
+    writer.open(given, [0, 1, 2, 3])
+    flat = writer.tensor([1, 4 * SIDE * SIDE * 5], OTHER)
+    writer.operator(KINDS.RESHAPE, [given, writer.numbers(1, 4 * SIDE * SIDE * 5)], [flat], 1)
+    return writer.bytes(flat)
+
+
+def dense_of_five_axes():
+    """Of each of the last axis, in a file for any number of pictures, which leaves the axes to who runs it."""
+    writer = Writer()
+    axes = [1, 2, HALF, SIDE, CHANNELS]
+    x = writer.reshaped(writer.graph.inputs[0], axes)
+    given, turned = writer.tensor([*axes[:4], 7], OTHER), writer.tensor([1, HALF, SIDE, 7, 2], OTHER)
+    options = options_of("FullyConnectedOptions", keepNumDims=True)
+    writer.operator(KINDS.FULLY_CONNECTED, [x, *writer.weights([7, CHANNELS])], [given], 9, *options)
+    writer.operator(KINDS.TRANSPOSE, [given, writer.numbers(0, 2, 3, 4, 1)], [turned], 4)
+    for tensor in given, turned:
+        writer.open(tensor, [0])
+    return writer.bytes(turned)
+
+
+def chosen(kind, options, code=CODE):
     """The picture where it is less or the like than a constant, which has its code, else twice as much."""
     writer = Writer()
-    x, other = writer.graph.inputs[0], writer.codes(PICTURE, CODE)
-    truths, twice, given = writer.truths(PICTURE), writer.tensor(PICTURE, CODE), writer.tensor(PICTURE, CODE)
+    quantization = writer.graph.tensors[writer.graph.inputs[0]].quantization
+    quantization.scale, quantization.zeroPoint = [code[0]], [code[1]]
+    x, other = writer.graph.inputs[0], writer.codes(PICTURE, code)
+    truths, twice, given = writer.truths(PICTURE), writer.tensor(PICTURE, code), writer.tensor(PICTURE, code)
     writer.operator(getattr(KINDS, kind), [x, other], [truths], 2, *options_of(options))
     writer.operator(KINDS.LOGICAL_NOT, [truths], [nots := writer.truths(PICTURE)], 1)
     writer.operator(KINDS.LOGICAL_OR, [truths, nots], [all_ := writer.truths(PICTURE)], 1)
@@ -242,7 +278,6 @@ ADD = options_of("AddOptions", fusedActivationFunction=RELU6)
 SUB = options_of("SubOptions", fusedActivationFunction=RELU6)
 MUL = options_of("MulOptions", fusedActivationFunction=RELU6)
 LEAKY = options_of("LeakyReluOptions", alpha=0.2)
-HALF, THIRD = SIDE // 2, SIDE + 3
 
 FILES = {
     # What the engine has arithmetic for.
@@ -370,11 +405,44 @@ FILES = {
     "near_log": of_positive("LOG", (0.05, 0)),
     "near_rsqrt": of_positive("RSQRT", (0.05, 0)),
     "near_sqrt": of_positive("SQRT", (0.05, 0)),
+    "mean_other_order": reduced("MEAN", [1, CHANNELS], [2, -3], False),
+    "dense_of_five_axes": dense_of_five_axes(),
+    "less_fine": chosen("LESS", "LessOptions", (0.002, -7)),
+    "resize_nearest_many": one(
+        "RESIZE_NEAREST_NEIGHBOR", [1, 37, 79, CHANNELS], lambda w, x: [w.numbers(37, 79)],
+        options_of("ResizeNearestNeighborOptions", halfPixelCenters=True)),
+    "near_transpose_conv": computed_sides(),
     "near_logistic": plain("LOGISTIC"),
     "near_quantize": plain("QUANTIZE", code=(40.0, 3)),
 }
 
 
+def constant(kind, given, *more):
+    """Of a constant of one code, which tract would compute at once, however large that gets."""
+    writer = Writer()
+    x = writer.codes([1, 1, 1, 1], CODE)
+    output = writer.tensor(given, CODE)
+    writer.operator(getattr(KINDS, kind), [x, *(writer.numbers(*numbers) for numbers in more)], [output], 2)
+    writer.open(output, [1, 2])
+    return writer.bytes(output)
+
+
+MUCH = 1 << 25
+# Refused by the name of the operator.
+REFUSED = {
+    "PAD": constant("PAD", [1, 1, 1, 1], ([0, 0], [MUCH, 0], [MUCH, 0], [0, 0])),
+    "TILE": constant("TILE", [1, 1, 1, 1], (1, MUCH, MUCH, 1)),
+    "RESIZE_NEAREST_NEIGHBOR": one(
+        "RESIZE_NEAREST_NEIGHBOR", [1, 1, 1, CHANNELS], lambda w, x: [w.numbers(MUCH, MUCH)],
+        options_of("ResizeNearestNeighborOptions")),
+    "LESS": plain("LESS", 2, options_of("LessOptions"), CODE),
+    "NEG": plain("NEG", 1, options_of("NegOptions"), CODE),
+    "SELECT": one(
+        "SELECT", PICTURE, lambda w, x: [w.truths([1]), x, x], version=1),
+}
+
+for name, file in REFUSED.items():
+    (REFUSALS / f"{name}.tflite").write_bytes(file)
 FOLDER.mkdir(exist_ok=True)
 pictures = np.random.default_rng(2).integers(-128, 128, (PICTURES, *PICTURE[1:]), np.int8)
 pictures.tofile(FOLDER / "inputs.i8")

@@ -37,3 +37,15 @@ fn each_gives_litert_s_codes() {
     }
     assert!(names.len() > 50);
 }
+
+#[test]
+fn what_is_not_run_is_refused_by_name() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/refused");
+    let paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    for path in &paths {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let error = read(name, &std::fs::read(path).unwrap()).err().expect(name).to_string();
+        assert!(error.contains(&format!("({name})")), "{error}");
+    }
+    assert!(paths.len() > 5);
+}

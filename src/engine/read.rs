@@ -29,7 +29,6 @@ use tract_tflite::tflite::{
 use super::ModelError;
 use super::network::{Int8Network, Int8Op, Shape, Step, Value};
 use super::tract_operator::Numbers;
-use super::unary::Unary;
 use super::window::Window;
 use operator::{Operation, Operator, Outcome, Source};
 use tensor::{Tensor, layout, picture};
@@ -360,6 +359,8 @@ impl<'m> Reading<'m> {
     }
 
     fn finish(mut self, metadata: BTreeMap<String, String>) -> Result<File, Fault> {
+        let in_blocks = self.tensors[self.output].blocks.is_some();
+        ensure(!in_blocks, "its output", || "is blocks of a picture".into())?;
         let computed = self.held[self.output].map(|value| {
             Source::of(value, self.values[value].shape, layout(&self.tensors[self.output].shape))
         });
@@ -379,26 +380,27 @@ impl<'m> Reading<'m> {
         })
     }
 
-    /// Whether a value is what a softmax gives, perhaps moved, joined or in another code.
+    /// Whether a value is what a softmax gives: shares, perhaps moved, joined, or with other shares or constants
+    /// made others. What weighs values by shares is not.
     fn is_of_softmax(&self, value: usize) -> bool {
-        let mut made_of = vec![false; self.values.len()];
-        made_of[value] = true;
-        for step in self.steps.iter().rev() {
-            match &step.op {
-                _ if !made_of[step.output] => {}
-                Int8Op::InTract(operator) if operator.name() == "SOFTMAX" => return true,
-                Int8Op::InTract(operator) if operator.numbers() == Numbers::Reals => {}
-                Int8Op::InTract(_)
-                | Int8Op::Reshape
-                | Int8Op::Concat
-                | Int8Op::Unary(Unary::Requantize) => {
-                    for &input in &step.inputs {
-                        made_of[input] = true;
-                    }
-                }
-                _ => {}
-            }
+        let mut shares = vec![false; self.values.len()];
+        let mut constants = shares.clone();
+        for Step { op, inputs, output } in &self.steps {
+            let some = inputs.iter().any(|&input| shares[input]);
+            let all = some && inputs.iter().all(|&input| shares[input] || constants[input]);
+            constants[*output] = matches!(op, Int8Op::Constant(_));
+            shares[*output] = match op {
+                Int8Op::Conv(_) | Int8Op::Depthwise(_) => false,
+                Int8Op::Reshape | Int8Op::Concat => some,
+                Int8Op::InTract(operator) => match (operator.name(), operator.numbers()) {
+                    ("SOFTMAX", _) => true,
+                    ("BATCH_MATMUL" | "LOG", _) => false,
+                    (_, Numbers::Codes) => some,
+                    (_, Numbers::Reals) => all,
+                },
+                _ => all,
+            };
         }
-        false
+        shares[value]
     }
 }

@@ -85,7 +85,26 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
             false => Int8Op::Conv(filter),
         }
     });
-    Ok(outcome?.in_blocks(blocks.map(Blocks::convolved)))
+    let outcome = outcome?.in_blocks(blocks.map(Blocks::convolved));
+    Ok(match dense_axes(operator, given)? {
+        Some(axes) => outcome.of_axes(axes),
+        None => outcome,
+    })
+}
+
+/// What axes a dense layer's output has, by those of its input.
+fn dense_axes(
+    operator: &Operator,
+    [rows, columns, out]: Shape,
+) -> Result<Option<Vec<usize>>, Fault> {
+    let options = operator.table.builtin_options_as_fully_connected_options();
+    let Some(options) = options else { return Ok(None) };
+    let mut axes = operator.tensor(0)?.shape.clone();
+    if options.keep_num_dims() && axes.pop().is_some() {
+        axes.push(out);
+        return Ok(Some(axes));
+    }
+    Ok(Some(vec![rows * columns, out]))
 }
 
 /// What it reads, its weights as four-dimensional, and how they slide.

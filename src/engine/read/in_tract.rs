@@ -42,6 +42,9 @@ pub fn read(operator: &Operator) -> Option<Result<Outcome, Fault>> {
 }
 
 fn wired(operator: &Operator, numbers: Numbers, wiring: Wiring) -> Result<Outcome, Fault> {
+    // tract computes at once what is made of constants alone, however much that is.
+    let reads_value = (0..operator.inputs.len()).any(|i| operator.value_or_blocks(i).is_ok());
+    operator.ensure(reads_value, || "reads only constants".into())?;
     let mut graph = Graph::new(operator, numbers);
     // Should something get through the checks, it must not take the kiosk down.
     let wired = catch_unwind(AssertUnwindSafe(|| {
@@ -69,7 +72,24 @@ fn wired(operator: &Operator, numbers: Numbers, wiring: Wiring) -> Result<Outcom
 
 /// The numbers of INT32, and their axes, that an operator makes of constants; none if tract can't tell.
 pub fn numbers(operator: &Operator) -> Option<(Vec<usize>, Vec<i32>)> {
-    let wiring = moves::wiring(operator.kind).or_else(|| reals::wiring(operator.kind))?;
+    // Of those that give no more than they read: tract computes at once.
+    let wiring = match operator.kind {
+        BuiltinOperator::ADD
+        | BuiltinOperator::SUB
+        | BuiltinOperator::MUL
+        | BuiltinOperator::FLOOR_DIV
+        | BuiltinOperator::MAXIMUM
+        | BuiltinOperator::MINIMUM
+        | BuiltinOperator::REDUCE_PROD => reals::wiring(operator.kind)?,
+        BuiltinOperator::SLICE
+        | BuiltinOperator::STRIDED_SLICE
+        | BuiltinOperator::PACK
+        | BuiltinOperator::CONCATENATION
+        | BuiltinOperator::GATHER
+        | BuiltinOperator::TRANSPOSE
+        | BuiltinOperator::REVERSE_V2 => moves::wiring(operator.kind)?,
+        _ => return None,
+    };
     let run = || {
         let mut graph = Graph::new(operator, Numbers::Codes);
         let output = wiring(&mut graph).ok()?;
@@ -250,7 +270,7 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
         sizes.ok_or_else(|| self.fault(format!("has {numbers:?}, of which some are negative")))
     }
 
-    /// It must give what the file says, and read something: the axes of what it gives.
+    /// It must give what the file says: the axes of what it gives.
     fn ends_in(&mut self, output: OutletId) -> Result<Vec<usize>, Fault> {
         if self.numbers == Numbers::Reals {
             self.has_sane_scale(self.operator.y())?;
@@ -259,7 +279,6 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
         let y = self.operator.y();
         let fits = if y.is_open { given.len() <= MAX_RANK } else { given == y.shape };
         self.ensure(fits, || format!("gives {given:?}, not {:?}", y.shape))?;
-        self.ensure(!self.sources.is_empty(), || "reads only constants".into())?;
         let selected = self.model.select_output_outlets(&[output]);
         self.told(selected)?;
         Ok(given)

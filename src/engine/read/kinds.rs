@@ -97,7 +97,9 @@ impl Operator<'_, '_> {
     /// The mean or the greatest of each channel.
     fn reduce(&self) -> Result<Outcome, Fault> {
         let x = self.one_of_four_axes(2)?;
-        let axes = self.numbers(1)?;
+        let mut axes = self.numbers(1)?;
+        axes.iter_mut().filter(|axis| **axis < 0).for_each(|axis| *axis += 4);
+        axes.sort_unstable();
         self.ensure(axes == [1, 2], || {
             format!("goes over axes {axes:?}, not over height and width, [1, 2]")
         })?;

@@ -16,7 +16,7 @@ use super::{Cost, Fault, MAX_BYTES, MAX_PRODUCTS, Reading, ensure};
 
 /// A pool over a whole picture may stride by it; tract loops over what a forged file says.
 const MAX_STRIDE: usize = 64;
-/// Windows below this may be wider than twice the picture, as at the end of networks made for larger ones.
+/// Windows below this may be wider than four times the picture, as at the end of networks made for larger ones.
 const WINDOW_AT_LEAST: usize = 8;
 /// Of one of the taps that a plan knows the place of.
 const TAP_BYTES: usize = size_of::<usize>();
@@ -347,7 +347,7 @@ impl<'a, 'm> Operator<'a, 'm> {
         let sides = [height, width];
         let extent = sliding.extent();
         // A wider one never meets the picture with its outer taps, and memory is laid out for it.
-        let reaches = (0..2).all(|i| extent[i] < (2 * sides[i]).max(WINDOW_AT_LEAST));
+        let reaches = (0..2).all(|i| extent[i] < (4 * sides[i]).max(WINDOW_AT_LEAST));
         self.ensure(reaches, || {
             format!(
                 "has a window of {extent:?}, dilated by {dilation:?}, on a picture of {sides:?}"

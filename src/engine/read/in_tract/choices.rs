@@ -33,9 +33,17 @@ pub fn wiring(kind: BuiltinOperator) -> Option<Wiring> {
 }
 
 impl Graph<'_, '_, '_> {
+    /// As TensorFlow Lite compares: 256ths.
     fn compared(&mut self, op: Box<dyn BinMiniOp>) -> Result<OutletId, Fault> {
-        let (a, b) = (self.input(0)?, self.input(1)?);
-        let truth = self.combined(TypedBinOp(op, None), a, b)?;
+        let mut wires = [self.input(0)?, self.input(1)?];
+        for (i, wire) in wires.iter_mut().enumerate() {
+            let scale = self.operator.tensor(i)?.code().scale;
+            self.ensure(scale < 1.0, || format!("compares codes of scale {scale}"))?;
+            let parts = self.number(256.0)?;
+            let parts = self.combined(math::mul(), *wire, parts)?;
+            *wire = self.node(math::round(), &[parts])?;
+        }
+        let truth = self.combined(TypedBinOp(op, None), wires[0], wires[1])?;
         self.node(cast(DatumType::F32), &[truth])
     }
 
@@ -43,6 +51,11 @@ impl Graph<'_, '_, '_> {
     fn chosen(&mut self) -> Result<OutletId, Fault> {
         self.keeps_code(1)?;
         self.keeps_code(2)?;
+        let axes = [0, 1].map(|i| self.operator.tensor(i).map(|tensor| tensor.shape.len()));
+        let [of_truth, of_value] = axes;
+        // Of fewer axes, the first kind chooses whole rows.
+        let fits = self.operator.kind == BuiltinOperator::SELECT_V2 || of_truth? == of_value?;
+        self.ensure(fits, || "chooses rows".into())?;
         let (truth, a, b) = (self.input(0)?, self.input(1)?, self.input(2)?);
         let half = self.number(0.5)?;
         let is_true = self.combined(TypedBinOp(comp_gt(), None), truth, half)?;

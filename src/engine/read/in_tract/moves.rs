@@ -10,6 +10,11 @@ use tract_tflite::tflite::{ActivationFunctionType, BuiltinOperator, MirrorPadMod
 use super::super::{Fault, MAX_BYTES};
 use super::{Graph, Wiring};
 
+/// Of what grows: of a picture, more than can be borne.
+const MAX_SIDE: usize = 1 << 12;
+/// Place of an option that tract's schema does not know yet: ends are counted from where slices begin.
+const STRIDED_SLICE_OFFSET: u16 = 14;
+
 /// How operators of this kind are wired.
 pub fn wiring(kind: BuiltinOperator) -> Option<Wiring> {
     Some(match kind {
@@ -29,6 +34,7 @@ pub fn wiring(kind: BuiltinOperator) -> Option<Wiring> {
         BuiltinOperator::GATHER => |graph| graph.gather(),
         BuiltinOperator::DEPTH_TO_SPACE => |graph| graph.depth_to_space(),
         BuiltinOperator::SPACE_TO_DEPTH => |graph| graph.space_to_depth(),
+        BuiltinOperator::RESIZE_NEAREST_NEIGHBOR => |graph| graph.resized_coarsely(),
         BuiltinOperator::BATCH_TO_SPACE_ND => |graph| graph.blocks_to_space(),
         _ => return None,
     })
@@ -82,7 +88,10 @@ impl Graph<'_, '_, '_> {
 
     fn strided_slice(&mut self) -> Result<OutletId, Fault> {
         let options = self.operator.table.builtin_options_as_strided_slice_options();
-        let options = options.filter(|o| o.ellipsis_mask() == 0 && o.new_axis_mask() == 0);
+        let options = options.filter(|o| {
+            let has_offset = o._tab.vtable().get(STRIDED_SLICE_OFFSET) != 0;
+            o.ellipsis_mask() == 0 && o.new_axis_mask() == 0 && !has_offset
+        });
         let options = options.ok_or_else(|| self.fault("has options that are not understood"))?;
         let mut x = self.input(0)?;
         let [begin, end] = [self.operator.numbers(1)?, self.operator.numbers(2)?];
@@ -339,6 +348,32 @@ impl Graph<'_, '_, '_> {
             (&[1, height, width, channels], Some(block)) => Ok(([height, width, channels], block)),
             (shape, _) => Err(self.fault(format!("parts {shape:?}"))),
         }
+    }
+
+    /// The nearest of the pixels, by TensorFlow Lite's arithmetic.
+    fn resized_coarsely(&mut self) -> Result<OutletId, Fault> {
+        let options = self.operator.table.builtin_options_as_resize_nearest_neighbor_options();
+        let (corners, half) =
+            options.map_or((true, true), |o| (o.align_corners(), o.half_pixel_centers()));
+        let (mut x, sides) = (self.input(0)?, self.sizes(1)?);
+        let shape = self.shape(x)?;
+        let fits = shape.len() == 4 && sides.len() == 2 && !(corners && half);
+        let bearable = fits && sides.iter().all(|side| (1..=MAX_SIDE).contains(side));
+        self.ensure(bearable, || format!("makes {sides:?} of {shape:?}"))?;
+        for (axis, &to) in [1, 2].into_iter().zip(&sides) {
+            let from = shape[axis];
+            let scale = match corners && to > 1 {
+                true => (from - 1) as f32 / (to - 1) as f32,
+                false => from as f32 / to as f32,
+            };
+            let nearest = move |i: usize| {
+                let at = (i as f32 + if half { 0.5 } else { 0.0 }) * scale;
+                let at = if corners { at.round() } else { at.floor() };
+                (at as i64).clamp(0, from as i64 - 1)
+            };
+            x = self.taken(x, axis, (0..to).map(nearest))?;
+        }
+        Ok(x)
     }
 
     /// Parted into more axes, these in another order, and joined into others.

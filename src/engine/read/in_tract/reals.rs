@@ -41,7 +41,6 @@ pub fn wiring(kind: BuiltinOperator) -> Option<Wiring> {
         BuiltinOperator::L2_NORMALIZATION => |graph| graph.normalized(),
         BuiltinOperator::BATCH_MATMUL => |graph| graph.product(),
         BuiltinOperator::RESIZE_BILINEAR => |graph| graph.resized_smoothly(),
-        BuiltinOperator::RESIZE_NEAREST_NEIGHBOR => |graph| graph.resized_coarsely(),
         BuiltinOperator::ABS => |graph| graph.one(math::abs()),
         BuiltinOperator::EXP => |graph| graph.one(math::exp()),
         BuiltinOperator::LOG => |graph| graph.one(math::ln()),
@@ -99,8 +98,9 @@ impl Graph<'_, '_, '_> {
 
     /// The whole part of a quotient of sides, of which none is negative.
     fn quotient(&mut self) -> Result<OutletId, Fault> {
-        let can = self.gives_numbers() && !self.operator.numbers(1)?.contains(&0);
-        self.ensure(can, || "is run of numbers for shapes alone".into())?;
+        let (a, b) = (self.operator.numbers(0)?, self.operator.numbers(1)?);
+        let sides = a.iter().all(|number| *number >= 0) && b.iter().all(|number| *number > 0);
+        self.ensure(sides, || format!("divides {a:?} by {b:?}"))?;
         self.two(math::div())
     }
 
@@ -233,27 +233,10 @@ impl Graph<'_, '_, '_> {
             Some((false, false)) => CoordTransformer::Asymmetric,
             _ => return Err(self.fault("has options that are not understood")),
         };
-        self.resized(coordinates, Interpolator::Linear, Nearest::Floor)
+        self.resized(coordinates)
     }
 
-    fn resized_coarsely(&mut self) -> Result<OutletId, Fault> {
-        let options = self.operator.table.builtin_options_as_resize_nearest_neighbor_options();
-        let (coordinates, nearest) =
-            match options.map(|o| (o.align_corners(), o.half_pixel_centers())) {
-                Some((true, false)) => (CoordTransformer::AlignCorners, Nearest::RoundPreferCeil),
-                Some((false, true)) => (CoordTransformer::TfHalfPixelForNn, Nearest::Floor),
-                Some((false, false)) => (CoordTransformer::Asymmetric, Nearest::Floor),
-                _ => return Err(self.fault("has options that are not understood")),
-            };
-        self.resized(coordinates, Interpolator::Nearest, nearest)
-    }
-
-    fn resized(
-        &mut self,
-        coord_transformer: CoordTransformer,
-        interpolator: Interpolator,
-        nearest: Nearest,
-    ) -> Result<OutletId, Fault> {
+    fn resized(&mut self, coord_transformer: CoordTransformer) -> Result<OutletId, Fault> {
         let (x, sides) = (self.input(0)?, self.sizes(1)?);
         let of_x = self.shape(x)?;
         let (&[batch, _, _, channels], &[height, width]) = (&of_x[..], &sides[..]) else {
@@ -263,8 +246,8 @@ impl Graph<'_, '_, '_> {
         let sides = self.hold(tensor1(&sides))?;
         let resize = Resize {
             coord_transformer,
-            interpolator,
-            nearest,
+            interpolator: Interpolator::Linear,
+            nearest: Nearest::Floor,
             optional_scales_input: None,
             optional_sizes_input: Some(1),
         };
