@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use image::{GrayImage, ImageFormat, Luma};
 use mien::report::journal::{Journal, JournalOptions};
@@ -521,8 +523,12 @@ fn a_damaged_journal_is_checked_repaired_and_sound_again() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("another process"));
 
     drop(journal);
-    let repaired = place.mien(&["journal", "repair"]);
-    assert_ok(&repaired);
+    // What another test's thread forks holds it too, until it becomes another program.
+    let repair = |_| {
+        thread::sleep(Duration::from_millis(100));
+        place.mien(&["journal", "repair"])
+    };
+    let repaired = (0..50).map(repair).find(|output| output.status.success()).unwrap();
     assert!(stdout(&repaired).contains("mien-log/quarantine/"), "{}", stdout(&repaired));
     assert_ok(&place.mien(&["journal", "check"]));
     assert_eq!(place.journal("mien-log").len(), 19);
