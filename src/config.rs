@@ -260,6 +260,11 @@ impl Config {
         Ok(config)
     }
 
+    /// Who answers for it, if that is said.
+    pub fn who_answers(&self) -> Option<&str> {
+        self.contact.as_deref().map(str::trim).filter(|contact| !contact.is_empty())
+    }
+
     /// What is stated of its use; an error without, as a kiosk before a camera needs it. `file` is
     /// what the error calls this configuration.
     pub fn deployment(&self, file: Option<&Path>) -> Result<Deployment, ConfigError> {

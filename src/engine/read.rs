@@ -49,9 +49,6 @@ const MAX_OPERATORS: usize = 1 << 12;
 /// small CPU should be asked for.
 const SIDES: RangeInclusive<usize> = 8..=512;
 
-/// What helps where a file computes shapes, which are read only where it tells them too.
-const ONE_PICTURE: &str = "If it was converted for any number of pictures, do it for one: Keras's Input(batch_shape=(1, …))";
-
 /// What a file holds.
 pub struct File {
     /// What it computes, from a square picture of one or three channels to a row of logits.
@@ -257,6 +254,14 @@ impl<'m> Reading<'m> {
         value
     }
 
+    /// A new value of another's code, named by what is made of that.
+    fn derived(&mut self, from: usize, how: &str, shape: Shape) -> usize {
+        let Value { name, quantization, .. } = &self.values[from];
+        let (name, quantization) = (format!("{name} {how}"), *quantization);
+        self.values.push(Value { name, shape, quantization });
+        self.values.len() - 1
+    }
+
     /// The value that is read.
     fn source(&mut self, source: Source) -> usize {
         if let Some(&(_, made)) = self.made.iter().find(|(of, _)| *of == source) {
@@ -265,17 +270,13 @@ impl<'m> Reading<'m> {
         let (op, inputs, output) = match source {
             Source::Value(value) => return value,
             Source::Reshaped { value, shape } => {
-                let Value { name, quantization, .. } = &self.values[value];
-                let (name, quantization) = (format!("{name} as {shape:?}"), *quantization);
-                self.values.push(Value { name, shape, quantization });
-                (Int8Op::Reshape, vec![value], self.values.len() - 1)
+                let output = self.derived(value, &format!("as {shape:?}"), shape);
+                (Int8Op::Reshape, vec![value], output)
             }
             Source::Spaced { value, of, by, shape } => {
                 let input = self.source(Source::of(value, self.values[value].shape, of));
-                let Value { name, quantization, .. } = &self.values[input];
-                let (name, quantization) = (format!("{name} spaced by {by:?}"), *quantization);
-                self.values.push(Value { name, shape, quantization });
-                (Int8Op::Space(by), vec![input], self.values.len() - 1)
+                let output = self.derived(input, &format!("spaced by {by:?}"), shape);
+                (Int8Op::Space(by), vec![input], output)
             }
             Source::Constant { tensor, shape } => {
                 let of = &self.tensors[tensor];
@@ -316,9 +317,10 @@ impl<'m> Reading<'m> {
                     self.held[output] = Some(value);
                     self.tensors[output].shape = shape;
                 }
-                Outcome::Blocks { source, shape, blocks } => {
-                    self.held[output] = Some(self.source(source));
-                    self.tensors[output].shape = shape;
+                Outcome::Blocks { source, blocks } => {
+                    let value = self.source(source);
+                    self.held[output] = Some(value);
+                    self.tensors[output].shape = blocks.axes(self.values[value].shape);
                     self.tensors[output].blocks = Some(blocks);
                 }
                 Outcome::Numbers { shape, numbers } => {

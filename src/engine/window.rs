@@ -49,6 +49,11 @@ impl Margins {
         [[self.top, self.bottom], [self.left, self.right]]
     }
 
+    /// Height and width of a picture with them around it.
+    pub fn around(&self, [height, width]: [usize; 2]) -> [usize; 2] {
+        [self.top + height + self.bottom, self.left + width + self.right]
+    }
+
     /// Both around each other.
     pub fn plus(&self, other: Self) -> Self {
         Self {

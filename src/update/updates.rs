@@ -140,16 +140,9 @@ impl Updates {
 
     /// Deletes stored files that are neither in use nor on trial.
     pub fn discard(&self) -> Result<(), UpdateError> {
-        let discard = || {
-            let _lock = self.lock()?;
-            Ok(self.load().map(|state| self.clean(&state)))
-        };
-        discard().map_err(|source| self.failed(source))??.map_err(|source| self.failed(source))
-    }
-
-    /// Where a release's file lies, if it still is what was signed and installed.
-    pub fn stored(&self, kind: Kind, release: &Release) -> Result<PathBuf, UpdateError> {
-        self.check(kind, release).map(|()| self.path(kind, release))
+        let _lock = self.lock().map_err(|source| self.failed(source))?;
+        let state = self.load()?;
+        self.clean(&state).map_err(|source| self.failed(source))
     }
 
     /// Puts a stored file on trial, from the next start on; whether it is not in use already. One at a
@@ -162,7 +155,7 @@ impl Updates {
                 return Err(UpdateError::OnTrial { kind: other.name() });
             }
             // Whoever changed the state meanwhile may have taken it for a leftover.
-            if updates.check(*kind, release).is_err() {
+            if updates.stored(*kind, release).is_err() {
                 updates.store(verified)?;
             }
             Ok(slot(state, *kind).offer(release.clone()))
@@ -201,9 +194,8 @@ impl Updates {
             None => slot_now.current,
         };
         let Some(release) = release else { return Ok(None) };
-        let path = self.path(kind, &release);
-        match self.check(kind, &release) {
-            Ok(()) => Ok(Some((release, path))),
+        match self.stored(kind, &release) {
+            Ok(path) => Ok(Some((release, path))),
             Err(error) => {
                 // What is on trial need not be tried again; for what is in use it may be a disk's passing
                 // trouble.
@@ -247,8 +239,8 @@ impl Updates {
         self.dir.join(&release.sha256).with_extension(kind.extension())
     }
 
-    /// Whether a release's file still is what was signed and installed.
-    fn check(&self, kind: Kind, release: &Release) -> Result<(), UpdateError> {
+    /// Where a release's file lies, if it still is what was signed and installed.
+    pub fn stored(&self, kind: Kind, release: &Release) -> Result<PathBuf, UpdateError> {
         let path = self.path(kind, release);
         let read = |path: &Path| {
             let bytes = self.disk.read(path);
@@ -257,7 +249,7 @@ impl Updates {
         let signature = read(&path.with_added_extension(SIGNATURE))?;
         let verified = self.verified(&path, read(&path)?, &String::from_utf8_lossy(&signature))?;
         match verified.kind == kind && verified.release == *release {
-            true => Ok(()),
+            true => Ok(path),
             false => Err(UpdateError::Damaged { path, why: "it is another file".into() }),
         }
     }

@@ -141,8 +141,7 @@ fn check_updates(config: &Config) -> Option<Finding> {
 
 /// What must be stated before a camera, and who answers for it.
 fn check_use(config: &Config, file: &Path) -> Finding {
-    let contact = config.contact.as_deref().filter(|contact| !contact.trim().is_empty());
-    match (config.deployment(Some(file)), contact) {
+    match (config.deployment(Some(file)), config.who_answers()) {
         (Err(error), _) => ("use", Verdict::Failed, error.to_string()),
         (Ok(stated), None) => {
             let text = format!(

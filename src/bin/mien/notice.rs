@@ -17,8 +17,7 @@ const TITLE: &str = "This camera reads facial expressions";
 pub fn notice(args: &NoticeArgs) -> anyhow::Result<()> {
     let config = Config::read(&args.config)?;
     config.deployment(Some(&args.config))?;
-    let contact = config.contact.as_deref().map(str::trim).filter(|contact| !contact.is_empty());
-    let contact = contact.ok_or_else(|| ConfigError::Value {
+    let contact = config.who_answers().ok_or_else(|| ConfigError::Value {
         path: args.config.clone(),
         section: "the top level",
         why: "contact is missing: the sign must name who answers for this kiosk".into(),

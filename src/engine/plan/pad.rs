@@ -29,9 +29,14 @@ impl Pad {
             else {
                 continue;
             };
-            let pixels = picture[from * row_len..][..row_len].chunks_exact(len);
-            let places = out[self.margins.left * len..].chunks_exact_mut(len).step_by(along);
-            for (pixel, place) in pixels.zip(places) {
+            let (pixels, out) =
+                (&picture[from * row_len..][..row_len], &mut out[self.margins.left * len..]);
+            if along == 1 {
+                out[..row_len].copy_from_slice(pixels);
+                continue;
+            }
+            let places = out.chunks_exact_mut(len).step_by(along);
+            for (pixel, place) in pixels.chunks_exact(len).zip(places) {
                 place.copy_from_slice(pixel);
             }
         }

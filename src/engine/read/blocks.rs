@@ -19,8 +19,7 @@ pub struct Blocks {
 impl Blocks {
     /// The axes of such blocks of a picture.
     pub fn axes(&self, [height, width, channels]: [usize; 3]) -> Vec<usize> {
-        let Margins { top, bottom, left, right } = self.margins;
-        let sides = [top + height + bottom, left + width + right];
+        let sides = self.margins.around([height, width]);
         let [rows, columns] = [0, 1].map(|i| sides[i] / self.size[i]);
         vec![self.size[0] * self.size[1], rows, columns, channels]
     }
@@ -61,11 +60,10 @@ impl Operator<'_, '_> {
         self.keeps_code(code)?;
         let blocks = Blocks { size: self.block_size()?, margins: self.sides(2)? };
         let [height, width, _] = shape;
-        let Margins { top, bottom, left, right } = blocks.margins;
-        let sides = [top + height + bottom, left + width + right];
+        let sides = blocks.margins.around([height, width]);
         let fits = (0..2).all(|i| sides[i].is_multiple_of(blocks.size[i]));
         self.ensure(fits, || format!("parts {sides:?} by {:?}", blocks.size))?;
-        Ok(Outcome::Blocks { source, shape: blocks.axes(shape), blocks })
+        Ok(Outcome::Blocks { source, blocks })
     }
 
     /// BATCH_TO_SPACE_ND.

@@ -61,7 +61,7 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
         }
         let (mut shape, mut weights_of) = dilated(shape, codes, &sliding);
         if spread && operator.kind == BuiltinOperator::DEPTHWISE_CONV_2D {
-            (shape, weights_of) = transposed(shape, &weights_of);
+            (shape, weights_of) = filters_first(shape, &weights_of);
         }
         if spread {
             (shape, weights_of) = ungrouped(shape, &weights_of, groups);
@@ -236,7 +236,7 @@ fn dilated(
 }
 
 /// Depthwise weights `[1, height, width, out]` as `[out, height, width, 1]`.
-fn transposed([_, height, width, out]: [usize; 4], weights: &[i8]) -> ([usize; 4], Vec<i8>) {
+fn filters_first([_, height, width, out]: [usize; 4], weights: &[i8]) -> ([usize; 4], Vec<i8>) {
     let taps = height * width;
     let turned = (0..out * taps).map(|i| weights[i % taps * out + i / taps]);
     ([out, height, width, 1], turned.collect())

@@ -129,8 +129,8 @@ impl Operator<'_, '_> {
         let [height, width, channels] = x.shape;
         let bearable = margins.by_axis().as_flattened().iter().all(|side| side <= SIDES.end());
         self.ensure(bearable, || format!("pads by {numbers:?}"))?;
-        let shape = [top + height + bottom, left + width + right, channels];
-        self.elementwise(x.source, shape, Int8Op::Pad(margins))
+        let [height, width] = margins.around([height, width]);
+        self.elementwise(x.source, [height, width, channels], Int8Op::Pad(margins))
     }
 
     fn leaky_relu(&self) -> Result<Outcome, Fault> {

@@ -2,9 +2,12 @@
 
 use tract_tflite::tflite::BuiltinOperator;
 
+use super::Fault;
 use super::operator::{Operator, Outcome};
 use super::tensor::MAX_RANK;
-use super::{Fault, ONE_PICTURE};
+
+/// What helps where a file computes shapes in ways that are not followed.
+const ONE_PICTURE: &str = "If it was converted for any number of pictures, do it for one: Keras's Input(batch_shape=(1, …))";
 
 /// Whether operators of this kind do.
 pub fn reshapes(kind: BuiltinOperator) -> bool {

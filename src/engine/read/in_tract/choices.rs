@@ -59,10 +59,7 @@ impl Graph<'_, '_, '_> {
         let (truth, a, b) = (self.input(0)?, self.input(1)?, self.input(2)?);
         let half = self.number(0.5)?;
         let is_true = self.combined(TypedBinOp(comp_gt(), None), truth, half)?;
-        let ranks = [is_true, a, b].map(|wire| self.shape(wire).map_or(0, |shape| shape.len()));
-        let rank = ranks.into_iter().fold(0, usize::max);
-        let wires = [is_true, a, b].map(|wire| self.of_rank(wire, rank));
-        let [is_true, a, b] = wires;
-        self.node(Iff, &[is_true?, a?, b?])
+        let wires = self.of_one_rank([is_true, a, b])?;
+        self.node(Iff, &wires)
     }
 }

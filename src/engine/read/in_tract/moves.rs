@@ -219,15 +219,14 @@ impl Graph<'_, '_, '_> {
 
     fn joined(&mut self, axis: usize, wires: &[OutletId]) -> Result<OutletId, Fault> {
         let first = wires.first().ok_or_else(|| self.fault("has no inputs"))?;
-        let others = |mut shape: Vec<usize>| {
-            let found = axis < shape.len();
-            found.then(|| shape.remove(axis)).map(|_| shape)
-        };
-        let of_first = others(self.shape(*first)?);
+        let first = self.shape(*first)?;
         for &wire in wires {
-            let of_this = others(self.shape(wire)?);
-            let alike = of_this.is_some() && of_this == of_first;
-            self.ensure(alike, || format!("joins {of_this:?} to {of_first:?}"))?;
+            let shape = self.shape(wire)?;
+            let others = |i: &usize| *i != axis;
+            let alike = axis < first.len()
+                && shape.len() == first.len()
+                && (0..first.len()).filter(others).all(|i| shape[i] == first[i]);
+            self.ensure(alike, || format!("joins {shape:?} to {first:?}"))?;
         }
         self.node(TypedConcat::new(axis), wires)
     }

@@ -84,9 +84,18 @@ impl Graph<'_, '_, '_> {
     }
 
     /// Of one rank, where they differ.
-    fn both(&mut self, a: OutletId, b: OutletId) -> Result<[OutletId; 2], Fault> {
-        let rank = self.shape(a)?.len().max(self.shape(b)?.len());
-        Ok([self.of_rank(a, rank)?, self.of_rank(b, rank)?])
+    pub fn of_one_rank<const N: usize>(
+        &mut self,
+        mut wires: [OutletId; N],
+    ) -> Result<[OutletId; N], Fault> {
+        let mut rank = 0;
+        for &wire in &wires {
+            rank = rank.max(self.shape(wire)?.len());
+        }
+        for wire in &mut wires {
+            *wire = self.of_rank(*wire, rank)?;
+        }
+        Ok(wires)
     }
 
     pub fn two(&mut self, op: TypedBinOp) -> Result<OutletId, Fault> {
@@ -125,7 +134,7 @@ impl Graph<'_, '_, '_> {
         a: OutletId,
         b: OutletId,
     ) -> Result<OutletId, Fault> {
-        let wires = self.both(a, b)?;
+        let wires = self.of_one_rank([a, b])?;
         self.node(op, &wires)
     }
 
@@ -203,7 +212,7 @@ impl Graph<'_, '_, '_> {
         let options = self.operator.table.builtin_options_as_batch_mat_mul_options();
         let (adj_x, adj_y) = options.map_or((false, false), |o| (o.adj_x(), o.adj_y()));
         let (a, b) = (self.input(0)?, self.input(1)?);
-        let [a, b] = self.both(a, b)?;
+        let [a, b] = self.of_one_rank([a, b])?;
         let (of_a, of_b) = (self.shape(a)?, self.shape(b)?);
         let rank = of_a.len();
         self.ensure(rank >= 2, || format!("multiplies {of_a:?} by {of_b:?}"))?;
