@@ -15,7 +15,7 @@ use mien::engine::Model;
 use mien::engine::window::{Padding, Window};
 use mien::lab::tflite;
 
-use growing::Growing;
+use growing::{Growing, Kinds};
 
 /// A file of `tests/data/foreign`, LiteRT's answers, and what the engine is held to at the start.
 macro_rules! foreign {
@@ -33,12 +33,11 @@ macro_rules! foreign {
 const LOGITS: usize = 9;
 
 /// A random network's file: a square picture, a head over all that the last step gives.
-fn file(seed: u64, in_tract: bool) -> Vec<u8> {
+fn file(seed: u64, kinds: Kinds) -> Vec<u8> {
     let mut rng = Rng::with_seed(seed);
     let side = rng.usize(8..=14);
     let channels = [1, 3][rng.usize(..2)];
-    let mut growing = Growing::new(rng, [side, side, channels]);
-    growing.in_tract = in_tract;
+    let mut growing = Growing::new(rng, kinds, [side, side, channels]);
     growing.grow();
     let last = growing.network.output;
     let [height, width, _] = growing.network.values[last].shape;
@@ -63,13 +62,13 @@ fn assert_gives_the_codes_of(reference: &str, name: &str, file: &[u8], pictures:
 #[test]
 fn random_networks_give_tract_s_codes() {
     for seed in 0..100 {
-        assert_gives_the_codes_of("tract", &format!("seed {seed}"), &file(seed, true), 5);
+        assert_gives_the_codes_of("tract", &format!("seed {seed}"), &file(seed, Kinds::InTract), 5);
     }
 }
 
 #[test]
 fn networks_that_tract_computes_otherwise_give_the_plain_codes() {
-    let files = (0..100).map(|seed| (seed, file(seed, false)));
+    let files = (0..100).map(|seed| (seed, file(seed, Kinds::InFiles)));
     let others =
         files.filter(|(_, file)| Model::from_bytes("random", file).unwrap().reference() != "tract");
     let count = others.map(|(seed, file)| {
@@ -123,7 +122,7 @@ fn other_makers_files_give_litert_s_codes() {
 #[test]
 fn a_small_file_can_t_ask_for_all_memory() {
     for (channels, count) in [(60, 3), (1, 9)] {
-        let mut growing = Growing::new(Rng::with_seed(1), [512, 512, 1]);
+        let mut growing = Growing::new(Rng::with_seed(1), Kinds::InTract, [512, 512, 1]);
         for _ in 0..count {
             let last = growing.network.output;
             growing.conv(last, Some(Window::PIXEL), channels, None);

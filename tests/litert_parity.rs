@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use growing::Growing;
+use growing::{Growing, Kinds};
 use mien::engine::{Model, Quantization};
 use mien::face::normalization::Normalization;
 use mien::lab::checkpoint::{Checkpoint, initialize};
@@ -209,7 +209,8 @@ fn random_networks() {
     for seed in 0..60 {
         let mut rng = fastrand::Rng::with_seed(seed);
         let side = rng.usize(8..=14);
-        let mut growing = Growing::new(rng.fork(), [side, side, [1, 3][rng.usize(..2)]]);
+        let mut growing =
+            Growing::new(rng.fork(), Kinds::InFiles, [side, side, [1, 3][rng.usize(..2)]]);
         growing.grow();
         let last = growing.network.output;
         let [height, width, _] = growing.network.values[last].shape;

@@ -414,6 +414,7 @@ FILES = {
     "near_transpose_conv": computed_sides(),
     "near_logistic": plain("LOGISTIC"),
     "near_quantize": plain("QUANTIZE", code=(40.0, 3)),
+    "dilated_pixels": dilated("CONV_2D", 1, [0, 0], schema.Padding.VALID),
 }
 
 

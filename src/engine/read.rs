@@ -30,8 +30,8 @@ use super::ModelError;
 use super::network::{Int8Network, Int8Op, Shape, Step, Value};
 use super::tract_operator::Numbers;
 use super::window::Window;
-use operator::{Operation, Operator, Outcome, Source};
-use tensor::{Tensor, layout, picture};
+use operator::{Given, Operation, Operator, Outcome, Source};
+use tensor::{Tensor, layout};
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
 const HEADER_LEN: usize = 8;
@@ -158,16 +158,6 @@ fn subgraph<'m>(model: &Model<'m>) -> Result<SubGraph<'m>, Fault> {
     let graphs = model.subgraphs().into_iter().flatten().collect::<Vec<_>>();
     ensure(graphs.len() == 1, "the file", || format!("holds {} graphs, not one", graphs.len()))?;
     Ok(graphs[0])
-}
-
-/// A picture as so many axes.
-fn axes_of([height, width, channels]: Shape, rank: usize) -> Vec<usize> {
-    match rank {
-        0 | 1 => vec![height * width * channels],
-        2 => vec![height * width, channels],
-        3 => vec![1, height * width, channels],
-        _ => std::iter::repeat_n(1, rank - 3).chain([height, width, channels]).collect(),
-    }
 }
 
 /// What operators take for a picture.
@@ -337,22 +327,16 @@ impl<'m> Reading<'m> {
 
     /// The operation that gives a tensor.
     fn push(&mut self, operation: Operation, output: usize, part: &str) -> Result<(), Fault> {
-        let Operation { op, inputs, shape, axes, blocks, cost, .. } = operation;
+        let Operation { op, inputs, given: Given { shape, axes, blocks }, cost, .. } = operation;
         let tensor = &mut self.tensors[output];
-        if tensor.is_open {
-            tensor.shape = axes.unwrap_or_else(|| axes_of(shape, tensor.shape.len()));
+        tensor.blocks = blocks;
+        if tensor.is_open || blocks.is_some() {
+            tensor.shape = axes;
+        } else {
+            ensure(tensor.shape == axes, part, || {
+                format!("gives {axes:?}, but `{}` is {:?}", tensor.name, tensor.shape)
+            })?;
         }
-        if let Some(blocks) = blocks {
-            tensor.shape = blocks.axes(shape);
-            tensor.blocks = Some(blocks);
-        }
-        let fits = match picture(&tensor.shape) {
-            Some(picture) => picture == shape,
-            None => tensor.shape.iter().product::<usize>() == shape.iter().product::<usize>(),
-        };
-        ensure(fits || blocks.is_some(), part, || {
-            format!("gives {shape:?}, but `{}` is {:?}", tensor.name, tensor.shape)
-        })?;
         self.cost = self.cost.plus(cost);
         let inputs = inputs.into_iter().map(|input| self.source(input)).collect();
         let output = self.hold(output, shape);

@@ -7,20 +7,30 @@ use mien::engine::network::{Filter, Int8Network, Int8Op, Shape, Step, Value};
 use mien::engine::unary::Unary;
 use mien::engine::window::{Activation, Margins, Padding, Window};
 
+/// Which operations a network grows by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kinds {
+    /// Those that stock tract computes as LiteRT does.
+    InTract,
+    /// Those that a file holds each as one operator.
+    InFiles,
+    /// All of the engine's own.
+    All,
+}
+
 /// A network that grows by random steps.
 pub struct Growing {
     pub rng: fastrand::Rng,
     pub network: Int8Network,
-    /// Only by operations that stock tract computes as LiteRT does.
-    pub in_tract: bool,
+    kinds: Kinds,
 }
 
 impl Growing {
     /// Nothing but an input of this shape.
-    pub fn new(rng: fastrand::Rng, shape: Shape) -> Self {
+    pub fn new(rng: fastrand::Rng, kinds: Kinds, shape: Shape) -> Self {
         let (steps, metadata) = (Vec::new(), BTreeMap::new());
         let network = Int8Network { values: Vec::new(), steps, input: 0, output: 0, metadata };
-        let mut growing = Self { rng, network, in_tract: false };
+        let mut growing = Self { rng, network, kinds };
         growing.value(shape, None);
         growing
     }
@@ -51,7 +61,8 @@ impl Growing {
     }
 
     fn activation(&mut self) -> Activation {
-        [Activation::None, Activation::Relu, Activation::Relu6][self.rng.usize(..3)]
+        let of = [Activation::None, Activation::Relu, Activation::Relu6, Activation::ReluN1To1];
+        of[self.rng.usize(..if self.kinds == Kinds::InTract { 3 } else { 4 })]
     }
 
     /// A code with a scale like another's, or twice or half of it, which makes halves to round.
@@ -60,16 +71,22 @@ impl Growing {
         Quantization { scale: code.scale * factor, zero_point: self.rng.i8(-60..60) }
     }
 
-    /// A window that fits, and the sides it gives.
-    fn window(&mut self, sides: [usize; 2], most: usize) -> (Window, [usize; 2]) {
+    /// A window that fits, and the sides it gives. Those of pools have no margins of their own and are not
+    /// larger than the picture.
+    fn window(&mut self, sides: [usize; 2], of_pool: bool) -> (Window, [usize; 2]) {
+        let most = if of_pool { 3 } else { 4 };
+        let paddings = if of_pool || self.kinds != Kinds::All { 2 } else { 3 };
         let rng = &mut self.rng;
         loop {
             let kernel = [rng.usize(1..=most), rng.usize(1..=most)];
             let stride = [rng.usize(1..=3), rng.usize(1..=3)];
-            let padding = [Padding::Same, Padding::Valid][rng.usize(..2)];
+            let padding = match rng.usize(..paddings) {
+                0 => Padding::Same,
+                1 => Padding::Valid,
+                _ => Padding::Explicit(margins(rng)),
+            };
             let window = Window { kernel, stride, padding };
-            // Pools are not larger than the picture; convolutions may be.
-            let inside = most > 3 || (0..2).all(|i| kernel[i] <= sides[i]);
+            let inside = !of_pool || (0..2).all(|i| kernel[i] <= sides[i]);
             if let Some(output) = window.output(sides).filter(|_| inside) {
                 return (window, output);
             }
@@ -104,7 +121,7 @@ impl Growing {
         let [h, w, c] = self.network.values[from].shape;
         let (window, [y, x]) = match window {
             Some(window) => (window, window.output([h, w]).expect("a window that fits")),
-            None => self.window([h, w], 4),
+            None => self.window([h, w], false),
         };
         let [kh, kw] = window.kernel;
         let filter = self.filter([outputs, kh, kw, c], outputs, window);
@@ -113,7 +130,7 @@ impl Growing {
 
     fn depthwise(&mut self, from: usize) {
         let [h, w, c] = self.network.values[from].shape;
-        let (window, [y, x]) = self.window([h, w], 3);
+        let (window, [y, x]) = self.window([h, w], false);
         let [kh, kw] = window.kernel;
         let filter = self.filter([1, kh, kw, c], c, window);
         self.push(Int8Op::Depthwise(filter), vec![from], [y, x, c], None);
@@ -124,7 +141,11 @@ impl Growing {
         let Value { shape, quantization, .. } = self.network.values[last].clone();
         let [h, w, _] = shape;
         let outputs = self.rng.usize(1..=80);
-        let kinds = if self.in_tract { 8 } else { 19 };
+        let kinds = match self.kinds {
+            Kinds::InTract => 8,
+            Kinds::InFiles => 19,
+            Kinds::All => 20,
+        };
         match self.rng.u8(..kinds) {
             0 | 1 => self.conv(last, None, outputs, None),
             2 => self.depthwise(last),
@@ -133,7 +154,7 @@ impl Growing {
                 self.conv(self.network.output, Some(Window::PIXEL), outputs, None);
             }
             4 => {
-                let (window, [y, x]) = self.window([h, w], 3);
+                let (window, [y, x]) = self.window([h, w], true);
                 let op = Int8Op::MaxPool(window, self.activation());
                 self.push(op, vec![last], [y, x, shape[2]], Some(quantization));
             }
@@ -151,15 +172,14 @@ impl Growing {
                 self.push(Int8Op::Add(activation), inputs, shape, Some(quantization));
             }
             8 => {
-                let (window, [y, x]) = self.window([h, w], 3);
+                let (window, [y, x]) = self.window([h, w], true);
                 // LiteRT rounds an average pool's 6 by another rule than all others.
                 let activation = [Activation::None, Activation::Relu][self.rng.usize(..2)];
                 let op = Int8Op::AveragePool(window, activation);
                 self.push(op, vec![last], [y, x, shape[2]], Some(quantization));
             }
             9 => {
-                let mut side = || self.rng.usize(..3);
-                let margins = Margins { top: side(), bottom: side(), left: side(), right: side() };
+                let margins = margins(&mut self.rng);
                 let [rows, columns] = margins.by_axis().map(|[before, after]| before + after);
                 let shape = [h + rows, w + columns, shape[2]];
                 self.push(Int8Op::Pad(margins), vec![last], shape, Some(quantization));
@@ -224,6 +244,11 @@ impl Growing {
                 let code = self.code_near(quantization);
                 self.push(op, inputs, shape, Some(code));
             }
+            19 => {
+                let by = [self.rng.usize(1..=3), self.rng.usize(1..=3)];
+                let shape = [(h - 1) * by[0] + 1, (w - 1) * by[1] + 1, shape[2]];
+                self.push(Int8Op::Space(by), vec![last], shape, Some(quantization));
+            }
             15 | 16 => {
                 let of = |scale, zero_point| Quantization { scale, zero_point };
                 let near = self.code_near(quantization);
@@ -258,4 +283,10 @@ impl Growing {
             }
         }
     }
+}
+
+/// Up to two rows and columns at each side.
+fn margins(rng: &mut fastrand::Rng) -> Margins {
+    let mut side = || rng.usize(..3);
+    Margins { top: side(), bottom: side(), left: side(), right: side() }
 }

@@ -102,8 +102,14 @@ fn is_of_alikes(network: &Int8Network, step: &Step) -> bool {
     step.inputs.iter().all(|&input| alike(of(input), of(step.output)))
 }
 
+/// Whether it takes each pixel by itself.
 fn is_pixel(window: &Window) -> bool {
-    window.kernel == [1, 1] && window.stride == [1, 1]
+    takes_pixels(window) && window.stride == [1, 1]
+}
+
+/// Whether it takes nothing but pixels of the picture, one at a time.
+fn takes_pixels(window: &Window) -> bool {
+    window.kernel == [1, 1] && window.margins([1, 1]).is_none()
 }
 
 /// Places of the values that are kept, and the bytes that all take.
@@ -291,7 +297,7 @@ impl Builder<'_> {
             Source::Depthwise(self.place(depthwise.inputs[0]), rows, packed)
         } else if is_pixel(&window) {
             Source::Pixels(self.place(input))
-        } else if window.kernel == [1, 1] {
+        } else if takes_pixels(&window) {
             Source::Strided { input: self.place(input), stride: window.stride }
         } else {
             let rows = self.rows(step, window, Taps::Rows, self.stored_zero(input));

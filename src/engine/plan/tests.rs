@@ -9,7 +9,7 @@ use super::super::interpret::interpret;
 use super::super::kernels;
 use super::super::window::Window;
 use super::*;
-use growing::Growing;
+use growing::{Growing, Kinds};
 
 #[test]
 fn plans_of_random_networks_give_the_plain_codes() {
@@ -18,7 +18,8 @@ fn plans_of_random_networks_give_the_plain_codes() {
     for seed in 0..seeds {
         let mut rng = fastrand::Rng::with_seed(seed);
         let shape = [rng.usize(1..=side), rng.usize(1..=side), [1, 3, 5, 16][rng.usize(..4)]];
-        let mut growing = Growing::new(rng.fork(), shape);
+        let kinds = [Kinds::InFiles, Kinds::All][rng.usize(..2)];
+        let mut growing = Growing::new(rng.fork(), kinds, shape);
         growing.grow();
         let network = growing.network;
         let len = network.values[network.input].shape.iter().product();
@@ -65,7 +66,7 @@ fn plans_of_each_operator_give_the_plain_codes() {
 
 #[test]
 fn scales_too_far_apart_are_not_planned() {
-    let mut growing = Growing::new(fastrand::Rng::with_seed(1), [2, 2, 3]);
+    let mut growing = Growing::new(fastrand::Rng::with_seed(1), Kinds::All, [2, 2, 3]);
     growing.conv(0, Some(Window::PIXEL), 5, None);
     growing.network.values[0].quantization.scale = 1e30;
     growing.network.values[1].quantization.scale = 1e-30;

@@ -6,7 +6,7 @@ use super::super::kernels::QUAD;
 use super::super::network::{Filter, Int8Op, Shape, Value};
 use super::super::window::Window;
 use super::blocks::Blocks;
-use super::operator::{Operator, Outcome, Picture, Source, le_i32, tap_bytes};
+use super::operator::{Given, Operator, Outcome, Picture, Source, le_i32, tap_bytes};
 use super::sliding::{self, Sliding};
 use super::tensor::Tensor;
 use super::transposed;
@@ -54,7 +54,12 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
     let plain = !spread && blocks.is_none() && of_tract.contains(&operator.kind);
     let tract_agrees = plain && bias.is_some();
     let given = [height, width, channels];
-    let outcome = operator.operation(vec![input], given, cost, tract_agrees, || {
+    let given = match (blocks, dense_axes(operator, given)?) {
+        (Some(blocks), _) => Given::in_blocks(given, blocks.convolved()),
+        (None, Some(axes)) => Given::of_axes(given, axes),
+        (None, None) => Given::picture(given),
+    };
+    operator.operation(vec![input], given, cost, tract_agrees, || {
         let mut codes: Vec<i8> = weights.codes().collect();
         if operator.kind == BuiltinOperator::TRANSPOSE_CONV {
             transposed::turn_taps(&mut codes, shape);
@@ -84,11 +89,6 @@ pub fn read(operator: &Operator) -> Result<Outcome, Fault> {
             true => Int8Op::Depthwise(filter),
             false => Int8Op::Conv(filter),
         }
-    });
-    let outcome = outcome?.in_blocks(blocks.map(Blocks::convolved));
-    Ok(match dense_axes(operator, given)? {
-        Some(axes) => outcome.of_axes(axes),
-        None => outcome,
     })
 }
 

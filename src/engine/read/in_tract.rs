@@ -20,7 +20,7 @@ use tract_tflite::tflite::{BuiltinOperator, TensorType};
 use super::super::network::Int8Op;
 use super::super::tract_operator::{Numbers, TractOperator};
 use super::numbers::MOST_NUMBERS;
-use super::operator::{Operator, Outcome, Source};
+use super::operator::{Given, Operator, Outcome, Source};
 use super::tensor::{MAX_RANK, Tensor, layout};
 use super::{Cost, Fault};
 
@@ -51,10 +51,10 @@ fn wired(operator: &Operator, numbers: Numbers, wiring: Wiring) -> Result<Outcom
         let output = wiring(&mut graph)?;
         graph.ends_in(output)
     }));
-    let given = wired.unwrap_or_else(|_| Err(operator.fault("makes tract panic")))?;
+    let axes = wired.unwrap_or_else(|_| Err(operator.fault("makes tract panic")))?;
     let Graph { model, sources, shapes, products, .. } = graph;
     let len = |axes: &[usize]| axes.iter().fold(1, |len: usize, side| len.saturating_mul(*side));
-    let values = shapes.iter().map(|shape| len(shape)).fold(len(&given), usize::saturating_add);
+    let values = shapes.iter().map(|shape| len(shape)).fold(len(&axes), usize::saturating_add);
     let cost = Cost {
         products: products.max(values),
         // In single precision, and once more for what tract keeps.
@@ -63,11 +63,11 @@ fn wired(operator: &Operator, numbers: Numbers, wiring: Wiring) -> Result<Outcom
     };
     let name = operator.kind.variant_name().unwrap_or("unknown");
     // Only if it can be borne is it run.
-    let outcome = operator.try_operation(sources, layout(&given), cost, false, || {
+    let given = Given::of_axes(layout(&axes), axes);
+    operator.try_operation(sources, given, cost, false, || {
         let run = TractOperator::new(name, numbers, shapes, products, model);
         run.map(Int8Op::InTract).map_err(|why| operator.fault(format!("fails in tract: {why}")))
-    })?;
-    Ok(outcome.of_axes(given))
+    })
 }
 
 /// The numbers of INT32, and their axes, that an operator makes of constants; none if tract can't tell.

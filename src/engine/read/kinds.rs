@@ -5,7 +5,7 @@ use tract_tflite::tflite::{ActivationFunctionType, BuiltinOperator, TensorType};
 use super::super::network::Int8Op;
 use super::super::unary::Unary;
 use super::super::window::{Activation, Margins, Window};
-use super::operator::{Operator, Outcome, padded, tap_bytes};
+use super::operator::{Given, Operator, Outcome, padded, tap_bytes};
 use super::sliding::{self, Sliding};
 use super::tensor::picture;
 use super::{Cost, Fault, SIDES, filter, in_tract, numbers, reshape};
@@ -88,7 +88,7 @@ impl Operator<'_, '_> {
             weight_bytes: if is_max { tap_bytes(&window, height, rows) } else { 0 },
             ..Cost::default()
         };
-        self.operation(vec![x.source], shape, cost, is_max, || match is_max {
+        self.operation(vec![x.source], Given::picture(shape), cost, is_max, || match is_max {
             true => Int8Op::MaxPool(window, activation),
             false => Int8Op::AveragePool(window, activation),
         })
@@ -113,7 +113,11 @@ impl Operator<'_, '_> {
             Int8Op::MaxPool(Window::whole([height, width]), Activation::None)
         };
         let cost = Cost { products: padded(x.shape), ..Cost::default() };
-        self.operation(vec![x.source], [1, 1, channels], cost, false, || op)
+        let options = self.table.builtin_options_as_reducer_options();
+        let keeps = options.is_some_and(|options| options.keep_dims());
+        let axes = if keeps { vec![1, 1, 1, channels] } else { vec![1, channels] };
+        let given = Given::of_axes([1, 1, channels], axes);
+        self.operation(vec![x.source], given, cost, false, || op)
     }
 
     fn pad(&self) -> Result<Outcome, Fault> {
@@ -130,7 +134,8 @@ impl Operator<'_, '_> {
         let bearable = margins.by_axis().as_flattened().iter().all(|side| side <= SIDES.end());
         self.ensure(bearable, || format!("pads by {numbers:?}"))?;
         let [height, width] = margins.around([height, width]);
-        self.elementwise(x.source, [height, width, channels], Int8Op::Pad(margins))
+        let given = Given::picture([height, width, channels]);
+        self.elementwise(x.source, given, Int8Op::Pad(margins))
     }
 
     fn leaky_relu(&self) -> Result<Outcome, Fault> {
@@ -145,8 +150,8 @@ impl Operator<'_, '_> {
         let x = self.one(1)?;
         let can = unary.table(x.code, self.y().code()).is_some();
         self.ensure(can, || "has codes that LiteRT does not take, or too far apart".into())?;
-        let outcome = self.elementwise(x.source, x.shape, Int8Op::Unary(unary))?;
-        Ok(outcome.of_axes(self.tensor(0)?.shape.clone()))
+        let given = Given::of_axes(x.shape, self.tensor(0)?.shape.clone());
+        self.elementwise(x.source, given, Int8Op::Unary(unary))
     }
 
     /// Channels of values of one code, one after the other.
@@ -173,8 +178,11 @@ impl Operator<'_, '_> {
             })?;
             shape[2] += x.shape[2];
         }
+        let mut axes = self.tensor(0)?.shape.clone();
+        axes[rank - 1] = shape[2];
         let inputs = inputs.into_iter().map(|x| x.source).collect();
-        self.operation(inputs, shape, Cost::default(), true, || Int8Op::Concat)
+        let given = Given::of_axes(shape, axes);
+        self.operation(inputs, given, Cost::default(), true, || Int8Op::Concat)
     }
 
     fn softmax(&self) -> Result<Outcome, Fault> {

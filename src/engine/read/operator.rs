@@ -55,24 +55,6 @@ pub enum Outcome {
     Softmax(Source),
 }
 
-impl Outcome {
-    /// The same in a tensor of these axes.
-    pub fn of_axes(mut self, axes: Vec<usize>) -> Self {
-        if let Self::Operation(operation) = &mut self {
-            operation.axes = Some(axes);
-        }
-        self
-    }
-
-    /// The same in a tensor of its blocks, if any.
-    pub fn in_blocks(mut self, blocks: Option<Blocks>) -> Self {
-        if let Self::Operation(operation) = &mut self {
-            operation.blocks = blocks;
-        }
-        self
-    }
-}
-
 /// What an operation reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -97,15 +79,37 @@ impl Source {
     }
 }
 
-/// An operation, what it reads, the shape of what it gives, and what that takes.
+/// What an operation gives.
+pub struct Given {
+    pub shape: Shape,
+    /// The same by the file's axes.
+    pub axes: Vec<usize>,
+    /// What the file has it made of, if of blocks.
+    pub blocks: Option<Blocks>,
+}
+
+impl Given {
+    /// A picture, as one for the file too.
+    pub fn picture(shape @ [height, width, channels]: Shape) -> Self {
+        Self::of_axes(shape, vec![1, height, width, channels])
+    }
+
+    /// A picture that has these axes in the file.
+    pub fn of_axes(shape: Shape, axes: Vec<usize>) -> Self {
+        Self { shape, axes, blocks: None }
+    }
+
+    /// A picture, for the file in blocks.
+    pub fn in_blocks(shape: Shape, blocks: Blocks) -> Self {
+        Self { blocks: Some(blocks), ..Self::of_axes(shape, blocks.axes(shape)) }
+    }
+}
+
+/// An operation, what it reads and gives, and what that takes.
 pub struct Operation {
     pub op: Int8Op,
     pub inputs: Vec<Source>,
-    pub shape: Shape,
-    /// The same by the file's axes, if they are not a picture's.
-    pub axes: Option<Vec<usize>>,
-    /// Those of what its output's tensor holds, if it is of blocks.
-    pub blocks: Option<Blocks>,
+    pub given: Given,
     pub cost: Cost,
     /// Whether stock tract computes it as LiteRT does.
     pub tract_agrees: bool,
@@ -274,51 +278,51 @@ impl<'a, 'm> Operator<'a, 'm> {
     pub fn operation(
         &self,
         inputs: Vec<Source>,
-        shape: Shape,
+        given: Given,
         cost: Cost,
         tract_agrees: bool,
         op: impl FnOnce() -> Int8Op,
     ) -> Result<Outcome, Fault> {
-        self.try_operation(inputs, shape, cost, tract_agrees, || Ok(op()))
+        self.try_operation(inputs, given, cost, tract_agrees, || Ok(op()))
     }
 
     /// The same of one that may fail to be made.
     pub fn try_operation(
         &self,
         inputs: Vec<Source>,
-        shape: Shape,
+        given: Given,
         cost: Cost,
         tract_agrees: bool,
         op: impl FnOnce() -> Result<Int8Op, Fault>,
     ) -> Result<Outcome, Fault> {
-        let cost = inputs.iter().fold(cost.of_values(padded(shape)), |cost, input| match input {
-            Source::Value(_) => cost,
-            Source::Reshaped { shape, .. } => cost.of_values(padded(*shape)),
-            Source::Spaced { of, shape, .. } => {
-                cost.of_values(padded(*of)).of_values(padded(*shape))
-            }
-            Source::Constant { shape, .. } => cost.plus(Cost {
-                // What is stored, and what it is copied to.
-                weight_bytes: padded(*shape),
-                value_bytes: padded(*shape),
-                ..Cost::default()
-            }),
-        });
+        let cost =
+            inputs.iter().fold(cost.of_values(padded(given.shape)), |cost, input| match input {
+                Source::Value(_) => cost,
+                Source::Reshaped { shape, .. } => cost.of_values(padded(*shape)),
+                Source::Spaced { of, shape, .. } => {
+                    cost.of_values(padded(*of)).of_values(padded(*shape))
+                }
+                Source::Constant { shape, .. } => cost.plus(Cost {
+                    // What is stored, and what it is copied to.
+                    weight_bytes: padded(*shape),
+                    value_bytes: padded(*shape),
+                    ..Cost::default()
+                }),
+            });
         self.ensure(self.reading.cost.plus(cost).is_bearable(), || {
             format!(
                 "is too much: all together may take {MAX_PRODUCTS} products and {MAX_BYTES} bytes \
                  of values and of weights"
             )
         })?;
-        let (op, axes, blocks) = (op()?, None, None);
-        let operation = Operation { op, inputs, shape, axes, blocks, cost, tract_agrees };
+        let operation = Operation { op: op()?, inputs, given, cost, tract_agrees };
         Ok(Outcome::Operation(Box::new(operation)))
     }
 
     /// One of a value, its products no more than what it gives.
-    pub fn elementwise(&self, input: Source, shape: Shape, op: Int8Op) -> Result<Outcome, Fault> {
-        let cost = Cost { products: padded(shape), ..Cost::default() };
-        self.operation(vec![input], shape, cost, false, || op)
+    pub fn elementwise(&self, input: Source, given: Given, op: Int8Op) -> Result<Outcome, Fault> {
+        let cost = Cost { products: padded(given.shape), ..Cost::default() };
+        self.operation(vec![input], given, cost, false, || op)
     }
 
     /// The value in an input tensor with zeros between its pixels.

@@ -3,7 +3,7 @@
 use super::super::Quantization;
 use super::super::network::Int8Op;
 use super::super::pairs::PairRule;
-use super::operator::{Operator, Outcome, Picture, Source, padded};
+use super::operator::{Given, Operator, Outcome, Picture, Source, padded};
 use super::tensor::{Beside, layout, picture};
 use super::{Cost, Fault};
 
@@ -46,7 +46,7 @@ impl Operator<'_, '_> {
         let tract_agrees = matches!(op, Int8Op::Add(_)) && two_values && codes == [output; 2];
         let cost = Cost { products: padded(shape), ..Cost::default() };
         let inputs = vec![first.source, second.source];
-        Ok(self.operation(inputs, shape, cost, tract_agrees, || op)?.of_axes(axes))
+        self.operation(inputs, Given::of_axes(shape, axes), cost, tract_agrees, || op)
     }
 
     /// The output's axes: of both inputs the greater, counted from the last, if the file doesn't say.
