@@ -7,7 +7,8 @@ mod program;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use mien::engine::Model;
+use mien::engine::test_vector::{self, TEST_CODES};
+use mien::engine::{Model, ModelError};
 use program::{lab, write_noise};
 
 fn checkpoint() -> PathBuf {
@@ -33,6 +34,21 @@ fn said(output: &Output) -> String {
     format!("{stdout}{stderr}")
 }
 
+/// Weights that were changed behind the codes' back.
+#[test]
+fn a_file_that_gives_other_codes_than_it_says_is_refused() {
+    let folder = work();
+    let output = quantize(folder.path(), "a.tflite", &["--max-drop=100"]);
+    assert!(output.status.success(), "{}", said(&output));
+    let mut bytes = std::fs::read(folder.path().join("a.tflite")).unwrap();
+    let said = Model::from_bytes("a", &bytes).unwrap().metadata(TEST_CODES).unwrap().to_owned();
+    let at = bytes.windows(said.len()).position(|text| text == said.as_bytes()).unwrap();
+    let last = &mut bytes[at + said.len() - 1];
+    *last = if *last == b'1' { b'2' } else { b'1' };
+    let refused = Model::from_bytes("a", &bytes).err();
+    assert!(matches!(refused, Some(ModelError::TestCodes { .. })), "{refused:?}");
+}
+
 #[test]
 fn the_same_inputs_give_the_same_bytes_and_the_file_says_what_they_were() {
     let folder = work();
@@ -47,6 +63,8 @@ fn the_same_inputs_give_the_same_bytes_and_the_file_says_what_they_were() {
     for hash in ["mien.source_sha256", "mien.ranges_from_sha256"] {
         assert_eq!(model.metadata(hash).unwrap().len(), 64);
     }
+    let codes = model.run_raw(&test_vector::picture(model.input_len())).unwrap();
+    assert_eq!(model.metadata(TEST_CODES), Some(test_vector::text(&codes).as_str()));
     let args = ["--no-equalization", "--max-drop=100", "--report", "report"];
     let plain = quantize(folder.path(), "c.tflite", &args);
     assert!(plain.status.success(), "{}", said(&plain));

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::test_vector::TEST_CODES;
+
 /// An entry of a model's metadata that says nothing usable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("its metadata has {entry} = {text:?}, which must be {needed}")]
@@ -35,6 +37,13 @@ pub enum ModelError {
     /// Its metadata tells nothing usable of its input or its logits.
     #[error("model {name}: {source}; `mien-lab quantize` writes it")]
     Metadata { name: String, source: MetadataError },
+    /// Neither the engine nor its reference gives the codes that the file says.
+    #[error(
+        "model {name}: of the test picture it gives other codes than its metadata says \
+         ({}): it was changed since `mien-lab quantize` wrote it, or this CPU is not to be trusted",
+        TEST_CODES
+    )]
+    TestCodes { name: String },
     /// tract refuses it.
     #[error("model {name}: {why}")]
     Engine { name: String, why: String },

@@ -10,6 +10,7 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use super::kernels;
 use super::network::Int8Network;
 use super::plan::{Plan, Workspace};
+use super::test_vector;
 
 /// A plan and the memory that it runs in.
 pub struct Fast {
@@ -42,8 +43,8 @@ const MAX_THREADS: usize = 64;
 const ROWS_PAY: Duration = Duration::from_micros(500);
 
 impl Fast {
-    /// Plans a network, and runs the test picture, for which the reference gives `expected`; else says
-    /// why it is left to that. It then computes all but the `forgotten` outputs.
+    /// Plans a network, and runs the test picture, of which `expected` is to come; else says why it is
+    /// left to the reference. It then computes all but the `forgotten` outputs.
     pub fn checked(
         network: &Int8Network,
         expected: &[i8],
@@ -52,12 +53,12 @@ impl Fast {
         // Whatever is wrong with a network, the reference can still have a go at it.
         let fast = catch_unwind(AssertUnwindSafe(|| {
             let fast = Self::planned(network)?;
-            let codes = fast.run(&test_picture(fast.bench.input_len));
+            let codes = fast.run(&test_vector::picture(fast.bench.input_len));
             if codes != expected {
                 let wrong = codes.iter().zip(expected).filter(|(a, b)| a != b).count();
                 let all = expected.len();
                 return Err(format!(
-                    "{wrong} of {all} codes of a test picture are not the reference's"
+                    "{wrong} of {all} codes of the test picture are not those expected"
                 ));
             }
             let mut without = network.clone();
@@ -101,7 +102,7 @@ impl Fast {
 
     /// Whether a picture takes one thread long enough to be dealt out by rows.
     fn rows_pay(&self) -> bool {
-        let picture = test_picture(self.bench.input_len);
+        let picture = test_vector::picture(self.bench.input_len);
         (0..3).all(|_| {
             let started = Instant::now();
             self.bench.run(&picture, &mut vec![0; self.bench.output_len]);
@@ -214,17 +215,4 @@ impl Team {
             Err(TryLockError::WouldBlock) => None,
         }
     }
-}
-
-/// Noise in all codes, the same at each start: what vectors, tails and edges a plan has, it meets.
-pub fn test_picture(len: usize) -> Vec<i8> {
-    let mut state = 0x9E37_79B9_u32;
-    let next = || {
-        // Marsaglia's xorshift, 32 bits.
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 24) as u8
-    };
-    std::iter::repeat_with(next).take(len).map(u8::cast_signed).collect()
 }

@@ -2,8 +2,8 @@
 //!
 //! [`Model`] is the way in. A file comes from outside, so [`read`] checks all of it before anything
 //! else sees it (tract indexes and unwraps what a file says) and turns it into a [`network`]; `plan`
-//! compiles this into stages, which run on `kernels` made for the CPU. The `reference`, which the plan
-//! is held to at the start and which runs what can't be planned, is tract; but for networks that tract
+//! compiles this into stages, which run on `kernels` made for the CPU and are held to a [`test_vector`]
+//! at the start. The `reference`, which runs what can't be planned, is tract; but for networks that tract
 //! computes otherwise than LiteRT, it is [`interpret`], which says plainly what all of them compute. Single
 //! operators that this engine has no arithmetic for are each a [`tract_operator`].
 
@@ -27,6 +27,7 @@ pub mod prelu;
 mod quantization;
 pub mod read;
 mod reference;
+pub mod test_vector;
 mod tract;
 pub mod tract_operator;
 pub mod unary;
@@ -42,6 +43,7 @@ pub use heads::{Heads, LABELS};
 pub use quantization::Quantization;
 
 use fast::Fast;
+use network::Int8Network;
 use reference::Reference;
 
 use crate::face::normalization::Normalization;
@@ -106,25 +108,17 @@ impl Model {
         let normalization = normalization(entry(NORMALIZATION), channels).map_err(unusable)?;
         let mut heads = Heads::from_labels(entry(LABELS), logits).map_err(unusable)?;
         let calibration = Calibration::from_metadata(entry).map_err(unusable)?;
-        let failed = |why: String| ModelError::Engine { name: name.into(), why };
+        let stored = test_vector::codes(entry(test_vector::TEST_CODES), logits);
+        let stored = stored.map_err(unusable)?;
         let reference = Reference::new(name, bytes, &file);
-        let expected =
-            reference.run(&fast::test_picture(side * side * channels)).map_err(failed)?;
-        if expected.len() != logits {
-            let (by, found) = (reference.name(), expected.len());
-            return Err(failed(format!("{by} gives {found} logits of {logits}")));
-        }
         let forgotten = if gender { Vec::new() } else { heads.forget_gender() };
-        let fast = Fast::checked(network, &expected, &forgotten);
-        let fast = fast.inspect_err(|why| {
-            log::warn!("model {name}: {why}; {} runs it, many times slower", reference.name());
-        });
+        let fast = fast(name, network, &reference, stored, &forgotten)?;
         let (input, output) = (input.quantization, output.quantization);
         let name = name.into();
         Ok(Self {
             name,
             reference,
-            fast: fast.ok().map(Box::new),
+            fast: fast.map(Box::new),
             side,
             channels,
             normalization,
@@ -265,6 +259,39 @@ impl Model {
             log::warn!("model {}: can't start {threads} threads, one runs it: {error}", self.name);
         }
     }
+}
+
+/// The plan, held to the codes that the file has stored for the test picture, or else to the reference's;
+/// none if the reference is to run the network.
+fn fast(
+    name: &str,
+    network: &Int8Network,
+    reference: &Reference,
+    stored: Option<Vec<i8>>,
+    forgotten: &[usize],
+) -> Result<Option<Fast>, ModelError> {
+    let [inputs, logits]: [usize; 2] =
+        [network.input, network.output].map(|value| network.values[value].shape.iter().product());
+    let of_reference = || {
+        let codes = reference.run(&test_vector::picture(inputs));
+        let whole = |codes: Vec<i8>| match codes.len() == logits {
+            true => Ok(codes),
+            false => Err(format!("{} gives {} logits of {logits}", reference.name(), codes.len())),
+        };
+        codes.and_then(whole).map_err(|why| ModelError::Engine { name: name.into(), why })
+    };
+    let expected = stored.clone().map_or_else(of_reference, Ok)?;
+    let why = match Fast::checked(network, &expected, forgotten) {
+        Ok(fast) => return Ok(Some(fast)),
+        Err(why) => why,
+    };
+    if let Some(stored) = stored
+        && of_reference()? != stored
+    {
+        return Err(ModelError::TestCodes { name: name.into() });
+    }
+    log::warn!("model {name}: {why}; {} runs it, many times slower", reference.name());
+    Ok(None)
 }
 
 /// Reads [`NORMALIZATION`]; a file that does not say is standardized, as this project's own are.

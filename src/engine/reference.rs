@@ -1,4 +1,5 @@
-//! What the plan is held to at the start, and what runs a network that can't be planned.
+//! What runs a network that can't be planned, and what the plan of a file that says nothing of the test picture
+//! is held to at the start.
 
 use super::interpret::interpret;
 use super::network::Int8Network;

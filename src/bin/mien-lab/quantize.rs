@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use indicatif::ProgressBar;
 use mien::engine::Model;
+use mien::engine::test_vector::{self, TEST_CODES};
 use mien::face::normalization::Normalization;
 use mien::lab::evaluate::test_set::spread_evenly;
 use mien::lab::quantize::interpret::interpret;
@@ -143,6 +144,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         report(folder, &costs, &network)?;
     }
     let judged = judge::judge(args, &source, &labelled, &mut network)?;
+    let picture = test_vector::picture(network.values[network.input].shape.iter().product());
+    let codes = test_vector::text(&interpret(&network, &picture));
+    network.metadata.insert(TEST_CODES.into(), codes);
 
     let bytes = tflite::write(&network);
     // Whatever stood at --out stays unless the new file loads and computes what it should.

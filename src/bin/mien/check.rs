@@ -71,7 +71,7 @@ fn check_model(model: Option<&Path>, config: &Config) -> Finding {
         None => Model::from_bytes(bundled::MODEL_NAME, &mien::bundled::model()),
     };
     match model {
-        // Loading held the engine to another's codes of a test picture.
+        // Loading held the engine to stored codes of a test picture, or another's.
         Ok(model) if model.is_planned() => {
             ("model", Verdict::Good, format!("{}, run by {}", model.name(), model.engine()))
         }
