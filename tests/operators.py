@@ -191,6 +191,27 @@ def dilated(kind, side, cut, padding):
     return writer.bytes(joined)
 
 
+def dilated_line(cut, padding):
+    """A convolution of every third pixel of a line, as of a picture of one row."""
+    writer, count = Writer(), SIDE * SIDE
+    line, long = writer.reshaped(writer.graph.inputs[0], [1, count, CHANNELS]), count + 5 + cut
+    apart, sides = writer.numbers(3), writer.numbers([2, 3 + cut])
+    blocks = writer.tensor([3, long // 3, CHANNELS], CODE)
+    writer.operator(KINDS.SPACE_TO_BATCH_ND, [line, apart, sides], [blocks], 2)
+    row = writer.tensor([3, 1, long // 3, CHANNELS], CODE)
+    writer.operator(KINDS.EXPAND_DIMS, [blocks, writer.numbers(-3)], [row], 1, *options_of("ExpandDimsOptions"))
+    length = long // 3 if padding == schema.Padding.SAME else long // 3 - 2
+    given, flat = writer.tensor([3, 1, length, 5], OTHER), writer.tensor([3, length, 5], OTHER)
+    options = options_of("Conv2DOptions", strideH=1, strideW=1, padding=padding)
+    writer.operator(KINDS.CONV_2D, [row, *writer.weights([5, 1, 3, CHANNELS])], [given], 3, *options)
+    writer.operator(KINDS.RESHAPE, [given, writer.numbers(-1, length, 5)], [flat], 1)
+    joined = writer.tensor([1, 3 * length - cut, 5], OTHER)
+    writer.operator(KINDS.BATCH_TO_SPACE_ND, [flat, apart, writer.numbers([0, cut])], [joined], 2)
+    for tensor in blocks, row, given, flat, joined:
+        writer.open(tensor, [0])
+    return writer.bytes(joined)
+
+
 def enlarged():
     """To sides that the file computes: half as much again, and one more."""
     writer = Writer()
@@ -415,6 +436,8 @@ FILES = {
     "near_logistic": plain("LOGISTIC"),
     "near_quantize": plain("QUANTIZE", code=(40.0, 3)),
     "dilated_pixels": dilated("CONV_2D", 1, [0, 0], schema.Padding.VALID),
+    "dilated_line": dilated_line(0, schema.Padding.VALID),
+    "dilated_line_same": dilated_line(3, schema.Padding.SAME),
 }
 
 

@@ -307,10 +307,9 @@ impl<'m> Reading<'m> {
                     self.held[output] = Some(value);
                     self.tensors[output].shape = shape;
                 }
-                Outcome::Blocks { source, blocks } => {
-                    let value = self.source(source);
-                    self.held[output] = Some(value);
-                    self.tensors[output].shape = blocks.axes(self.values[value].shape);
+                Outcome::Blocks { source, blocks, axes } => {
+                    self.held[output] = Some(self.source(source));
+                    self.tensors[output].shape = axes;
                     self.tensors[output].blocks = Some(blocks);
                 }
                 Outcome::Numbers { shape, numbers } => {

@@ -56,14 +56,19 @@ impl Blocks {
 impl Operator<'_, '_> {
     /// SPACE_TO_BATCH_ND.
     pub fn parted(&self) -> Result<Outcome, Fault> {
-        let Picture { source, shape, code } = self.one_of_four_axes(3)?;
+        let Picture { source, shape, code } = self.one(3)?;
         self.keeps_code(code)?;
+        let axes = &self.tensor(0)?.shape;
         let blocks = Blocks { size: self.block_size()?, margins: self.sides(2)? };
         let [height, width, _] = shape;
         let sides = blocks.margins.around([height, width]);
         let fits = (0..2).all(|i| sides[i].is_multiple_of(blocks.size[i]));
-        self.ensure(fits, || format!("parts {sides:?} by {:?}", blocks.size))?;
-        Ok(Outcome::Blocks { source, blocks })
+        let is_picture = axes.len() == 2 + self.tensor(1)?.shape.iter().product::<usize>();
+        self.ensure(fits && is_picture && axes[0] == 1, || {
+            format!("parts {axes:?}, with sides {sides:?}, by {:?}", blocks.size)
+        })?;
+        let axes = without_rows(blocks.axes(shape), axes.len());
+        Ok(Outcome::Blocks { source, blocks, axes })
     }
 
     /// BATCH_TO_SPACE_ND.
@@ -71,38 +76,38 @@ impl Operator<'_, '_> {
         let (value, shape) = self.joined_blocks()?;
         let cut = self.sides(2)?;
         self.ensure(cut.is_none(), || "cuts sides off".into())?;
-        let [height, width, channels] = shape;
-        Ok(Outcome::Same { value, shape: vec![1, height, width, channels] })
+        Ok(Outcome::Same { value, shape })
     }
 
-    /// The value of whose blocks it makes a picture.
-    pub fn joined_blocks(&self) -> Result<(usize, [usize; 3]), Fault> {
+    /// The value of whose blocks it makes a picture, and the axes of all of that.
+    pub fn joined_blocks(&self) -> Result<(usize, Vec<usize>), Fault> {
         let (value, of) = self.value_or_blocks(0)?;
         self.keeps_code(of.quantization)?;
-        let blocks = self.tensor(0)?.blocks;
+        let tensor = self.tensor(0)?;
         let size = self.block_size()?;
-        let fits = blocks == Some(Blocks { size, margins: Margins::default() });
-        self.ensure(fits, || {
+        let rank = 2 + self.tensor(1)?.shape.iter().product::<usize>();
+        let fits = tensor.blocks == Some(Blocks { size, margins: Margins::default() });
+        self.ensure(fits && tensor.shape.len() == rank, || {
             format!("joins blocks {size:?} apart, but not such as a convolution made of such")
         })?;
-        Ok((value, of.shape))
+        let [height, width, channels] = of.shape;
+        Ok((value, without_rows(vec![1, height, width, channels], rank)))
     }
 
+    /// Rows and columns, of a line columns alone.
     fn block_size(&self) -> Result<[usize; 2], Fault> {
         let numbers = self.numbers(1)?;
+        let side = |side: i32| usize::try_from(side).ok().filter(|s| SIDES.end() >= s && *s > 0);
         let size = match numbers[..] {
-            [a, b] => {
-                [a, b].map(|side| usize::try_from(side).ok().filter(|s| SIDES.end() >= s && *s > 0))
-            }
-            _ => [None; 2],
+            [rows, columns] => side(rows).zip(side(columns)),
+            [columns] => side(columns).map(|columns| (1, columns)),
+            _ => None,
         };
-        let [Some(rows), Some(columns)] = size else {
-            return Err(self.fault(format!("has blocks {numbers:?} apart")));
-        };
-        Ok([rows, columns])
+        let size = size.ok_or_else(|| self.fault(format!("has blocks {numbers:?} apart")));
+        size.map(|(rows, columns)| [rows, columns])
     }
 
-    /// Rows and columns at a picture's sides.
+    /// Rows and columns at a picture's sides, of a line columns alone.
     pub fn sides(&self, i: usize) -> Result<Margins, Fault> {
         let numbers = self.numbers(i)?;
         let sides: Option<Vec<usize>> = (numbers.iter())
@@ -110,7 +115,16 @@ impl Operator<'_, '_> {
             .collect();
         match sides.as_deref() {
             Some(&[top, bottom, left, right]) => Ok(Margins { top, bottom, left, right }),
+            Some(&[left, right]) => Ok(Margins { left, right, ..Margins::default() }),
             _ => Err(self.fault(format!("has sides {numbers:?}"))),
         }
     }
+}
+
+/// Axes of pictures, or of lines if there are only so many.
+pub fn without_rows(mut axes: Vec<usize>, rank: usize) -> Vec<usize> {
+    if rank < axes.len() && axes[1] == 1 {
+        axes.remove(1);
+    }
+    axes
 }

@@ -128,11 +128,11 @@ impl Form {
         }
         let blocks = operator.tensor(0)?.blocks;
         let (input, x) = match blocks {
-            Some(_) => {
+            Some(_) if operator.tensor(0)?.shape.len() == 4 => {
                 let (value, of) = operator.value_or_blocks(0)?;
                 (Source::Value(value), of.shape)
             }
-            None => {
+            _ => {
                 operator.has_four_axes(0)?;
                 let Picture { source, shape, .. } = operator.picture(0)?;
                 (source, shape)

@@ -45,8 +45,8 @@ pub enum Outcome {
     Operation(Box<Operation>),
     /// A value by another name, and its shape by that.
     Same { value: usize, shape: Vec<usize> },
-    /// Blocks of a picture.
-    Blocks { source: Source, blocks: Blocks },
+    /// Blocks of a picture, and their axes.
+    Blocks { source: Source, blocks: Blocks, axes: Vec<usize> },
     /// Numbers, and their axes.
     Numbers { shape: Vec<usize>, numbers: Vec<i32> },
     /// Numbers that only the file's own arithmetic tells.

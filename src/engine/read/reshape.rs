@@ -3,8 +3,9 @@
 use tract_tflite::tflite::BuiltinOperator;
 
 use super::Fault;
-use super::operator::{Operator, Outcome};
-use super::tensor::MAX_RANK;
+use super::blocks::without_rows;
+use super::operator::{Operator, Outcome, Source};
+use super::tensor::{MAX_RANK, Tensor};
 
 /// What helps where a file computes shapes in ways that are not followed.
 const ONE_PICTURE: &str = "If it was converted for any number of pictures, do it for one: Keras's Input(batch_shape=(1, …))";
@@ -20,9 +21,10 @@ pub fn reshapes(kind: BuiltinOperator) -> bool {
 impl Operator<'_, '_> {
     /// The codes stay as they lie, until an operator needs them in another shape.
     pub fn reshape(&self) -> Result<Outcome, Fault> {
-        let (value, x) = self.value(0)?;
+        let (value, x) = self.value_or_blocks(0)?;
         self.keeps_code(x.quantization)?;
-        let (y, values) = (self.y(), x.shape.iter().product());
+        let Tensor { shape: axes, blocks, .. } = self.tensor(0)?;
+        let (y, values) = (self.y(), axes.iter().product());
         let told = self.told_axes(values);
         // Of axes that the file holds twice, the others must not tell otherwise.
         let agrees = y.is_open || told.as_ref().is_none_or(|told| *told == y.shape);
@@ -32,7 +34,11 @@ impl Operator<'_, '_> {
         self.ensure(fits && agrees && shape.len() <= MAX_RANK, || {
             format!("makes {shape:?} of {values} values. {ONE_PICTURE}")
         })?;
-        Ok(Outcome::Same { value, shape })
+        let Some(blocks) = *blocks else { return Ok(Outcome::Same { value, shape }) };
+        // Of lines, the files of which convolve pictures of one row.
+        let stay = without_rows(blocks.axes(x.shape), shape.len()) == shape;
+        self.ensure(stay, || format!("makes {shape:?} of blocks of a picture, {axes:?}"))?;
+        Ok(Outcome::Blocks { source: Source::Value(value), blocks, axes: shape })
     }
 
     /// The axes that so many values get, if more than the output tells.

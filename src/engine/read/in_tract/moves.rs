@@ -332,11 +332,12 @@ impl Graph<'_, '_, '_> {
 
     /// Cuts sides off, as convolutions between blocks are run without making such.
     fn blocks_to_space(&mut self) -> Result<OutletId, Fault> {
-        let (value, [height, width, channels]) = self.operator.joined_blocks()?;
-        let mut x = self.read(value, vec![1, height, width, channels])?;
+        let (value, axes) = self.operator.joined_blocks()?;
+        let mut x = self.read(value, axes.clone())?;
+        // Axes before the channels, from the last on.
         let cut = self.operator.sides(2)?.by_axis();
-        for (axis, side, [before, after]) in [(1, height, cut[0]), (2, width, cut[1])] {
-            x = self.cut(x, axis, before, side.saturating_sub(before + after))?;
+        for (axis, [before, after]) in (1..axes.len() - 1).rev().zip(cut.into_iter().rev()) {
+            x = self.cut(x, axis, before, axes[axis].saturating_sub(before + after))?;
         }
         Ok(x)
     }
