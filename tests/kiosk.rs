@@ -395,7 +395,7 @@ fn only_rooms_of_enough_faces_are_told_if_so_wished() {
     for (_, room) in outcome.records.iter().filter(told) {
         let mut keys: Vec<&String> = room.as_object().unwrap().keys().collect();
         keys.sort();
-        assert_eq!(keys, ["faces", "fewer_than", "mood", "percent", "time_s"]);
+        assert_eq!(keys, ["faces", "fewer_than", "percent", "shown", "time_s"]);
         assert_eq!((&room["faces"], &room["percent"]), (&Value::Null, &Value::Null));
     }
     let others = outcome.records.iter().filter(|(topic, _)| topic != "mien/hall/room");
@@ -595,7 +595,7 @@ fn a_pause_darkens_the_leds_and_lets_everybody_leave() {
     assert!(!faces.is_empty() && faces.iter().all(|face| face.to_s.is_finite()));
     let paused = outcome.records.iter().position(|(_, payload)| payload["state"] == "paused");
     let (_, room) = &outcome.records[paused.unwrap() - 1];
-    assert_eq!((&room["faces"], &room["mood"]), (&0.into(), &"none".into()));
+    assert_eq!((&room["faces"], &room["shown"]), (&0.into(), &"none".into()));
     // The test lit all, and its end or the watch's darkened them.
     assert!(outcome.pins.iter().all(|pin| pin.was_high() && !pin.is_high()));
 }

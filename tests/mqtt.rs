@@ -217,7 +217,7 @@ fn a_killed_kiosk_loses_no_event() {
         "faces",
         "expressions",
         "unsure",
-        "mood",
+        "shown",
         "version",
         "source",
         "model",

@@ -5,7 +5,7 @@
 //!   (both by [`reader`]); [`still`] spares it frames that show no change, [`night`] those that show nothing.
 //! - `condition` is what it is about, which its LEDs and its `supervisor` (systemd) are told.
 //! - [`controls`] is how other threads pause, test and ask it.
-//! - [`teller`] picks the changes worth telling, [`mood`] is what the room shows on the whole;
+//! - [`teller`] picks the changes worth telling, [`room`] is what the room shows on the whole;
 //!   [`discretion`] keeps back what is of too few faces; [`trouble`] tells failures without flooding.
 //! - [`stages`] keeps the time that each stage took; [`vitals`] sums up each minute with it, and with
 //!   what [`machine`] tells.
@@ -18,10 +18,10 @@ mod discretion;
 pub mod finder;
 pub mod machine;
 pub mod mailbox;
-mod mood;
 pub mod night;
 pub mod reader;
 mod reporter;
+mod room;
 pub mod stages;
 pub mod still;
 mod supervisor;

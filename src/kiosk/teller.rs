@@ -8,7 +8,7 @@ use crate::expression::Expression;
 use crate::face::tracker::Track;
 use crate::report::event::{Event, FaceChange, FaceEvent, RoomEvent};
 
-use super::mood::Mood;
+use super::room::RoomShares;
 
 /// A share of the room that moved by this is worth telling.
 const SHARE_STEP: f32 = 0.05;
@@ -17,21 +17,21 @@ const SHARE_STEP: f32 = 0.05;
 #[derive(Debug)]
 pub struct Teller {
     room_period: Duration,
-    /// The mood is that of so many faces at least: of those in a smaller room it keeps nothing.
+    /// The shares are those of so many faces at least: of those in a smaller room they keep nothing.
     least_faces: usize,
     /// Faces as last seen, by track. The expression is the one last told.
     known: BTreeMap<u64, Track>,
-    mood: Mood,
+    shares: RoomShares,
     /// As told last.
     room: Option<RoomEvent>,
 }
 
 impl Teller {
     /// A teller that starts with an empty room and sums it up at most every `room_period`, which
-    /// is also the half-life of its mood. A room of less than `least_faces` has none.
+    /// is also the half-life of its shares. A room of less than `least_faces` has none.
     pub fn new(room_period: Duration, least_faces: usize) -> Self {
-        let (known, mood) = (BTreeMap::new(), Mood::new(room_period));
-        Self { room_period, least_faces, known, mood, room: None }
+        let (known, shares) = (BTreeMap::new(), RoomShares::new(room_period));
+        Self { room_period, least_faces, known, shares, room: None }
     }
 
     /// What it changes that nobody is seen any more; the room is summed up whatever the period.
@@ -73,11 +73,11 @@ impl Teller {
             }
         }
         let enough = tracks.len() >= self.least_faces;
-        let shares = self.mood.update(time, if enough { tracks } else { &[] });
-        let mood = shares.map(|shares| shares.top_expression().0);
+        let shares = self.shares.update(time, if enough { tracks } else { &[] });
+        let shown = shares.map(|shares| shares.top_expression().0);
         let told_at = self.room.as_ref().map_or(Duration::ZERO, |room| room.time);
         let period_over = time.saturating_sub(told_at) >= self.room_period;
-        let now = RoomEvent { counts, unsure, mood, shares, time };
+        let now = RoomEvent { counts, unsure, shown, shares, time };
         if !period_over || self.room.as_ref().is_some_and(|told| !differs(told, &now)) {
             return None;
         }
@@ -92,7 +92,7 @@ fn differs(a: &RoomEvent, b: &RoomEvent) -> bool {
         let genders = a.gender.zip(b.gender);
         moved(&a.expression, &b.expression) || genders.is_some_and(|(a, b)| moved(&a, &b))
     };
-    (a.counts, a.unsure, a.mood) != (b.counts, b.unsure, b.mood)
+    (a.counts, a.unsure, a.shown) != (b.counts, b.unsure, b.shown)
         || a.shares.zip(b.shares).is_some_and(|(a, b)| scores_moved(&a, &b))
 }
 
@@ -172,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn the_mood_is_the_mean_of_the_faces_and_slow() {
+    fn the_shares_are_the_mean_of_the_faces_and_slow() {
         let mut teller = Teller::new(seconds(1), 0);
         let mut room = |time, tracks: &[Track]| {
             let events = teller.tell(seconds(time), tracks);
             events.last().filter(|event| matches!(event, Event::Room(_))).map(Event::payload)
         };
         let empty = room(1, &[]).expect("the first is told in any case");
-        assert_eq!((&empty["mood"], &empty["percent"]), (&"none".into(), &().into()));
+        assert_eq!((&empty["shown"], &empty["percent"]), (&"none".into(), &().into()));
         let both = room(2, &[track(1, Expression::Happy), track(2, Expression::Sad)]).unwrap();
         assert_eq!(both["percent"]["expression"]["happy"], 50);
         assert_eq!(both["percent"]["expression"]["sad"], 50);
@@ -187,16 +187,16 @@ mod tests {
         // A half-life later: half of before, half of now.
         let sad = room(3, &[track(1, Expression::Sad), track(2, Expression::Sad)]).unwrap();
         assert_eq!(sad["percent"]["expression"]["sad"], 75);
-        assert_eq!(sad["mood"], "sad");
-        // Nothing but the mood moves, and is told until it has settled.
+        assert_eq!(sad["shown"], "sad");
+        // Nothing but the shares move, and they are told until they have settled.
         let settling = (4..20)
             .filter_map(|time| room(time, &[track(1, Expression::Sad), track(2, Expression::Sad)]));
         assert!((1..5).contains(&settling.count()));
     }
 
-    /// One face's mood must not show in that of a room which is just large enough.
+    /// One face's shares must not show in those of a room which is just large enough.
     #[test]
-    fn the_mood_is_not_of_rooms_that_are_too_small() {
+    fn the_shares_are_not_of_rooms_that_are_too_small() {
         let mut teller = Teller::new(seconds(10), 2);
         let one = teller.tell(seconds(20), &[track(1, Expression::Surprise)]);
         assert!(one.last().unwrap().payload()["percent"].is_null());

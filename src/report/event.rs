@@ -14,8 +14,8 @@ use crate::kiosk::stages::{Stage, StageTime};
 use crate::kiosk::vitals::Counts;
 use crate::report::journal::Delivery;
 
-/// The mood of an empty room.
-pub const NO_MOOD: &str = "none";
+/// What an empty room shows.
+pub const NONE_SHOWN: &str = "none";
 
 /// A change of state, as journaled.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,8 +67,8 @@ pub struct RoomEvent {
     pub counts: [u32; Expression::ALL.len()],
     /// Faces that show none clearly.
     pub unsure: u32,
-    /// The greatest of the shares; none in an empty room.
-    pub mood: Option<Expression>,
+    /// The expression that has the greatest of the shares; none in an empty room.
+    pub shown: Option<Expression>,
     /// The faces' mean shares, smoothed over time; none in an empty room.
     pub shares: Option<Scores>,
     /// The frame's time since the source started.
@@ -163,14 +163,14 @@ impl Event {
                 "faces": room.faces(),
                 "expressions": by_name(Expression::ALL.map(Expression::name), &room.counts),
                 "unsure": room.unsure,
-                "mood": room.mood.map_or(NO_MOOD, Expression::name),
+                "shown": room.shown.map_or(NONE_SHOWN, Expression::name),
                 "percent": room.shares.map(|shares| percent_json(&shares)),
                 "time_s": seconds(room.time),
             }),
             Event::SmallRoom { least, time } => json!({
                 "faces": null,
                 "fewer_than": least,
-                "mood": NO_MOOD,
+                "shown": NONE_SHOWN,
                 "percent": null,
                 "time_s": seconds(*time),
             }),

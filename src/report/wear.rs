@@ -56,8 +56,8 @@ fn event(second: u64, rng: &mut fastrand::Rng) -> Event {
         gender: Some(std::array::from_fn(|_| share())),
     };
     let (unsure, time) = (rng.u32(..2), Duration::from_secs(second));
-    let mood = Some(shares.top_expression().0);
-    Event::Room(RoomEvent { counts, unsure, mood, shares: Some(shares), time })
+    let shown = Some(shares.top_expression().0);
+    Event::Room(RoomEvent { counts, unsure, shown, shares: Some(shares), time })
 }
 
 /// Of a minute at 10 frames a second, on a Pi that is too warm.

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::expression::{Expression, Gender};
-use crate::report::event::NO_MOOD;
+use crate::report::event::NONE_SHOWN;
 
 use super::commands;
 use super::topics::Topics;
@@ -84,21 +84,23 @@ impl Entities {
     }
 
     fn room(&mut self) {
-        let mut moods = Expression::ALL.map(Expression::name).to_vec();
-        moods.push(NO_MOOD);
+        let mut shown = Expression::ALL.map(Expression::name).to_vec();
+        shown.push(NONE_SHOWN);
         let room = self.topics.room();
         self.add(
             "sensor",
-            "mood",
+            "shown",
             "Expression shown",
             json!({
                 "stat_t": room,
-                "val_tpl": "{{ value_json.mood }}",
+                "val_tpl": "{{ value_json.shown }}",
                 "dev_cla": "enum",
-                "ops": moods,
+                "ops": shown,
                 "ic": "mdi:emoticon-outline",
             }),
         );
+        // Its name before.
+        self.remove("sensor", "mood");
         self.add(
             "sensor",
             "faces",
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn gender_and_commands_are_removed_unless_they_are_there() {
+    fn what_is_not_told_or_obeyed_is_removed() {
         let described = |gender, obeys| {
             let description = discovery("hall", gender, obeys);
             let entities = description["cmps"].as_object().unwrap().clone();
@@ -214,16 +216,18 @@ mod tests {
                 entities.into_iter().partition(|(_, entity)| entity.get("name").is_none());
             (there.len(), removed)
         };
-        assert_eq!(described(true, true), (15, vec![]));
+        let platform = |platform| json!({ "p": platform });
+        let before = ("mood".to_string(), platform("sensor"));
+        assert_eq!(described(true, true), (15, vec![before.clone()]));
         let (there, removed) = described(false, false);
         assert_eq!(there, 11);
-        let platform = |platform| json!({ "p": platform });
         let expected = [
             ("share_female", "sensor"),
             ("share_male", "sensor"),
             ("pause", "switch"),
             ("led_test", "button"),
         ];
-        assert_eq!(removed, expected.map(|(key, of)| (key.to_string(), platform(of))));
+        let expected = expected.map(|(key, of)| (key.to_string(), platform(of)));
+        assert_eq!(removed, [&[before], &expected[..]].concat());
     }
 }

@@ -8,13 +8,13 @@ use crate::face::tracker::Track;
 /// Follows the mean shares of all faces, older means counting half after each half-life. An empty
 /// room has none, and is forgotten.
 #[derive(Debug)]
-pub struct Mood {
+pub struct RoomShares {
     half_life: Duration,
     shares: Option<Scores>,
     time: Duration,
 }
 
-impl Mood {
+impl RoomShares {
     /// Of a room that is empty so far; a half-life of 0 does not smooth.
     pub fn new(half_life: Duration) -> Self {
         Self { half_life, shares: None, time: Duration::ZERO }
