@@ -596,9 +596,36 @@ fn check_names_each_part_and_fails_if_one_does() {
         let line = stdout(&output).lines().find(|line| line.starts_with("use")).unwrap();
         assert_eq!(line.split_whitespace().nth(1), Some(verdict), "{line}");
     }
+}
 
-    // Two LEDs on one line are refused by their names before anything is opened.
+/// A configuration that does not hold fails like any part, and the others are checked.
+#[test]
+fn check_goes_on_where_the_configuration_does_not_hold() {
+    let place = Place::new();
+    // Two LEDs on one line, a misspelt key, no TOML, no file.
     fs::write(place.path("pins.toml"), "[leds.lines]\nhappy = 5\nsad = 5\n").unwrap();
-    let output = place.mien(&["check", "--config", "pins.toml"]);
-    assert_fails(&output, 2, &["happy", "sad", "line 5"]);
+    fs::write(place.path("key.toml"), "[tracker]\nmin_overlop = 0.3\n").unwrap();
+    fs::write(place.path("text.toml"), "tracker {").unwrap();
+    for (name, parts) in [
+        ("pins.toml", &["happy", "sad", "line 5"][..]),
+        ("key.toml", &["line 2", "did you mean `min_overlap`?"]),
+        ("text.toml", &["line 1"]),
+        ("none.toml", &["can't read", "`mien config` prints a sample"]),
+    ] {
+        let output = place.mien(&["check", "--config", name]);
+        let text = stdout(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let heads: Vec<&str> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+        let (_, after) = text.split_once("config   FAILED").unwrap_or_else(|| panic!("{text}"));
+        for part in [&[name], parts].concat() {
+            assert!(after.contains(part), "{part} not in: {text}");
+        }
+        for part in ["model", "camera", "clock", "machine", "service"] {
+            assert!(heads.contains(&part), "no {part} in: {text}");
+        }
+        for part in ["use", "pins", "button", "journal", "broker"] {
+            assert!(!heads.contains(&part), "{part} in: {text}");
+        }
+        assert!(!place.path("mien-log").exists(), "it has made a journal");
+    }
 }

@@ -209,6 +209,13 @@ fn a_check_tells_of_the_model_in_use_and_of_its_damage() {
     let said = check();
     let model = said.lines().find(|line| line.starts_with("model")).unwrap();
     assert!(model.contains("ok") && model.contains(name), "{said}");
+    // Also where the configuration has what this program does not know.
+    let config = fs::read_to_string(kiosk.place.path(CONFIG)).unwrap();
+    fs::write(kiosk.place.path(CONFIG), format!("{config}[newer]\n")).unwrap();
+    let said = check();
+    assert!(said.contains("config   FAILED") && said.contains("model: model-2"), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("model") && line.contains(name)), "{said}");
+    fs::write(kiosk.place.path(CONFIG), config).unwrap();
     kiosk.damage_models();
     let said = check();
     let update = said.lines().find(|line| line.starts_with("update")).unwrap();

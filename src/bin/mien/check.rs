@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use mien::button::Button;
@@ -11,7 +11,6 @@ use mien::config::Config;
 use mien::engine::Model;
 use mien::report::journal::{Journal, JournalError};
 use mien::report::leds::{Backend, Led, Leds};
-use mien::update::{Kind, Release, Updates};
 
 use crate::args::CheckArgs;
 use crate::{bundled, forward, live};
@@ -19,8 +18,12 @@ use crate::{bundled, forward, live};
 mod clock;
 mod machine;
 mod service;
+mod updates;
 
-/// How a part does.
+use updates::Found;
+
+/// How a part does, from good to bad.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// It works.
     Good,
@@ -30,22 +33,39 @@ pub enum Verdict {
     Failed,
 }
 
-/// Checks all parts and prints a line for each; exit code 1 if one fails.
-pub fn check(args: &CheckArgs, model: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
-    let mut findings = vec![check_model(model, &config)];
-    if let Some(file) = &args.config {
-        findings.push(check_use(&config, file));
+impl Verdict {
+    fn worst(all: impl IntoIterator<Item = Self>) -> Self {
+        all.into_iter().max().unwrap_or(Self::Good)
     }
-    findings.extend(check_cameras(args, &config));
-    findings.push(check_leds(&config));
-    findings.extend(check_button(&config));
-    findings.push(check_journal(&config));
-    findings.push(check_broker(&config));
-    findings.extend(check_updates(&config));
-    findings.push(clock::check());
-    findings.push(machine::check());
-    findings.push(service::check());
+}
+
+/// Checks all parts and prints a line for each; exit code 1 if one fails. Of a configuration that does not
+/// hold that is told, and all is checked that it says nothing of.
+pub fn check(args: &CheckArgs, model: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let file = args.config.as_deref();
+    let config = file.map(Config::read).transpose();
+    let updates = match &config {
+        Ok(config) => config.as_ref().and_then(|config| config.update.clone()),
+        Err(_) => file.and_then(Config::updates),
+    };
+    let updates = updates.as_ref().map(Found::look);
+    let mut findings = match config {
+        Ok(config) => check_configured(args, file, &config.unwrap_or_default()),
+        Err(error) => {
+            let text = format!(
+                "{error}\nThis program does not start with it. Not checked: use, pins, button, journal, broker; \
+                 cameras are opened as by default"
+            );
+            // A journal that is opened with other bounds than its own would lose records.
+            let mut findings = vec![("config", Verdict::Failed, text)];
+            findings.extend(check_cameras(args, &Config::default()));
+            findings
+        }
+    };
+    let model = model.or_else(|| updates.as_ref().and_then(Found::model));
+    findings.insert(0, check_model(model));
+    findings.extend(updates.as_ref().map(Found::finding));
+    findings.extend([clock::check(), machine::check(), service::check()]);
     let mut out = io::stdout().lock();
     for (part, verdict, text) in &findings {
         let verdict = match verdict {
@@ -56,17 +76,29 @@ pub fn check(args: &CheckArgs, model: Option<&Path>) -> anyhow::Result<ExitCode>
         // What goes on in further lines stays in its column.
         writeln!(out, "{part:<8} {verdict:<7} {}", text.replace('\n', "\n                 "))?;
     }
-    let failed = findings.iter().any(|(_, verdict, _)| matches!(verdict, Verdict::Failed));
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(match Verdict::worst(findings.iter().map(|(_, verdict, _)| *verdict)) {
+        Verdict::Failed => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
 }
 
 /// A part's name, how it does, and a sentence.
 type Finding = (&'static str, Verdict, String);
 
-/// The model that the service runs, if no other is named.
-fn check_model(model: Option<&Path>, config: &Config) -> Finding {
-    let model = model.map(Path::to_owned).or_else(|| updated_model(config));
-    let model = match &model {
+/// What is checked of what a configuration says.
+fn check_configured(args: &CheckArgs, file: Option<&Path>, config: &Config) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = file.map(|file| check_use(config, file)).into_iter().collect();
+    findings.extend(check_cameras(args, config));
+    findings.push(check_leds(config));
+    findings.extend(check_button(config));
+    findings.push(check_journal(config));
+    findings.push(check_broker(config));
+    findings
+}
+
+/// A model of a file, or the bundled one.
+fn check_model(model: Option<&Path>) -> Finding {
+    let model = match model {
         Some(path) => Model::read(path),
         None => Model::from_bytes(bundled::MODEL_NAME, &mien::bundled::model()),
     };
@@ -82,61 +114,6 @@ fn check_model(model: Option<&Path>, config: &Config) -> Finding {
         }
         Err(error) => ("model", Verdict::Failed, error.to_string()),
     }
-}
-
-/// The update in use, if there is one and it is sound; [`check_updates`] tells of others.
-fn updated_model(config: &Config) -> Option<PathBuf> {
-    let updates = Updates::new(config.update.as_ref()?).ok()?;
-    let release = updates.slot(Kind::Model).ok()?.current?;
-    updates.stored(Kind::Model, &release).ok()
-}
-
-/// What updates are in use and on trial, if any are taken.
-fn check_updates(config: &Config) -> Option<Finding> {
-    let updates = match Updates::new(config.update.as_ref()?) {
-        Ok(updates) => updates,
-        Err(error) => return Some(("update", Verdict::Failed, error.to_string())),
-    };
-    let directory = &config.update.as_ref()?.directory;
-    if is_anothers(directory) {
-        let text = format!(
-            "{}: is another user's, and only who owns it uses it; check it as the service's: \
-             `sudo -u mien mien check …`",
-            directory.display()
-        );
-        return Some(("update", Verdict::Note, text));
-    }
-    let mut texts = Vec::new();
-    let (mut verdict, mut unsound) = (Verdict::Good, false);
-    for kind in Kind::ALL {
-        let slot = match updates.slot(kind) {
-            Ok(slot) => slot,
-            Err(error) => return Some(("update", Verdict::Failed, error.to_string())),
-        };
-        let of = |release: Option<&Release>| match release {
-            Some(release) => release.comment.clone(),
-            None => "the system's".into(),
-        };
-        let mut text = format!("{}: {}", kind.name(), of(slot.current.as_ref()));
-        if let Some(trial) = &slot.trial {
-            text += &format!(", on trial {}", of(Some(&trial.release)));
-            verdict = Verdict::Note;
-        } else if let Some(rejected) = &slot.rejected {
-            text += &format!(", not {}: {}", of(Some(&rejected.release)), rejected.why);
-            verdict = Verdict::Note;
-        }
-        if let Some(Err(error)) = slot.current.as_ref().map(|now| updates.stored(kind, now)) {
-            text += &format!(
-                ", but {error}; the system's runs instead. Install the update anew, or go back for good: \
-                 `mien update roll-back {}`",
-                kind.name()
-            );
-            unsound = true;
-        }
-        texts.push(text);
-    }
-    let verdict = if unsound { Verdict::Failed } else { verdict };
-    Some(("update", verdict, texts.join("\n")))
 }
 
 /// What must be stated before a camera, and who answers for it.
