@@ -1,6 +1,6 @@
 # Sourced by build.sh and test.sh: how to compile and link for a 64-bit Raspberry Pi OS (Debian 12,
 # glibc 2.36) on an x86-64 Debian 12, and how to run the result here.
-# Needs: gcc-aarch64-linux-gnu libc6-dev-arm64-cross libclang1-14 qemu-user
+# Needs: gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross libclang1-14 qemu-user
 
 cross_target=aarch64-unknown-linux-gnu
 # Debian's cross compiler and C library.

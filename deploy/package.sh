@@ -2,13 +2,27 @@
 # Makes the Debian package for a 64-bit Raspberry Pi in target/debian, with what must go along: manual
 # pages, shell completions, licences of everything inside, and a bill of materials. Prints its path.
 #
+#   deploy/package.sh
+#   MIEN_PROGRAM=target/aarch64-unknown-linux-gnu/release/mien deploy/package.sh
+#
+# The program is built by cross/build.sh, or is $MIEN_PROGRAM: one of these sources that was built with
+# `--features pi`, by the tool `cross` say; it may be larger than what ships. Here it must run, by qemu-user.
+#
 # Needs what cross/build.sh does, and (cargo install) cargo-deb, cargo-about and cargo-cyclonedx.
 set -euo pipefail
+firmware=${MIEN_PROGRAM:+$(realpath "$MIEN_PROGRAM")}
 cd "$(dirname "$0")/.."
 . cross/env.sh
 
-firmware=$(cross/build.sh | tail -n 1)
-cross/check.sh "$firmware" >&2
+fail() { echo "package.sh: $*" >&2; exit 1; }
+
+if [ -n "$firmware" ]; then
+    cross/check.sh --any-size "$firmware" >&2
+    ! grep -q 'this `mien` was built without' "$firmware" || fail "$firmware was built without \`--features pi\`"
+else
+    firmware=$(cross/build.sh | tail -n 1)
+    cross/check.sh "$firmware" >&2
+fi
 
 # The same sources give the same package: times in it are those of the last commit. Not before the build,
 # of which some dependencies would begin anew at each commit.
@@ -18,9 +32,10 @@ export SOURCE_DATE_EPOCH
 # Cargo.toml names these by this folder.
 parts=target/package
 rm -rf "$parts"
-mkdir -p "$parts/man"
+mkdir -p "$parts"/{man,doc}
 cross_strip -o "$parts/mien" "$firmware"
 mien() { $CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER "$firmware" "$@"; }
+mien config | cmp - deploy/config.toml || fail "$firmware is not of these sources"
 mien man --dir "$parts/man"
 for shell in bash zsh fish; do
     mien completions "$shell" >"$parts/completion.$shell"
@@ -28,6 +43,19 @@ done
 # As installed, the journal has a place of its own.
 sed 's|^directory = "mien-log"$|directory = "/var/lib/mien"|' deploy/config.toml >"$parts/config.toml"
 grep -q '^directory = "/var/lib/mien"$' "$parts/config.toml"
+
+# Links to what is not in the package tell where it lies instead.
+for document in docs/{deploy,journal,kiosk,mqtt,update}.md models/mien-slim.card.md; do
+    cp "$document" "$parts/doc"
+done
+cp docs/wiring.svg models/mien-slim.curve.png "$parts/doc"
+for document in "$parts"/doc/*.md; do
+    # Not to other places of the same document, nor to the web.
+    for link in $(sed 's/](/\n](/g' "$document" | sed -n 's/^](\([^):#]\+\)[)#].*/\1/p' | sort -u); do
+        [ -e "$parts/doc/$link" ] ||
+            sed -i "s|\[\([^]]*\)\]($link[^)]*)|docs/${link##*/} in the source|g" "$document"
+    done
+done
 
 # From the crates themselves, which must all be here.
 cargo fetch --quiet --locked
@@ -39,4 +67,14 @@ cargo cyclonedx --quiet --target "$cross_target" --features pi --format json \
 sed "s|file://$PWD|file:///mien|g" mien.cdx.json >"$parts/mien.cdx.json"
 rm mien.cdx.json
 
-cargo deb --locked --no-build --target "$cross_target" --output target/debian | tail -n 1
+package=$(cargo deb --locked --no-build --target "$cross_target" --output target/debian | tail -n 1)
+
+# What cargo deb leaves out: the sums by which `dpkg --verify` finds what was changed since.
+unpacked=$(mktemp -d)
+trap 'rm -rf "$unpacked"' EXIT
+dpkg-deb -R "$package" "$unpacked"
+(cd "$unpacked" && find . -type f ! -path './DEBIAN/*' ! -path './etc/*' -printf '%P\0' | sort -z |
+    xargs -0 md5sum) >"$parts/md5sums"
+install -m 644 "$parts/md5sums" "$unpacked/DEBIAN"
+dpkg-deb --root-owner-group -Zxz -b "$unpacked" "$package" >/dev/null
+realpath "$package"

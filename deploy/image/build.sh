@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes the image of a card for Raspberry Pi 3 and 4, as docs/deploy.md has it, in target/image:
 #
-#   deploy/image/build.sh [PACKAGE DEBS]
+#   deploy/image/build.sh [PACKAGE [DEBS]]
 #
 #   mien-VERSION.img       the card, as tests boot it
 #   mien-VERSION.img.xz    the same, to be published
@@ -10,12 +10,13 @@
 #                          .xz are to lie in the folder $MIEN_IMAGE_URL; without that, they lie here
 #
 # Prints the first one's path. PACKAGE is mien's, and DEBS a folder with Debian's; without them, the former is
-# built, and today's of the latter are downloaded. The same packages and commit give the same bytes.
+# built by deploy/package.sh, with the program $MIEN_PROGRAM if that is set, and today's of the latter are
+# downloaded. The same packages and commit give the same bytes.
 #
 # Needs root, to be the files' owner; what deploy/package.sh needs; and (apt) squashfs-tools mtools dosfstools
 # e2fsprogs fdisk kmod cpio zstd xz-utils systemd
 set -euo pipefail
-[ $# = 0 ] || set -- "$(realpath "$1")" "$(realpath "$2")"
+mien=${1:+$(realpath "$1")} debs=${2:+$(realpath "$2")}
 cd "$(dirname "$0")/../.."
 . deploy/image/debian.sh
 PATH=$PATH:/usr/sbin:/sbin
@@ -221,10 +222,8 @@ JSON
 
 # --------------------------------------------------------------------------------------------
 
-if [ $# = 2 ]; then
-    mien=$1 debs=$2
-else
-    mien=$(deploy/package.sh | tail -n 1)
+[ -n "$mien" ] || mien=$(deploy/package.sh | tail -n 1)
+if [ -z "$debs" ]; then
     debs=$HOME/.cache/mien-ci/image/debs
     # shellcheck disable=SC2086  # a list of words
     debian_download "${debs%/*}" $packages >&2

@@ -5,12 +5,14 @@
 #
 #   deploy/image/reproduce.sh
 #
+# With MIEN_PACKAGE that is mien's package, else it is built.
+#
 # Needs what build.sh does.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-here=$(deploy/image/build.sh | tail -n 1)
-version=${here##*mien-} version=${version%.img}
+package=${MIEN_PACKAGE:-$(deploy/package.sh | tail -n 1)}
+here=$(deploy/image/build.sh "$package" | tail -n 1)
 elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
 umask 077
@@ -19,8 +21,7 @@ git ls-files -z --cached --others --exclude-standard |
     xargs -0 cp --parents --target-directory "$elsewhere"
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
-there=$("$elsewhere/deploy/image/build.sh" \
-    target/debian/mien_"$version"-*_arm64.deb "$HOME/.cache/mien-ci/image/debs" | tail -n 1)
+there=$("$elsewhere/deploy/image/build.sh" "$package" "$HOME/.cache/mien-ci/image/debs" | tail -n 1)
 for file in .img .img.xz .packages; do
     cmp "${here%.img}$file" "${there%.img}$file"
 done

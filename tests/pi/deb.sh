@@ -7,6 +7,8 @@
 #
 #   tests/pi/deb.sh
 #
+# With MIEN_PACKAGE that package is tried, else one is built.
+#
 # Needs (apt) what guest.sh does, and what deploy/package.sh needs.
 set -euo pipefail
 . "$(dirname "$0")/guest.sh"
@@ -14,7 +16,7 @@ set -euo pipefail
 guest_make_files
 debian_make_root
 guest_build_firmware
-package=$(deploy/package.sh | tail -n 1)
+package=${MIEN_PACKAGE:-$(deploy/package.sh | tail -n 1)}
 
 test=$guest_folder/deb
 mkdir "$test"
@@ -75,6 +77,17 @@ within 30 belong_to gpio "/dev/gpiochip*" || fail "$(ls -l /dev/gpiochip*)"
 within 30 belong_to video /dev/video10 || fail "$(ls -l /dev/video10)"
 systemd-analyze verify --man=no mien.service || fail "the unit is not well"
 mien --version
+
+echo "== all is as packed, and no document links to what is not there"
+dpkg --verify mien || fail "the above are not what was packed"
+[ "$(wc -l </var/lib/dpkg/info/mien.md5sums)" -gt 20 ] || fail "there are no sums"
+cd /usr/share/doc/mien
+[ -s deploy.md ] || fail "there are no documents"
+links() { sed 's/](/\n](/g' | sed -n 's/^](\([^):#]\+\)[)#].*/\1/p'; }
+for link in $({ cat *.md && gzip -dc changelog*.gz; } | links); do
+    [ -e "$link" ] || fail "a document links to $link"
+done
+cd /test
 
 echo "== refused until it is said where it watches"
 systemctl start mien && fail "it was started without a deployment context"
