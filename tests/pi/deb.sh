@@ -1,7 +1,8 @@
 #!/bin/bash
 # The Debian package on a Debian 12 with systemd, udev and an MQTT broker: it installs, its service
 # refuses a configuration that says too little, waits for its camera, watches it and drives pins shut in
-# as shipped, is restarted by the watchdog and after a kill, is let out to the broker by its drop-in; an
+# as shipped, waits for one that is silent, is restarted by the watchdog where it hangs or its camera's driver
+# does, and after a kill, and left alone where it dies at each start; is let out to the broker by its drop-in; an
 # update proves itself, one that crashes is taken back; an upgrade keeps configuration and journal, removal
 # darkens the LEDs, installing again says what to do, a purge leaves nothing.
 #
@@ -56,6 +57,7 @@ trouble() { journalctl --no-pager -n 30 -u mien; systemctl --no-pager status mie
 echo "== a camera and pins"
 modprobe v4l2loopback video_nr=10 exclusive_caps=1
 pi_tools flood /dev/video10 scenes/happy.png &
+flood=$!
 simulate_gpio
 level() { cat "$lines/sim_gpio$1/value"; }
 # Against what nobody drives: a dark LED's line is up, a lit one's down.
@@ -150,8 +152,62 @@ echo "== stuck, the watchdog ends it"
 pid=$(show MainPID)
 kill -STOP "$pid"
 within 120 is_anew || trouble "the watchdog does nothing"
-journalctl -u mien | grep -q 'Watchdog timeout' || trouble "it was not the watchdog"
+timeouts() { journalctl -u mien | grep -c 'Watchdog timeout' || true; }
+[ "$(timeouts)" = 1 ] || trouble "it was not the watchdog"
 within 60 is_lit || trouble "the face's LEDs are not lit"
+
+echo "== a silent camera is waited for"
+pid=$(show MainPID)
+kill -STOP $flood
+is_without() { [ "$(show StatusText)" = "no camera, opening it again" ]; }
+within 60 is_without || trouble "status: $(show StatusText)"
+# Longer than a camera's driver may hang.
+sleep 95
+[ "$(show MainPID)" = "$pid" ] && is_without || trouble "it was restarted, or sees something"
+kill -CONT $flood
+within 60 is_watching || trouble "status: $(show StatusText)"
+[ "$(show MainPID)" = "$pid" ] || trouble "it was restarted"
+within 60 is_lit || trouble "the face's LEDs are not lit"
+
+echo "== its camera's driver hangs, the watchdog ends it"
+# All threads but the main loop's are stopped by ptrace (system call 117): seized, then interrupted.
+others() { ls /proc/$pid/task | grep -vx $pid; }
+since=$(date +%s)
+perl -e 'for my $thread (@ARGV) { for (0x4206, 0x4207) {
+    syscall(117, $_, 0 + $thread, 0, 0) == 0 or die "ptrace $thread: $!\n"
+} } sleep 300' $(others) &
+tracer=$!
+hangs() { for thread in $(others); do grep -q '^State:.*tracing stop' /proc/$pid/task/$thread/status || return; done; }
+within 10 hangs || fail "its threads are not stopped"
+within 300 is_anew || trouble "the watchdog does nothing"
+kill $tracer
+[ "$(timeouts)" = 2 ] || trouble "it was not the watchdog"
+ended=$(journalctl -u mien -o short-unix | sed -n 's/^\([0-9]*\).*Watchdog timeout.*/\1/p' | tail -n 1)
+echo "the watchdog ended it after $((ended - since)) s"
+[ $((ended - since)) -ge 60 ] && [ $((ended - since)) -le 95 ] || fail "not after 60 to 90 s"
+within 60 is_lit || trouble "the face's LEDs are not lit"
+
+echo "== it dies at each start, and is left alone"
+# At an interval of 5 s they are within the quarter of an hour in which they are counted. Not waited for.
+limits=$(systemctl show -p RestartUSec -p StartLimitIntervalUSec -p StartLimitBurst --value mien | sort | xargs)
+[ "$limits" = "100 15min 5s" ] || fail "the unit's limits are $limits"
+mkdir -p /run/systemd/system/mien.service.d
+printf '[Service]\nRestartSec=50ms\n' >/run/systemd/system/mien.service.d/test.conf
+systemctl daemon-reload
+systemctl reset-failed mien
+mount --bind /bin/false /usr/bin/mien
+systemctl restart mien || true
+within 600 is failed || trouble "it is started on and on: $(show NRestarts) times"
+[ "$(show NRestarts)" = 100 ] || trouble "it was restarted $(show NRestarts) times"
+journalctl -u mien | grep -q 'Start request repeated too quickly' || trouble "it is not for the limit"
+umount /usr/bin/mien
+! systemctl start mien 2>/dev/null || trouble "it is started though it was left alone"
+systemctl reset-failed mien
+is inactive || trouble "reset-failed starts it"
+systemctl start mien || trouble "it does not start again"
+within 60 is_watching || trouble "status: $(show StatusText)"
+rm /run/systemd/system/mien.service.d/test.conf
+systemctl daemon-reload
 
 echo "== let out to a broker"
 printf 'listener 1883 127.0.0.1\nallow_anonymous true\n' >/tmp/mosquitto.conf
@@ -227,4 +283,4 @@ cat left
 [ ! -s left ] || fail "the above are still there"
 GUEST
 debian_start "$test"
-guest_wait 600
+guest_wait 1800
