@@ -57,12 +57,6 @@ impl Writer {
             Ok(other) => Map::from_iter([("value".to_owned(), other)]),
             Err(_) => Map::from_iter([("value".to_owned(), record.payload.clone().into())]),
         };
-        if topic.split('/').nth(2) == Some("room")
-            && let Some(shown) = fields.shift_remove("mood")
-        {
-            // Its name before.
-            fields.insert("shown".into(), shown);
-        }
         if self.is_withheld(&topic, &fields) {
             return Err(Unsent::Withheld);
         }
@@ -201,13 +195,6 @@ mod tests {
         let untold = message(&discreet, &record).unwrap().payload;
         assert!(!untold.contains("male") && !untold.contains("gender"), "{untold}");
         assert!(untold.contains(r#""percent":{"expression":{"sad":100}}"#));
-    }
-
-    #[test]
-    fn what_a_room_shows_has_its_present_name_in_records_of_before_too() {
-        let payload = r#"{"unsure":0,"mood":"happy","percent":null}"#;
-        let room = fields(message(&writer(), &record("mien/hall/room", payload)).unwrap());
-        assert_eq!((&room["shown"], room.get("mood")), (&"happy".into(), None));
     }
 
     #[test]
