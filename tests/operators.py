@@ -93,6 +93,12 @@ class Writer:
         self.model.operatorCodes.append(code)
         self.graph.operators.append(operator)
 
+    def operator_of(self, kind, x, shape, more, options=(0, None)):
+        """The output, of the input's code, of one operator."""
+        given = self.tensor(shape, CODE)
+        self.operator(getattr(KINDS, kind), [x, *more], [given], 2, *options)
+        return given
+
     def reshaped(self, tensor, shape):
         code = self.graph.tensors[tensor].quantization
         output = self.tensor(shape, (code.scale[0], code.zeroPoint[0]))
@@ -210,6 +216,18 @@ def dilated_line(cut, padding):
     for tensor in blocks, row, given, flat, joined:
         writer.open(tensor, [0])
     return writer.bytes(joined)
+
+
+def forgetful(forget):
+    """An ABS of whose output or code the file says little; what runs it finds out."""
+    writer = Writer()
+    x, given = writer.graph.inputs[0], writer.tensor(PICTURE, OTHER)
+    writer.operator(KINDS.ABS, [x], [given], 2)
+    forget(writer, writer.graph.tensors[given])
+    writer.graph.outputs = [writer.reshaped(given, [1, int(np.prod(PICTURE))])]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(writer.model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def enlarged():
@@ -438,6 +456,9 @@ FILES = {
     "dilated_pixels": dilated("CONV_2D", 1, [0, 0], schema.Padding.VALID),
     "dilated_line": dilated_line(0, schema.Padding.VALID),
     "dilated_line_same": dilated_line(3, schema.Padding.SAME),
+    "shape_unsaid": forgetful(lambda writer, tensor: setattr(tensor, "shape", [1])),
+    "code_by_its_new_name": forgetful(
+        lambda writer, tensor: setattr(writer.model.operatorCodes[0], "deprecatedBuiltinCode", 0)),
 }
 
 
@@ -451,6 +472,26 @@ def constant(kind, given, *more):
     return writer.bytes(output)
 
 
+def products(count, side=256):
+    """A chain of products with one constant, of which each operator would keep its own."""
+    writer = Writer()
+    x = writer.reshaped(writer.graph.inputs[0], [1, 1, 1, int(np.prod(PICTURE))])
+    x = writer.operator_of("PAD", x, [1, 1, 1, side], [writer.numbers([0, 0], [0, 0], [0, 0], [0, side - 192])])
+    constant = writer.tensor([1, 1, side, side], CODE, np.zeros([1, 1, side, side], np.int8))
+    for _ in range(count):
+        x = writer.operator_of("BATCH_MATMUL", x, [1, 1, 1, side], [constant], options_of("BatchMatMulOptions"))
+    return writer.bytes(x)
+
+
+def misfit_dense():
+    """A dense layer that keeps axes of which the last is not what it sums over."""
+    def more(writer, x):
+        return [x, *writer.weights([5, 2 * CHANNELS])]
+
+    options = options_of("FullyConnectedOptions", keepNumDims=True)
+    return one("FULLY_CONNECTED", [1, SIDE, SIDE, 5], more, options, 5)
+
+
 MUCH = 1 << 25
 # Refused by the name of the operator.
 REFUSED = {
@@ -459,6 +500,10 @@ REFUSED = {
     "RESIZE_NEAREST_NEIGHBOR": one(
         "RESIZE_NEAREST_NEIGHBOR", [1, 1, 1, CHANNELS], lambda w, x: [w.numbers(MUCH, MUCH)],
         options_of("ResizeNearestNeighborOptions")),
+    "PACK": one(
+        "PACK", [300, *PICTURE], lambda w, x: [x] * 300, options_of("PackOptions", valuesCount=300, axis=0)),
+    "BATCH_MATMUL": products(70),
+    "FULLY_CONNECTED": misfit_dense(),
     "LESS": plain("LESS", 2, options_of("LessOptions"), CODE),
     "NEG": plain("NEG", 1, options_of("NegOptions"), CODE),
     "SELECT": one(

@@ -34,7 +34,6 @@ fn said(output: &Output) -> String {
     format!("{stdout}{stderr}")
 }
 
-/// Weights that were changed behind the codes' back.
 #[test]
 fn a_file_that_gives_other_codes_than_it_says_is_refused() {
     let folder = work();

@@ -11,11 +11,18 @@ pub const CHANNEL_AXIS: i32 = 3;
 
 /// The operator that a code stands for.
 pub fn operator_of(code: &OperatorCode) -> BuiltinOperator {
-    // Old files have only the first of the two.
-    match BuiltinOperator(i32::from(code.deprecated_builtin_code())) {
-        BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES => code.builtin_code(),
-        operator => operator,
-    }
+    // Old files have only the first of the two, some new ones only the other; 0 is ADD.
+    BuiltinOperator(code.builtin_code().0.max(deprecated(code)))
+}
+
+/// Whether tract takes the code for the same operator: it reads the second only if the first has no room.
+pub fn tract_agrees(code: &OperatorCode) -> bool {
+    let placeholder = BuiltinOperator::PLACEHOLDER_FOR_GREATER_OP_CODES.0;
+    [placeholder, operator_of(code).0].contains(&deprecated(code))
+}
+
+fn deprecated(code: &OperatorCode) -> i32 {
+    code.deprecated_builtin_code().into()
 }
 
 /// A window's padding.

@@ -307,7 +307,49 @@ fn normalization(text: Option<&str>, channels: usize) -> Result<Normalization, M
 
 #[cfg(test)]
 mod tests {
+    use super::network::Int8Op;
     use super::*;
+
+    /// What the shipped network's plan gives is spoilt by `fault`, as a kernel might that the CPU doesn't run as it
+    /// should; its file says what it should give, or doesn't.
+    fn with_fault(fault: impl Fn(&mut Int8Network), says: bool) -> Option<Fast> {
+        let file = include_bytes!("../../models/mien-slim.tflite");
+        let network = read::read("mien-slim", file).unwrap().network;
+        let stored = network.metadata[test_vector::TEST_CODES].clone();
+        let stored = test_vector::codes(Some(&stored), LOGITS).unwrap().filter(|_| says);
+        let reference = Reference::Plain(Box::new(network.clone()));
+        let mut faulty = network;
+        fault(&mut faulty);
+        fast("mien-slim", &faulty, &reference, stored, &[]).unwrap()
+    }
+
+    fn last_filter(network: &mut Int8Network) -> &mut network::Filter {
+        let filter = network.steps.iter_mut().rev().find_map(|step| match &mut step.op {
+            Int8Op::Conv(filter) => Some(filter),
+            _ => None,
+        });
+        filter.expect("it ends in a convolution")
+    }
+
+    #[test]
+    fn a_plan_that_gives_other_codes_or_panics_is_left_for_the_reference() {
+        for says in [true, false] {
+            assert!(with_fault(|_| (), says).is_some());
+            assert!(with_fault(|network| last_filter(network).bias[0] += 4000, says).is_none());
+            let panics = |network: &mut Int8Network| {
+                last_filter(network).weights.clear();
+            };
+            assert!(with_fault(panics, says).is_none());
+        }
+    }
+
+    #[test]
+    fn a_plan_without_gender_is_held_to_the_other_codes() {
+        let file = include_bytes!("../../models/mien-slim.tflite");
+        let network = read::read("mien-slim", file).unwrap().network;
+        let codes = interpret::interpret(&network, &test_vector::picture(48 * 48));
+        assert!(Fast::checked(&network, &codes, &[7, 8]).is_ok());
+    }
 
     /// LiteRT's answers of the shipped model. After a new model:
     /// `python tests/litert.py models/mien-slim.tflite tests/data/golden_inputs.i8

@@ -27,6 +27,7 @@ use tract_tflite::tflite::{
 };
 
 use super::ModelError;
+use super::codes::{operator_of, tract_agrees};
 use super::network::{Int8Network, Int8Op, Shape, Step, Value};
 use super::tract_operator::Numbers;
 use super::window::Window;
@@ -145,7 +146,8 @@ fn tail(model: &Model, graph: SubGraph, output: usize) -> Vec<usize> {
     let operators: Vec<_> = graph.operators().into_iter().flatten().collect();
     for table in operators.iter().rev() {
         let gives = |tensor| table.outputs().is_some_and(|all| all.iter().any(|i| i == tensor));
-        let reshapes = operator::kind(model, table).is_some_and(reshape::reshapes);
+        let kind = operator::code(model, table).map(|code| operator_of(&code));
+        let reshapes = kind.is_some_and(reshape::reshapes);
         let source = table.inputs().and_then(|inputs| inputs.iter().next());
         if let (true, Some(source)) = (reshapes && tail.last().is_some_and(|&i| gives(i)), source) {
             tail.push(source);
@@ -289,6 +291,10 @@ impl<'m> Reading<'m> {
             let count = table.outputs().map_or(0, |outputs| outputs.len()).max(1);
             (0..count).map(move |nth| (table, [i, nth]))
         });
+        let count = outputs.clone().count();
+        ensure(count <= MAX_OPERATORS, "the file", || {
+            format!("has operators of {count} outputs, more than {MAX_OPERATORS}")
+        })?;
         for (table, which) in outputs {
             let operator = Operator::new(self, model, table, which)?;
             if self.before_softmax.is_some() && self.tail.contains(&operator.output) {
@@ -298,8 +304,9 @@ impl<'m> Reading<'m> {
             let is_last = self.before_softmax.is_none()
                 || matches!(outcome, Outcome::Numbers { .. } | Outcome::Unknown);
             ensure(is_last, &part, || "comes after the softmax".into())?;
-            let agrees =
-                matches!(&outcome, Outcome::Operation(operation) if operation.tract_agrees);
+            let code = operator::code(model, &table);
+            let agrees = code.is_some_and(|code| tract_agrees(&code))
+                && matches!(&outcome, Outcome::Operation(operation) if operation.tract_agrees);
             self.tract_agrees &= agrees && self.tensors[output].shape.len() == 4;
             match outcome {
                 Outcome::Operation(operation) => self.push(*operation, output, &part)?,
@@ -328,14 +335,13 @@ impl<'m> Reading<'m> {
     fn push(&mut self, operation: Operation, output: usize, part: &str) -> Result<(), Fault> {
         let Operation { op, inputs, given: Given { shape, axes, blocks }, cost, .. } = operation;
         let tensor = &mut self.tensors[output];
-        tensor.blocks = blocks;
-        if tensor.is_open || blocks.is_some() {
-            tensor.shape = axes;
-        } else {
-            ensure(tensor.shape == axes, part, || {
-                format!("gives {axes:?}, but `{}` is {:?}", tensor.name, tensor.shape)
-            })?;
-        }
+        let len = |sides: &[usize]| sides.iter().product::<usize>();
+        ensure(blocks.is_some() || len(&axes) == len(&shape), part, || {
+            format!("gives {} values, but `{}` is {axes:?}", len(&shape), tensor.name)
+        })?;
+        // As LiteRT, and not what the file says, which tract believes.
+        self.tract_agrees &= tensor.shape == axes;
+        (tensor.shape, tensor.blocks) = (axes, blocks);
         self.cost = self.cost.plus(cost);
         let inputs = inputs.into_iter().map(|input| self.source(input)).collect();
         let output = self.hold(output, shape);

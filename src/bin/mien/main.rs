@@ -28,7 +28,7 @@ mod watch;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{CommandFactory, Parser};
 use log::LevelFilter;
 use mien::config::{self, ConfigError};
@@ -77,7 +77,13 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
             forward::remove_discovery(config)?;
         }
         Some(Command::Update(command)) => return update::run(command),
-        Some(Command::SelfTest { config }) => update::self_test(config.as_deref())?,
+        Some(Command::SelfTest { config }) => {
+            ensure!(
+                model.is_none(),
+                "self-test is of the bundled network; `mien --model FILE check` tries a file"
+            );
+            update::self_test(config.as_deref())?;
+        }
         Some(Command::Config) => io::stdout().write_all(config::SAMPLE.as_bytes())?,
         Some(Command::Notice(args)) => notice::notice(args)?,
         Some(Command::Completions { shell }) => {

@@ -99,12 +99,16 @@ fn dense_axes(
 ) -> Result<Option<Vec<usize>>, Fault> {
     let options = operator.table.builtin_options_as_fully_connected_options();
     let Some(options) = options else { return Ok(None) };
-    let mut axes = operator.tensor(0)?.shape.clone();
-    if options.keep_num_dims() && axes.pop().is_some() {
-        axes.push(out);
-        return Ok(Some(axes));
+    if !options.keep_num_dims() {
+        return Ok(Some(vec![rows * columns, out]));
     }
-    Ok(Some(vec![rows * columns, out]))
+    let (mut axes, weights) = (operator.tensor(0)?.shape.clone(), &operator.tensor(1)?.shape);
+    let last = axes.pop();
+    operator.ensure(last == weights.last().copied(), || {
+        format!("keeps the axes of {:?}, weights {weights:?}", operator.inputs)
+    })?;
+    axes.push(out);
+    Ok(Some(axes))
 }
 
 /// What it reads, its weights as four-dimensional, and how they slide.

@@ -1,7 +1,7 @@
 //! A file's operators: their tensors, and what all kinds of them have in common.
 
 use tract_tflite::tflite::{
-    ActivationFunctionType, BuiltinOperator, Model, Operator as Table, TensorType,
+    ActivationFunctionType, BuiltinOperator, Model, Operator as Table, OperatorCode, TensorType,
 };
 
 use super::super::Quantization;
@@ -20,6 +20,8 @@ const MAX_STRIDE: usize = 64;
 const WINDOW_AT_LEAST: usize = 8;
 /// Of one of the taps that a plan knows the place of.
 const TAP_BYTES: usize = size_of::<usize>();
+/// Of an operator's inputs; some work grows with its square.
+const MAX_INPUTS: usize = 256;
 /// Of an operator's outputs.
 const MAX_OUTPUTS: usize = 64;
 /// What stands for an input that there is none of.
@@ -79,7 +81,7 @@ impl Source {
     }
 }
 
-/// What an operation gives.
+/// What an operation gives: so many values by two names.
 pub struct Given {
     pub shape: Shape,
     /// The same by the file's axes.
@@ -130,7 +132,8 @@ impl<'a, 'm> Operator<'a, 'm> {
         [index, nth]: [usize; 2],
     ) -> Result<Self, Fault> {
         let part = format!("operator {index}");
-        let kind = kind(model, &table).ok_or_else(|| (part.clone(), "has no code".into()))?;
+        let code = code(model, &table).ok_or_else(|| (part.clone(), "has no code".into()))?;
+        let kind = operator_of(&code);
         let part = format!("{part} ({})", kind.variant_name().unwrap_or("unknown"));
         let tensor = |i: i32| match usize::try_from(i) {
             Ok(index) if index < reading.tensors.len() => Ok(Some(index)),
@@ -139,6 +142,10 @@ impl<'a, 'm> Operator<'a, 'm> {
         };
         let inputs = table.inputs().into_iter().flatten().map(tensor);
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let count = inputs.len();
+        ensure(count <= MAX_INPUTS, &part, || {
+            format!("has {count} inputs, more than {MAX_INPUTS}")
+        })?;
         let outputs = table.outputs().into_iter().flatten().map(tensor);
         let outputs = outputs.collect::<Result<Vec<_>, _>>()?;
         let count = outputs.len();
@@ -309,14 +316,19 @@ impl<'a, 'm> Operator<'a, 'm> {
                     ..Cost::default()
                 }),
             });
+        self.is_bearable(cost)?;
+        let operation = Operation { op: op()?, inputs, given, cost, tract_agrees };
+        Ok(Outcome::Operation(Box::new(operation)))
+    }
+
+    /// This must not be more, with what has been read before, than can be borne.
+    pub fn is_bearable(&self, cost: Cost) -> Result<(), Fault> {
         self.ensure(self.reading.cost.plus(cost).is_bearable(), || {
             format!(
                 "is too much: all together may take {MAX_PRODUCTS} products and {MAX_BYTES} bytes \
                  of values and of weights"
             )
-        })?;
-        let operation = Operation { op: op()?, inputs, given, cost, tract_agrees };
-        Ok(Outcome::Operation(Box::new(operation)))
+        })
     }
 
     /// One of a value, its products no more than what it gives.
@@ -364,10 +376,10 @@ impl<'a, 'm> Operator<'a, 'm> {
     }
 }
 
-/// What an operator computes; none if its code is missing.
-pub fn kind(model: &Model, table: &Table) -> Option<BuiltinOperator> {
+/// The code of what an operator computes, if there is one.
+pub fn code<'m>(model: &Model<'m>, table: &Table) -> Option<OperatorCode<'m>> {
     let (codes, index) = (model.operator_codes()?, table.opcode_index() as usize);
-    (index < codes.len()).then(|| operator_of(&codes.get(index)))
+    (index < codes.len()).then(|| codes.get(index))
 }
 
 /// Bytes of a value as the engine lays it out.

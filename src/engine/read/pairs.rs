@@ -49,12 +49,8 @@ impl Operator<'_, '_> {
         self.operation(inputs, Given::of_axes(shape, axes), cost, tract_agrees, || op)
     }
 
-    /// The output's axes: of both inputs the greater, counted from the last, if the file doesn't say.
+    /// The output's axes: of both inputs the greater, counted from the last.
     fn axes_of_two(&self) -> Result<Vec<usize>, Fault> {
-        let y = self.y();
-        if !y.is_open {
-            return Ok(y.shape.clone());
-        }
         let [mut a, mut b] = [&self.tensor(0)?.shape[..], &self.tensor(1)?.shape];
         if a.len() < b.len() {
             (a, b) = (b, a);

@@ -45,7 +45,13 @@ impl Operator<'_, '_> {
     fn told_axes(&self, values: usize) -> Option<Vec<usize>> {
         let x = &self.tensor(0).ok()?.shape;
         match self.kind {
-            BuiltinOperator::RESHAPE => filled(&self.numbers(1).ok()?, values),
+            BuiltinOperator::RESHAPE => {
+                let options = || {
+                    let options = self.table.builtin_options_as_reshape_options()?;
+                    Some(options.new_shape()?.iter().collect())
+                };
+                filled(&self.numbers(1).ok().or_else(options)?, values)
+            }
             BuiltinOperator::SQUEEZE => {
                 let options = self.table.builtin_options_as_squeeze_options()?;
                 Some(squeezed(x, &options.squeeze_dims().into_iter().flatten().collect::<Vec<_>>()))
