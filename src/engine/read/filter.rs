@@ -102,13 +102,10 @@ fn dense_axes(
     if !options.keep_num_dims() {
         return Ok(Some(vec![rows * columns, out]));
     }
-    let (mut axes, weights) = (operator.tensor(0)?.shape.clone(), &operator.tensor(1)?.shape);
-    let last = axes.pop();
-    operator.ensure(last == weights.last().copied(), || {
-        format!("keeps the axes of {:?}, weights {weights:?}", operator.inputs)
-    })?;
-    axes.push(out);
-    Ok(Some(axes))
+    let (axes, weights) = (&operator.tensor(0)?.shape, &operator.tensor(1)?.shape);
+    let fits = axes.last() == weights.last();
+    operator.ensure(fits, || format!("keeps the axes {axes:?}, weights {weights:?}"))?;
+    Ok(Some([&axes[..axes.len() - 1], &[out]].concat()))
 }
 
 /// What it reads, its weights as four-dimensional, and how they slide.
