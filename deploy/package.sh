@@ -18,7 +18,6 @@ fail() { echo "package.sh: $*" >&2; exit 1; }
 
 if [ -n "$firmware" ]; then
     cross/check.sh --any-size "$firmware" >&2
-    ! grep -q 'this `mien` was built without' "$firmware" || fail "$firmware was built without \`--features pi\`"
 else
     firmware=$(cross/build.sh | tail -n 1)
     cross/check.sh "$firmware" >&2
@@ -26,7 +25,7 @@ fi
 
 # The same sources give the same package: times in it are those of the last commit. Not before the build,
 # of which some dependencies would begin anew at each commit.
-: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
+[ -n "${SOURCE_DATE_EPOCH:-}" ] || SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 
 # Cargo.toml names these by this folder.
@@ -36,6 +35,16 @@ mkdir -p "$parts"/{man,doc}
 cross_strip -o "$parts/mien" "$firmware"
 mien() { $CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER "$firmware" "$@"; }
 mien config | cmp - deploy/config.toml || fail "$firmware is not of these sources"
+# It says so itself: of cameras and MQTT in its texts, of each kind of pins where it is asked for such.
+lacks=$(grep -a -o 'this `mien` was built without [A-Za-z]*' "$firmware") || [ $? = 1 ]
+for backend in cdev rppal; do
+    printf '[journal]\ndirectory = "%s"\n[leds]\nbackend = "%s"\n[leds.lines]\nhappy = 19\n' \
+        "$PWD/$parts/log" $backend >"$parts/pins.toml"
+    said=$(mien check --config "$parts/pins.toml") || [ $? = 1 ]
+    lacks+=$(grep -o 'built without GPIO back end.*' <<<"$said") || [ $? = 1 ]
+done
+rm -rf "$parts"/{log,pins.toml}
+[ -z "$lacks" ] || fail "$firmware was built without \`--features pi\`: $lacks"
 mien man --dir "$parts/man"
 for shell in bash zsh fish; do
     mien completions "$shell" >"$parts/completion.$shell"

@@ -1,6 +1,7 @@
 //! What a user may set: a TOML file to a validated [`Config`].
 
 use std::fmt::Display;
+use std::io::ErrorKind;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -202,7 +203,7 @@ impl Default for JournalConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("can't read config {}: {source}; `mien config` prints a sample", path.display())]
+    #[error("can't read config {}: {source}; {}", path.display(), help(source.kind()))]
     Read { path: PathBuf, source: std::io::Error },
     /// It is no TOML, or has an unknown key or a value of another type.
     #[error("config {}: {text}\n{hint}`mien config` prints a sample", path.display())]
@@ -218,6 +219,16 @@ pub enum ConfigError {
         DeploymentContext::names()
     )]
     NoContext { config: String },
+}
+
+/// What to do about a file that can't be read.
+fn help(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::PermissionDenied => "let this user read it",
+        ErrorKind::IsADirectory => "name the file in it",
+        ErrorKind::InvalidData => "save it as UTF-8",
+        _ => "`mien config` prints a sample",
+    }
 }
 
 impl Config {

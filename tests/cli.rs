@@ -611,6 +611,7 @@ fn check_goes_on_where_the_configuration_does_not_hold() {
         ("key.toml", &["line 2", "did you mean `min_overlap`?"]),
         ("text.toml", &["line 1"]),
         ("none.toml", &["can't read", "`mien config` prints a sample"]),
+        (".", &["can't read", "name the file in it"]),
     ] {
         let output = place.mien(&["check", "--config", name]);
         let text = stdout(&output);

@@ -230,7 +230,7 @@ if [ -z "$debs" ]; then
 fi
 version=$(dpkg-deb -f "$mien" Version)
 version=${version%-*}
-: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}"
+[ -n "${SOURCE_DATE_EPOCH:-}" ] || SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 card=$out/mien-$version.img
 mkdir -p "$out"
