@@ -218,7 +218,7 @@ sync_each() {
 # Records that the guest has told of; the same in order, each after its age when the last one was written.
 told() { guest_lines | sed -n 's/^journal: \({.*}\)$/\1/p' | sort -u; }
 aged() {
-    guest_lines | sed -n 's/^journal: \({.*"monotonic_s":\([0-9.]*\),.*}\)$/\2 \1/p' | tac |
+    guest_lines | sed -n 's/^journal: \({.*"time_unix_s":\([0-9.]*\),.*}\)$/\2 \1/p' | tac |
         awk 'NR == 1 { last = $1 } { sub(/^[^ ]*/, last - $1); print }'
 }
 # Adds those that are too old to be lost, and all before them, to those that it must keep.
