@@ -75,8 +75,8 @@ for group in video gpio; do
 done
 # udev is told by the package, and does it in its own time.
 belong_to() { [ "$(stat -c %G $2 | sort -u)" = $1 ]; }
-within 30 belong_to gpio "/dev/gpiochip*" || fail "$(ls -l /dev/gpiochip*)"
-within 30 belong_to video /dev/video10 || fail "$(ls -l /dev/video10)"
+within 120 belong_to gpio "/dev/gpiochip*" || fail "$(ls -l /dev/gpiochip*)"
+within 120 belong_to video /dev/video10 || fail "$(ls -l /dev/video10)"
 systemd-analyze verify --man=no mien.service || fail "the unit is not well"
 mien --version
 
