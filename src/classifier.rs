@@ -1,8 +1,6 @@
 //! The shares that a crop's logits stand for, and the classifier that gives them.
 
-use std::num::NonZero;
-use std::thread;
-
+use crate::cores::Cores;
 use crate::engine::{Calibration, Model, ModelError};
 use crate::expression::{Expression, Gender};
 use crate::image::Grey;
@@ -56,11 +54,9 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Classifies by this model, several faces on as many threads as there are cores, but for one that
-    /// captures.
+    /// Classifies by this model, several faces on as many threads as [`Cores::classifying`] says.
     pub fn new(mut model: Model) -> Self {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        model.set_threads((cores - 1).max(1));
+        model.set_threads(Cores::available().classifying());
         Self { model }
     }
 

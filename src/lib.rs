@@ -32,6 +32,7 @@ pub mod button;
 pub mod camera;
 pub mod classifier;
 pub mod config;
+mod cores;
 pub mod deployment;
 mod disk;
 pub mod engine;

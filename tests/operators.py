@@ -304,6 +304,21 @@ def chosen(kind, options, code=CODE):
     return writer.bytes(given)
 
 
+def chosen_rows():
+    """Twice each row of the picture whose least code is below a constant, else the row."""
+    writer = Writer()
+    x = writer.reshaped(writer.graph.inputs[0], [SIDE, SIDE, CHANNELS])
+    least, twice = writer.tensor([SIDE], CODE), writer.tensor([SIDE, SIDE, CHANNELS], CODE)
+    writer.operator(
+        KINDS.REDUCE_MIN, [x, writer.numbers(1, 2)], [least], 2, *options_of("ReducerOptions"))
+    truths, given = writer.truths([SIDE]), writer.tensor([SIDE, SIDE, CHANNELS], CODE)
+    limit = writer.tensor([1], CODE, np.array([-121], np.int8))
+    writer.operator(KINDS.LESS, [least, limit], [truths], 2, *options_of("LessOptions"))
+    writer.operator(KINDS.ADD, [x, x], [twice], 2, *options_of("AddOptions"))
+    writer.operator(KINDS.SELECT, [truths, twice, x], [given], 1)
+    return writer.bytes(given)
+
+
 def reduced(kind, shape, axes, keep, code=OTHER):
     options = options_of("ReducerOptions", keepDims=keep)
     return one(kind, shape, lambda w, x: [w.numbers(*axes)], options, code=code)
@@ -371,6 +386,17 @@ FILES = {
         "STRIDED_SLICE", [1, SIDE, CHANNELS],
         lambda w, x: [w.numbers(0, -2, 0, 0), w.numbers(1, -1, SIDE, CHANNELS), w.numbers(1, 1, 1, 1)],
         options_of("StridedSliceOptions", shrinkAxisMask=0b10)),
+    "strided_slice_offset": one(
+        "STRIDED_SLICE", [1, 3, 2, CHANNELS],
+        lambda w, x: [w.numbers(0, -5, 1, 0), w.numbers(1, 3, 4, CHANNELS), w.numbers(1, 1, 2, 1)],
+        options_of("StridedSliceOptions", offset=True), version=8),
+    "strided_slice_axes": one(
+        "STRIDED_SLICE", [1, 3, SIDE, 1, CHANNELS],
+        lambda w, x: [w.numbers(0, 1, 9, 7, 0), w.numbers(1, 4, 9, 7, CHANNELS), w.numbers(1, 1, 9, 1, 1)],
+        options_of("StridedSliceOptions", ellipsisMask=0b100, newAxisMask=0b1000), version=5),
+    "strided_slice_first": one(
+        "STRIDED_SLICE", [SIDE, 4, CHANNELS], lambda w, x: [w.numbers(0, 0, 2), w.numbers(1, 0, 6), w.numbers(1, 1, 1)],
+        options_of("StridedSliceOptions", shrinkAxisMask=0b1, endMask=0b10), version=5),
     "split": one(
         "SPLIT", [1, SIDE, 2, CHANNELS], lambda w, x: [w.numbers(2), x], options_of("SplitOptions", numSplits=4),
         outputs=4),
@@ -420,6 +446,7 @@ FILES = {
     "greater_equal": chosen("GREATER_EQUAL", "GreaterEqualOptions"),
     "equal": chosen("EQUAL", "EqualOptions"),
     "not_equal": chosen("NOT_EQUAL", "NotEqualOptions"),
+    "select_rows": chosen_rows(),
     # What tract computes in single precision.
     "near_add": of_two("ADD", PICTURE[:3] + [1], ADD, 2),
     "near_mul": of_two("MUL", PICTURE[:3] + [1], MUL, 2),
@@ -506,8 +533,6 @@ REFUSED = {
     "FULLY_CONNECTED": misfit_dense(),
     "LESS": plain("LESS", 2, options_of("LessOptions"), CODE),
     "NEG": plain("NEG", 1, options_of("NegOptions"), CODE),
-    "SELECT": one(
-        "SELECT", PICTURE, lambda w, x: [w.truths([1]), x, x], version=1),
 }
 
 for name, file in REFUSED.items():

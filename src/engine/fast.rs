@@ -14,13 +14,13 @@ use super::test_vector;
 
 /// A plan and the memory that it runs in.
 pub struct Fast {
-    bench: Arc<Bench>,
+    runner: Arc<Runner>,
     /// None if it runs where it is called.
-    team: Option<Team>,
+    helpers: Option<Helpers>,
 }
 
 /// What all threads work at.
-struct Bench {
+struct Runner {
     plan: Plan,
     /// Of threads that do not run at the moment.
     workspaces: Mutex<Vec<Workspace>>,
@@ -29,7 +29,7 @@ struct Bench {
 }
 
 /// Threads that help the one that calls.
-struct Team {
+struct Helpers {
     pool: ThreadPool,
     /// Where they run pictures by rows, if that pays.
     rows: Option<Mutex<Workspace>>,
@@ -53,7 +53,7 @@ impl Fast {
         // Whatever is wrong with a network, the reference can still have a go at it.
         let fast = catch_unwind(AssertUnwindSafe(|| {
             let fast = Self::planned(network)?;
-            let picture = test_vector::picture(fast.bench.input_len);
+            let picture = test_vector::picture(fast.runner.input_len);
             let codes = fast.run(&picture);
             if codes != expected {
                 let wrong = codes.iter().zip(expected).filter(|(a, b)| a != b).count();
@@ -85,58 +85,58 @@ impl Fast {
         let plan = Plan::new(network, kernels::select()).map_err(|error| error.to_string())?;
         let [input_len, output_len] = [network.input, network.output]
             .map(|value| network.values[value].shape.iter().product());
-        let bench = Bench { plan, workspaces: Mutex::default(), input_len, output_len };
-        Ok(Self { bench: Arc::new(bench), team: None })
+        let runner = Runner { plan, workspaces: Mutex::default(), input_len, output_len };
+        Ok(Self { runner: Arc::new(runner), helpers: None })
     }
 
     /// The plan.
     pub fn plan(&self) -> &Plan {
-        &self.bench.plan
+        &self.runner.plan
     }
 
     /// Runs it on this many threads from now on, the caller's among them, [`MAX_THREADS`] at most.
     pub fn set_threads(&mut self, threads: usize) -> Result<(), ThreadPoolBuildError> {
         let threads = threads.min(MAX_THREADS);
-        self.team = None;
+        self.helpers = None;
         if threads > 1 {
             let pool = ThreadPoolBuilder::new().num_threads(threads - 1);
             let pool = pool.thread_name(|i| format!("engine-{i}")).build()?;
-            let rows = self.rows_pay().then(|| Mutex::new(self.bench.plan.workspace(threads - 1)));
-            self.team = Some(Team { pool, rows });
+            let rows = self.rows_pay().then(|| Mutex::new(self.runner.plan.workspace(threads - 1)));
+            self.helpers = Some(Helpers { pool, rows });
         }
         Ok(())
     }
 
     /// Whether a picture takes one thread long enough to be dealt out by rows.
     fn rows_pay(&self) -> bool {
-        let picture = test_vector::picture(self.bench.input_len);
+        let picture = test_vector::picture(self.runner.input_len);
         (0..3).all(|_| {
             let started = Instant::now();
-            self.bench.run(&picture, &mut vec![0; self.bench.output_len]);
+            self.runner.run(&picture, &mut vec![0; self.runner.output_len]);
             started.elapsed() > ROWS_PAY
         })
     }
 
     /// The output's codes for pictures one after the other.
     pub fn run(&self, input: &[i8]) -> Vec<i8> {
-        let pictures = input.len() / self.bench.input_len;
-        let mut output = vec![0; pictures * self.bench.output_len];
-        if let Some(team) = &self.team {
-            if let Some(mut workspace) = team.rows_for(pictures) {
+        let pictures = input.len() / self.runner.input_len;
+        let mut output = vec![0; pictures * self.runner.output_len];
+        if let Some(helpers) = &self.helpers {
+            if let Some(mut workspace) = helpers.rows_for(pictures) {
                 let workspace = &mut *workspace;
-                team.pool.install(|| self.bench.plan.run(workspace, input, &mut output));
+                helpers.pool.install(|| self.runner.plan.run(workspace, input, &mut output));
                 return output;
             }
             if pictures > 1 {
-                return Shift::run(&self.bench, &team.pool, input, output);
+                return Batch::run(&self.runner, &helpers.pool, input, output);
             }
         }
-        self.bench.run(input, &mut output);
+        self.runner.run(input, &mut output);
         output
     }
 }
 
-impl Bench {
+impl Runner {
     /// Runs pictures on the caller's thread.
     fn run(&self, input: &[i8], output: &mut [i8]) {
         let lent = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -148,8 +148,8 @@ impl Bench {
 
 /// Pictures of which each thread takes the next one when it is done with one, so that none waits long
 /// for another. A helper that the CPU had no time for finds nothing left to do, and nobody waits for it.
-struct Shift {
-    bench: Arc<Bench>,
+struct Batch {
+    runner: Arc<Runner>,
     input: Vec<i8>,
     /// Pictures that somebody has taken.
     taken: AtomicUsize,
@@ -164,36 +164,36 @@ struct Work {
     panicked: bool,
 }
 
-impl Shift {
-    fn run(bench: &Arc<Bench>, pool: &ThreadPool, input: &[i8], output: Vec<i8>) -> Vec<i8> {
-        let pictures = input.len() / bench.input_len;
-        let shift = Arc::new(Self {
-            bench: Arc::clone(bench),
+impl Batch {
+    fn run(runner: &Arc<Runner>, pool: &ThreadPool, input: &[i8], output: Vec<i8>) -> Vec<i8> {
+        let pictures = input.len() / runner.input_len;
+        let batch = Arc::new(Self {
+            runner: Arc::clone(runner),
             input: input.to_vec(),
             taken: AtomicUsize::new(0),
             work: Mutex::new(Work { output, left: pictures, panicked: false }),
             all_done: Condvar::new(),
         });
         for _ in 0..pool.current_num_threads().min(pictures - 1) {
-            let shift = Arc::clone(&shift);
-            pool.spawn(move || shift.help());
+            let batch = Arc::clone(&batch);
+            pool.spawn(move || batch.help());
         }
-        shift.help();
-        let mut work = shift.lock();
+        batch.help();
+        let mut work = batch.lock();
         while work.left > 0 {
-            work = shift.all_done.wait(work).unwrap_or_else(PoisonError::into_inner);
+            work = batch.all_done.wait(work).unwrap_or_else(PoisonError::into_inner);
         }
         assert!(!work.panicked, "a plan panicked");
         std::mem::take(&mut work.output)
     }
 
     fn help(&self) {
-        let Bench { input_len, output_len, .. } = *self.bench;
+        let Runner { input_len, output_len, .. } = *self.runner;
         let mut codes = vec![0; output_len];
         loop {
             let picture = self.taken.fetch_add(1, Ordering::Relaxed);
             let Some(input) = self.input.chunks_exact(input_len).nth(picture) else { return };
-            let ran = catch_unwind(AssertUnwindSafe(|| self.bench.run(input, &mut codes)));
+            let ran = catch_unwind(AssertUnwindSafe(|| self.runner.run(input, &mut codes)));
             let mut work = self.lock();
             work.output[picture * output_len..][..output_len].copy_from_slice(&codes);
             work.panicked |= ran.is_err();
@@ -209,7 +209,7 @@ impl Shift {
     }
 }
 
-impl Team {
+impl Helpers {
     /// The memory for rows, if so few pictures are done sooner by rows, which the caller's thread has
     /// no part in, than by whole pictures, of which some threads may get none; and if no other caller
     /// has it.

@@ -29,9 +29,9 @@ use tract_tflite::tflite::{
 use super::ModelError;
 use super::codes::{operator_of, tract_agrees};
 use super::network::{Int8Network, Int8Op, Shape, Step, Value};
-use super::tract_operator::Numbers;
+use super::tract_operator::Domain;
 use super::window::Window;
-use operator::{Given, Operation, Operator, Outcome, Source};
+use operator::{Given, Input, Operation, Operator, Outcome};
 use tensor::{Tensor, layout};
 
 /// Identifier and root offset: the least a flatbuffer with an identifier can have.
@@ -148,9 +148,9 @@ fn tail(model: &Model, graph: SubGraph, output: usize) -> Vec<usize> {
         let gives = |tensor| table.outputs().is_some_and(|all| all.iter().any(|i| i == tensor));
         let kind = operator::code(model, table).map(|code| operator_of(&code));
         let reshapes = kind.is_some_and(reshape::reshapes);
-        let source = table.inputs().and_then(|inputs| inputs.iter().next());
-        if let (true, Some(source)) = (reshapes && tail.last().is_some_and(|&i| gives(i)), source) {
-            tail.push(source);
+        let input = table.inputs().and_then(|inputs| inputs.iter().next());
+        if let (true, Some(input)) = (reshapes && tail.last().is_some_and(|&i| gives(i)), input) {
+            tail.push(input);
         }
     }
     tail.into_iter().filter_map(|tensor| usize::try_from(tensor).ok()).collect()
@@ -203,11 +203,11 @@ struct Reading<'m> {
     values: Vec<Value>,
     steps: Vec<Step>,
     /// Constants and values in other shapes, and the value that each was made.
-    made: Vec<(Source, usize)>,
+    made: Vec<(Input, usize)>,
     /// The tensors that are the output by another name.
     tail: Vec<usize>,
     /// What a softmax at the end reads.
-    before_softmax: Option<Source>,
+    before_softmax: Option<Input>,
     tract_agrees: bool,
     cost: Cost,
 }
@@ -255,29 +255,29 @@ impl<'m> Reading<'m> {
     }
 
     /// The value that is read.
-    fn source(&mut self, source: Source) -> usize {
-        if let Some(&(_, made)) = self.made.iter().find(|(of, _)| *of == source) {
+    fn input(&mut self, input: Input) -> usize {
+        if let Some(&(_, made)) = self.made.iter().find(|(of, _)| *of == input) {
             return made;
         }
-        let (op, inputs, output) = match source {
-            Source::Value(value) => return value,
-            Source::Reshaped { value, shape } => {
+        let (op, inputs, output) = match input {
+            Input::Value(value) => return value,
+            Input::Reshaped { value, shape } => {
                 let output = self.derived(value, &format!("as {shape:?}"), shape);
                 (Int8Op::Reshape, vec![value], output)
             }
-            Source::Spaced { value, of, by, shape } => {
-                let input = self.source(Source::of(value, self.values[value].shape, of));
+            Input::Spaced { value, of, by, shape } => {
+                let input = self.input(Input::of(value, self.values[value].shape, of));
                 let output = self.derived(input, &format!("spaced by {by:?}"), shape);
                 (Int8Op::Space(by), vec![input], output)
             }
-            Source::Constant { tensor, shape } => {
+            Input::Constant { tensor, shape } => {
                 let of = &self.tensors[tensor];
                 let codes = of.codes().cycle().take(shape.iter().product()).collect();
                 (Int8Op::Constant(codes), Vec::new(), self.value(tensor, shape))
             }
         };
         self.steps.push(Step { op, inputs, output });
-        self.made.push((source, output));
+        self.made.push((input, output));
         output
     }
 
@@ -314,8 +314,8 @@ impl<'m> Reading<'m> {
                     self.held[output] = Some(value);
                     self.tensors[output].shape = shape;
                 }
-                Outcome::Blocks { source, blocks, axes } => {
-                    self.held[output] = Some(self.source(source));
+                Outcome::Blocks { input, blocks, axes } => {
+                    self.held[output] = Some(self.input(input));
                     self.tensors[output].shape = axes;
                     self.tensors[output].blocks = Some(blocks);
                 }
@@ -343,7 +343,7 @@ impl<'m> Reading<'m> {
         self.tract_agrees &= tensor.shape == axes;
         (tensor.shape, tensor.blocks) = (axes, blocks);
         self.cost = self.cost.plus(cost);
-        let inputs = inputs.into_iter().map(|input| self.source(input)).collect();
+        let inputs = inputs.into_iter().map(|input| self.input(input)).collect();
         let output = self.hold(output, shape);
         self.steps.push(Step { op, inputs, output });
         Ok(())
@@ -353,11 +353,11 @@ impl<'m> Reading<'m> {
         let in_blocks = self.tensors[self.output].blocks.is_some();
         ensure(!in_blocks, "its output", || "is blocks of a picture".into())?;
         let computed = self.held[self.output].map(|value| {
-            Source::of(value, self.values[value].shape, layout(&self.tensors[self.output].shape))
+            Input::of(value, self.values[value].shape, layout(&self.tensors[self.output].shape))
         });
         let output = self.before_softmax.or(computed);
         let output = output.ok_or_else(|| ("its output".into(), "is never computed".into()))?;
-        let output = self.source(output);
+        let output = self.input(output);
         ensure(!self.is_of_softmax(output), "its output", || {
             "is made of a softmax's: shares, not logits. End the file before the softmax".into()
         })?;
@@ -383,11 +383,11 @@ impl<'m> Reading<'m> {
             shares[*output] = match op {
                 Int8Op::Conv(_) | Int8Op::Depthwise(_) => false,
                 Int8Op::Reshape | Int8Op::Concat => some,
-                Int8Op::InTract(operator) => match (operator.name(), operator.numbers()) {
+                Int8Op::InTract(operator) => match (operator.name(), operator.domain()) {
                     ("SOFTMAX", _) => true,
                     ("BATCH_MATMUL" | "LOG", _) => false,
-                    (_, Numbers::Codes) => some,
-                    (_, Numbers::Reals) => all,
+                    (_, Domain::Codes) => some,
+                    (_, Domain::Reals) => all,
                 },
                 _ => all,
             };

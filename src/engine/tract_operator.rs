@@ -12,7 +12,7 @@ use super::Quantization;
 
 /// What tract is given of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbers {
+pub enum Domain {
     /// Its codes, for an operator that only moves or compares them.
     Codes,
     /// What its codes stand for, in single precision. What comes of that becomes the nearest code, which
@@ -20,7 +20,7 @@ pub enum Numbers {
     Reals,
 }
 
-impl Numbers {
+impl Domain {
     /// What tract is given for codes of this quantization.
     pub fn tensor(
         self,
@@ -42,7 +42,7 @@ impl Numbers {
 #[derive(Clone)]
 pub struct TractOperator {
     name: &'static str,
-    numbers: Numbers,
+    domain: Domain,
     /// Of what it reads.
     shapes: Vec<Vec<usize>>,
     /// Multiply-accumulates, of a product of matrices.
@@ -54,13 +54,13 @@ impl TractOperator {
     /// Of a graph with inputs of these shapes; else what tract says. It has then run once.
     pub fn new(
         name: &'static str,
-        numbers: Numbers,
+        domain: Domain,
         shapes: Vec<Vec<usize>>,
         macs: usize,
         graph: TypedModel,
     ) -> Result<Self, String> {
         let load = || -> TractResult<Self> {
-            let operator = Self { name, numbers, shapes, macs, model: graph.into_runnable()? };
+            let operator = Self { name, domain, shapes, macs, model: graph.into_runnable()? };
             let zero = Quantization { scale: 1.0, zero_point: 0 };
             let lens = operator.shapes.iter().map(|shape| shape.iter().product());
             operator.try_run(lens.map(|len| (std::iter::repeat_n(0, len), zero)), zero)?;
@@ -76,8 +76,8 @@ impl TractOperator {
     }
 
     /// What it is given.
-    pub fn numbers(&self) -> Numbers {
-        self.numbers
+    pub fn domain(&self) -> Domain {
+        self.domain
     }
 
     /// Multiply-accumulates that it takes.
@@ -100,14 +100,15 @@ impl TractOperator {
         inputs: impl Iterator<Item = (I, Quantization)>,
         output: Quantization,
     ) -> TractResult<Vec<i8>> {
-        let inputs = self.shapes.iter().zip(inputs).map(|(shape, (codes, code))| {
-            self.numbers.tensor(shape, codes, code).map(TValue::from)
-        });
+        let inputs =
+            self.shapes.iter().zip(inputs).map(|(shape, (codes, code))| {
+                self.domain.tensor(shape, codes, code).map(TValue::from)
+            });
         let outputs = self.model.run(inputs.collect::<TractResult<TVec<_>>>()?)?;
         let plain = outputs[0].try_as_plain_ram()?;
-        Ok(match self.numbers {
-            Numbers::Codes => plain.as_slice::<i8>()?.to_vec(),
-            Numbers::Reals => {
+        Ok(match self.domain {
+            Domain::Codes => plain.as_slice::<i8>()?.to_vec(),
+            Domain::Reals => {
                 // What is no number, like the logarithm of less than nothing, is the least.
                 let code = |real: f32| if real.is_nan() { i8::MIN } else { output.quantize(real) };
                 plain.as_slice::<f32>()?.iter().map(|&real| code(real)).collect()

@@ -38,6 +38,7 @@ use serde::Serialize;
 
 use crate::camera::CameraError;
 use crate::classifier::Classifier;
+use crate::cores::Cores;
 use crate::deployment::Deployment;
 use crate::engine::ModelError;
 use crate::face::detector::{DetectorError, DetectorOptions};
@@ -157,7 +158,7 @@ pub fn run(
     let mut kiosk = Kiosk {
         classifier,
         tracker,
-        cores: thread::available_parallelism().map_or(1, usize::from),
+        cores: Cores::available(),
         afresh: false,
         is_night: false,
         teller: Teller::new(
@@ -201,8 +202,7 @@ pub fn run(
 struct Kiosk<'a> {
     classifier: Classifier,
     tracker: Tracker,
-    /// So many faces keep all cores busy.
-    cores: usize,
+    cores: Cores,
     /// What was seen before says nothing of what is there now: the next frame is a new one.
     afresh: bool,
     is_night: bool,
@@ -375,9 +375,7 @@ impl Kiosk<'_> {
                 self.report(Tracker::hold);
             }
             Look::Faces(faces) => {
-                if faces.len() < self.cores {
-                    // The next are found meanwhile. Of a room of faces each core has some to read, and a
-                    // frame found early would only be older when its turn comes.
+                if self.cores.find_beside(faces.len()) {
                     self.ask(finder);
                 }
                 let mut note = |stage, took| self.stages.add(stage, took);

@@ -56,7 +56,7 @@ impl Blocks {
 impl Operator<'_, '_> {
     /// SPACE_TO_BATCH_ND.
     pub fn parted(&self) -> Result<Outcome, Fault> {
-        let Picture { source, shape, code } = self.one(3)?;
+        let Picture { input, shape, code } = self.one(3)?;
         self.keeps_code(code)?;
         let axes = &self.tensor(0)?.shape;
         let blocks = Blocks { size: self.block_size()?, margins: self.sides(2)? };
@@ -68,7 +68,7 @@ impl Operator<'_, '_> {
             format!("parts {axes:?}, with sides {sides:?}, by {:?}", blocks.size)
         })?;
         let axes = without_rows(blocks.axes(shape), axes.len());
-        Ok(Outcome::Blocks { source, blocks, axes })
+        Ok(Outcome::Blocks { input, blocks, axes })
     }
 
     /// BATCH_TO_SPACE_ND.

@@ -6,7 +6,7 @@ use super::super::kernels::QUAD;
 use super::super::network::{Filter, Int8Op, Shape, Value};
 use super::super::window::Window;
 use super::blocks::Blocks;
-use super::operator::{Given, Operator, Outcome, Picture, Source, le_i32, tap_bytes};
+use super::operator::{Given, Input, Operator, Outcome, Picture, le_i32, tap_bytes};
 use super::sliding::{self, Sliding};
 use super::tensor::Tensor;
 use super::transposed;
@@ -110,7 +110,7 @@ fn dense_axes(
 
 /// What it reads, its weights as four-dimensional, and how they slide.
 pub struct Form {
-    pub input: Source,
+    pub input: Input,
     pub x: Shape,
     pub shape: [usize; 4],
     pub sliding: Sliding,
@@ -131,12 +131,12 @@ impl Form {
         let (input, x) = match blocks {
             Some(_) if operator.tensor(0)?.shape.len() == 4 => {
                 let (value, of) = operator.value_or_blocks(0)?;
-                (Source::Value(value), of.shape)
+                (Input::Value(value), of.shape)
             }
             _ => {
                 operator.has_four_axes(0)?;
-                let Picture { source, shape, .. } = operator.picture(0)?;
-                (source, shape)
+                let Picture { input, shape, .. } = operator.picture(0)?;
+                (input, shape)
             }
         };
         let misfit = || operator.fault(format!("has weights {:?} on input {x:?}", weights.shape));
@@ -177,13 +177,13 @@ impl Form {
         }
         // All of a picture as it lies, whatever the file makes of it.
         let (input, x, kernel) = if all == values {
-            (Source::Value(kept), of_kept, [of_kept[0], of_kept[1]])
+            (Input::Value(kept), of_kept, [of_kept[0], of_kept[1]])
         } else {
             let mut rows = operator.picture(0)?;
             if rows.shape[2] != values {
                 rows = operator.value_as(0, [1, all / values, values])?;
             }
-            (rows.source, rows.shape, [1, 1])
+            (rows.input, rows.shape, [1, 1])
         };
         let sliding = Sliding { window: Window::whole(kernel), dilation: [1, 1], activation };
         let shape = [out, kernel[0], kernel[1], x[2]];

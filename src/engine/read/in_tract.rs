@@ -17,9 +17,9 @@ use tract_tflite::internal::{
 use tract_tflite::tflite::{BuiltinOperator, TensorType};
 
 use super::super::network::Int8Op;
-use super::super::tract_operator::{Numbers, TractOperator};
+use super::super::tract_operator::{Domain, TractOperator};
 use super::numbers::MOST_NUMBERS;
-use super::operator::{Given, Operator, Outcome, Source};
+use super::operator::{Given, Input, Operator, Outcome};
 use super::tensor::{MAX_RANK, Tensor, layout};
 use super::{Cost, Fault};
 
@@ -34,24 +34,24 @@ pub fn gives_several(kind: BuiltinOperator) -> bool {
 /// What an operator is; none if tract runs no such.
 pub fn read(operator: &Operator) -> Option<Result<Outcome, Fault>> {
     let kind = operator.kind;
-    let moves = moves::wiring(kind).map(|wiring| (Numbers::Codes, wiring));
+    let moves = moves::wiring(kind).map(|wiring| (Domain::Codes, wiring));
     let reals = || reals::wiring(kind).or_else(|| choices::wiring(kind));
-    let either = moves.or_else(|| reals().map(|wiring| (Numbers::Reals, wiring)));
-    either.map(|(numbers, wiring)| wired(operator, numbers, wiring))
+    let either = moves.or_else(|| reals().map(|wiring| (Domain::Reals, wiring)));
+    either.map(|(domain, wiring)| wired(operator, domain, wiring))
 }
 
-fn wired(operator: &Operator, numbers: Numbers, wiring: Wiring) -> Result<Outcome, Fault> {
+fn wired(operator: &Operator, domain: Domain, wiring: Wiring) -> Result<Outcome, Fault> {
     // tract computes at once what is made of constants alone, however much that is.
     let reads_value = (0..operator.inputs.len()).any(|i| operator.value_or_blocks(i).is_ok());
     operator.ensure(reads_value, || "reads only constants".into())?;
-    let mut graph = Graph::new(operator, numbers);
+    let mut graph = Graph::new(operator, domain);
     // Should something get through the checks, it must not take the kiosk down.
     let wired = catch_unwind(AssertUnwindSafe(|| {
         let output = wiring(&mut graph)?;
         graph.ends_in(output)
     }));
     let axes = wired.unwrap_or_else(|_| Err(operator.fault("makes tract panic")))?;
-    let Graph { model, sources, shapes, products, constant_bytes, .. } = graph;
+    let Graph { model, inputs, shapes, products, constant_bytes, .. } = graph;
     let len = |axes: &[usize]| axes.iter().fold(1, |len: usize, side| len.saturating_mul(*side));
     let values = shapes.iter().map(|shape| len(shape)).fold(len(&axes), usize::saturating_add);
     let cost = Cost {
@@ -63,8 +63,8 @@ fn wired(operator: &Operator, numbers: Numbers, wiring: Wiring) -> Result<Outcom
     let name = operator.kind.variant_name().unwrap_or("unknown");
     // Only if it can be borne is it run.
     let given = Given::of_axes(layout(&axes), axes);
-    operator.try_operation(sources, given, cost, false, || {
-        let run = TractOperator::new(name, numbers, shapes, products, model);
+    operator.try_operation(inputs, given, cost, false, || {
+        let run = TractOperator::new(name, domain, shapes, products, model);
         run.map(Int8Op::InTract).map_err(|why| operator.fault(format!("fails in tract: {why}")))
     })
 }
@@ -90,7 +90,7 @@ pub fn numbers(operator: &Operator) -> Option<(Vec<usize>, Vec<i32>)> {
         _ => return None,
     };
     let run = || {
-        let mut graph = Graph::new(operator, Numbers::Codes);
+        let mut graph = Graph::new(operator, Domain::Codes);
         let output = wiring(&mut graph).ok()?;
         let axes = graph.shape(output).ok()?;
         let count = axes.iter().try_fold(1, |len: usize, side| len.checked_mul(*side))?;
@@ -110,10 +110,10 @@ type Wiring = fn(&mut Graph) -> Result<OutletId, Fault>;
 /// tract's graph of an operator.
 struct Graph<'o, 'a, 'm> {
     operator: &'o Operator<'a, 'm>,
-    numbers: Numbers,
+    domain: Domain,
     model: TypedModel,
     /// What its inputs are.
-    sources: Vec<Source>,
+    inputs: Vec<Input>,
     shapes: Vec<Vec<usize>>,
     /// What it takes, if more than there are values.
     products: usize,
@@ -122,13 +122,13 @@ struct Graph<'o, 'a, 'm> {
 }
 
 impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
-    fn new(operator: &'o Operator<'a, 'm>, numbers: Numbers) -> Self {
+    fn new(operator: &'o Operator<'a, 'm>, domain: Domain) -> Self {
         let model = TypedModel::default();
         Self {
             operator,
-            numbers,
+            domain,
             model,
-            sources: Vec::new(),
+            inputs: Vec::new(),
             shapes: Vec::new(),
             products: 0,
             constant_bytes: 0,
@@ -169,9 +169,9 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
             let numbers = self.told(numbers)?;
             return self.hold(numbers);
         }
-        match self.numbers {
-            Numbers::Codes => self.keeps_code(i)?,
-            Numbers::Reals => self.has_sane_scale(tensor)?,
+        match self.domain {
+            Domain::Codes => self.keeps_code(i)?,
+            Domain::Reals => self.has_sane_scale(tensor)?,
         }
         if tensor.data.is_some() {
             let constant = self.constant(i)?;
@@ -183,13 +183,13 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
 
     /// A value by these axes.
     fn read(&mut self, value: usize, axes: Vec<usize>) -> Result<OutletId, Fault> {
-        let type_ = match self.numbers {
-            Numbers::Codes => DatumType::I8,
-            Numbers::Reals => DatumType::F32,
+        let type_ = match self.domain {
+            Domain::Codes => DatumType::I8,
+            Domain::Reals => DatumType::F32,
         };
         let name = self.name();
         let added = self.model.add_source(name, type_.fact(&axes));
-        self.sources.push(Source::Value(value));
+        self.inputs.push(Input::Value(value));
         self.shapes.push(axes);
         self.told(added)
     }
@@ -223,7 +223,7 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
         let bytes = tensor.codes().count().saturating_mul(2 * size_of::<f32>());
         self.constant_bytes = self.constant_bytes.saturating_add(bytes);
         self.operator.is_bearable(Cost { weight_bytes: self.constant_bytes, ..Cost::default() })?;
-        self.told(self.numbers.tensor(&tensor.shape, tensor.codes(), tensor.code()))
+        self.told(self.domain.tensor(&tensor.shape, tensor.codes(), tensor.code()))
     }
 
     /// A constant's wire.
@@ -284,7 +284,7 @@ impl<'o, 'a, 'm> Graph<'o, 'a, 'm> {
 
     /// The axes of what it gives.
     fn ends_in(&mut self, output: OutletId) -> Result<Vec<usize>, Fault> {
-        if self.numbers == Numbers::Reals {
+        if self.domain == Domain::Reals {
             self.has_sane_scale(self.operator.y())?;
         }
         let given = self.shape(output)?;

@@ -88,7 +88,7 @@ impl Operator<'_, '_> {
             weight_bytes: if is_max { tap_bytes(&window, height, rows) } else { 0 },
             ..Cost::default()
         };
-        self.operation(vec![x.source], Given::picture(shape), cost, is_max, || match is_max {
+        self.operation(vec![x.input], Given::picture(shape), cost, is_max, || match is_max {
             true => Int8Op::MaxPool(window, activation),
             false => Int8Op::AveragePool(window, activation),
         })
@@ -117,7 +117,7 @@ impl Operator<'_, '_> {
         let keeps = options.is_some_and(|options| options.keep_dims());
         let axes = if keeps { vec![1, 1, 1, channels] } else { vec![1, channels] };
         let given = Given::of_axes([1, 1, channels], axes);
-        self.operation(vec![x.source], given, cost, false, || op)
+        self.operation(vec![x.input], given, cost, false, || op)
     }
 
     fn pad(&self) -> Result<Outcome, Fault> {
@@ -135,7 +135,7 @@ impl Operator<'_, '_> {
         self.ensure(bearable, || format!("pads by {numbers:?}"))?;
         let [height, width] = margins.around([height, width]);
         let given = Given::picture([height, width, channels]);
-        self.elementwise(x.source, given, Int8Op::Pad(margins))
+        self.elementwise(x.input, given, Int8Op::Pad(margins))
     }
 
     fn leaky_relu(&self) -> Result<Outcome, Fault> {
@@ -151,7 +151,7 @@ impl Operator<'_, '_> {
         let can = unary.table(x.code, self.y().code()).is_some();
         self.ensure(can, || "has codes that LiteRT does not take, or too far apart".into())?;
         let given = Given::of_axes(x.shape, self.tensor(0)?.shape.clone());
-        self.elementwise(x.source, given, Int8Op::Unary(unary))
+        self.elementwise(x.input, given, Int8Op::Unary(unary))
     }
 
     /// Channels of values of one code, one after the other.
@@ -180,7 +180,7 @@ impl Operator<'_, '_> {
         }
         let mut axes = self.tensor(0)?.shape.clone();
         axes[rank - 1] = shape[2];
-        let inputs = inputs.into_iter().map(|x| x.source).collect();
+        let inputs = inputs.into_iter().map(|x| x.input).collect();
         let given = Given::of_axes(shape, axes);
         self.operation(inputs, given, Cost::default(), true, || Int8Op::Concat)
     }
@@ -191,6 +191,6 @@ impl Operator<'_, '_> {
         let is_last = self.reading.tail.contains(&self.output) && x.shape[..2] == [1, 1];
         let plain = is_last && options.is_some_and(|options| options.beta() == 1.0);
         self.ensure(plain, || "is not the plain one of a row at the end".into())?;
-        Ok(Outcome::Softmax(x.source))
+        Ok(Outcome::Softmax(x.input))
     }
 }

@@ -48,18 +48,18 @@ pub enum Outcome {
     /// A value by another name, and its shape by that.
     Same { value: usize, shape: Vec<usize> },
     /// Blocks of a picture, and their axes.
-    Blocks { source: Source, blocks: Blocks, axes: Vec<usize> },
+    Blocks { input: Input, blocks: Blocks, axes: Vec<usize> },
     /// Numbers, and their axes.
     Numbers { shape: Vec<usize>, numbers: Vec<i32> },
     /// Numbers that only the file's own arithmetic tells.
     Unknown,
     /// The softmax of a row, the last thing computed.
-    Softmax(Source),
+    Softmax(Input),
 }
 
 /// What an operation reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum Input {
     /// A value.
     Value(usize),
     /// The codes of a value in another shape.
@@ -71,7 +71,7 @@ pub enum Source {
     Constant { tensor: usize, shape: Shape },
 }
 
-impl Source {
+impl Input {
     /// A value that is kept in one shape, in another of as many codes.
     pub fn of(value: usize, kept: Shape, shape: Shape) -> Self {
         match shape == kept {
@@ -110,7 +110,7 @@ impl Given {
 /// An operation, what it reads and gives, and what that takes.
 pub struct Operation {
     pub op: Int8Op,
-    pub inputs: Vec<Source>,
+    pub inputs: Vec<Input>,
     pub given: Given,
     pub cost: Cost,
     /// Whether stock tract computes it as LiteRT does.
@@ -119,7 +119,7 @@ pub struct Operation {
 
 /// A value as an operator reads it.
 pub struct Picture {
-    pub source: Source,
+    pub input: Input,
     pub shape: Shape,
     pub code: Quantization,
 }
@@ -211,7 +211,7 @@ impl<'a, 'm> Operator<'a, 'm> {
     /// The value in an input tensor, in a shape of as many values.
     pub fn value_as(&self, i: usize, shape: Shape) -> Result<Picture, Fault> {
         let (value, &Value { shape: kept, quantization: code, .. }) = self.value(i)?;
-        Ok(Picture { source: Source::of(value, kept, shape), shape, code })
+        Ok(Picture { input: Input::of(value, kept, shape), shape, code })
     }
 
     /// Numbers that are in the file.
@@ -284,7 +284,7 @@ impl<'a, 'm> Operator<'a, 'm> {
     /// An operation, made if what it takes can be borne.
     pub fn operation(
         &self,
-        inputs: Vec<Source>,
+        inputs: Vec<Input>,
         given: Given,
         cost: Cost,
         tract_agrees: bool,
@@ -296,7 +296,7 @@ impl<'a, 'm> Operator<'a, 'm> {
     /// The same of one that may fail to be made.
     pub fn try_operation(
         &self,
-        inputs: Vec<Source>,
+        inputs: Vec<Input>,
         given: Given,
         cost: Cost,
         tract_agrees: bool,
@@ -304,12 +304,12 @@ impl<'a, 'm> Operator<'a, 'm> {
     ) -> Result<Outcome, Fault> {
         let cost =
             inputs.iter().fold(cost.of_values(padded(given.shape)), |cost, input| match input {
-                Source::Value(_) => cost,
-                Source::Reshaped { shape, .. } => cost.of_values(padded(*shape)),
-                Source::Spaced { of, shape, .. } => {
+                Input::Value(_) => cost,
+                Input::Reshaped { shape, .. } => cost.of_values(padded(*shape)),
+                Input::Spaced { of, shape, .. } => {
                     cost.of_values(padded(*of)).of_values(padded(*shape))
                 }
-                Source::Constant { shape, .. } => cost.plus(Cost {
+                Input::Constant { shape, .. } => cost.plus(Cost {
                     // What is stored, and what it is copied to.
                     weight_bytes: padded(*shape),
                     value_bytes: padded(*shape),
@@ -332,7 +332,7 @@ impl<'a, 'm> Operator<'a, 'm> {
     }
 
     /// One of a value, its products no more than what it gives.
-    pub fn elementwise(&self, input: Source, given: Given, op: Int8Op) -> Result<Outcome, Fault> {
+    pub fn elementwise(&self, input: Input, given: Given, op: Int8Op) -> Result<Outcome, Fault> {
         let cost = Cost { products: padded(given.shape), ..Cost::default() };
         self.operation(vec![input], given, cost, false, || op)
     }
@@ -347,7 +347,7 @@ impl<'a, 'm> Operator<'a, 'm> {
         self.ensure(bearable, || format!("has stride {by:?}"))?;
         let (value, of @ [height, width, channels]) = (self.value(i)?.0, picture.shape);
         let shape = [(height - 1) * by[0] + 1, (width - 1) * by[1] + 1, channels];
-        Ok(Picture { source: Source::Spaced { value, of, by, shape }, shape, ..picture })
+        Ok(Picture { input: Input::Spaced { value, of, by, shape }, shape, ..picture })
     }
 
     /// Height and width of what a window gives.

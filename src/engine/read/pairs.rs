@@ -3,20 +3,20 @@
 use super::super::Quantization;
 use super::super::network::Int8Op;
 use super::super::pairs::PairRule;
-use super::operator::{Given, Operator, Outcome, Picture, Source, padded};
+use super::operator::{Given, Input, Operator, Outcome, Picture, padded};
 use super::tensor::{Beside, layout, picture};
 use super::{Cost, Fault};
 
 /// One of two that are added or the like.
 struct Operand {
-    source: Source,
+    input: Input,
     code: Quantization,
     beside: Beside,
 }
 
 impl Operand {
     fn is_constant(&self) -> bool {
-        matches!(self.source, Source::Constant { .. })
+        matches!(self.input, Input::Constant { .. })
     }
 }
 
@@ -32,7 +32,7 @@ impl Operator<'_, '_> {
         if commutes && (first.is_constant() || first.beside != Beside::Alike) {
             std::mem::swap(&mut first, &mut second);
         }
-        if let Source::Constant { shape: own, .. } = &mut first.source {
+        if let Input::Constant { shape: own, .. } = &mut first.input {
             self.ensure(!second.is_constant(), || "has two constants".into())?;
             *own = shape;
         }
@@ -45,7 +45,7 @@ impl Operator<'_, '_> {
         let two_values = !second.is_constant() && second.beside == Beside::Alike;
         let tract_agrees = matches!(op, Int8Op::Add(_)) && two_values && codes == [output; 2];
         let cost = Cost { products: padded(shape), ..Cost::default() };
-        let inputs = vec![first.source, second.source];
+        let inputs = vec![first.input, second.input];
         self.operation(inputs, Given::of_axes(shape, axes), cost, tract_agrees, || op)
     }
 
@@ -74,14 +74,14 @@ impl Operator<'_, '_> {
         if tensor.data.is_some() {
             self.ensure(tensor.is_value(), || format!("can't use `{}`", tensor.name))?;
             let index = self.inputs[i].unwrap_or_default();
-            let source = Source::Constant { tensor: index, shape };
-            return Ok(Operand { source, code: tensor.code(), beside });
+            let input = Input::Constant { tensor: index, shape };
+            return Ok(Operand { input, code: tensor.code(), beside });
         }
         // One value is not repeated.
         if beside == Beside::Number {
             return Err(unfit());
         }
-        let Picture { source, code, .. } = self.value_as(i, shape)?;
-        Ok(Operand { source, code, beside })
+        let Picture { input, code, .. } = self.value_as(i, shape)?;
+        Ok(Operand { input, code, beside })
     }
 }

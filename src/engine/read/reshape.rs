@@ -4,7 +4,7 @@ use tract_tflite::tflite::BuiltinOperator;
 
 use super::Fault;
 use super::blocks::without_rows;
-use super::operator::{Operator, Outcome, Source};
+use super::operator::{Input, Operator, Outcome};
 use super::tensor::{MAX_RANK, Tensor};
 
 /// What helps where a file computes shapes in ways that are not followed.
@@ -38,7 +38,7 @@ impl Operator<'_, '_> {
         // Of lines, the files of which convolve pictures of one row.
         let stay = without_rows(blocks.axes(x.shape), shape.len()) == shape;
         self.ensure(stay, || format!("makes {shape:?} of blocks of a picture, {axes:?}"))?;
-        Ok(Outcome::Blocks { source: Source::Value(value), blocks, axes: shape })
+        Ok(Outcome::Blocks { input: Input::Value(value), blocks, axes: shape })
     }
 
     /// The axes that so many values get, if more than the output tells.

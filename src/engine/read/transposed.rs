@@ -32,7 +32,7 @@ pub fn form(operator: &Operator, weights: &Tensor) -> Result<Form, Fault> {
     let margins = fits.then(|| margins(&forward, sides, [small[0], small[1]])).flatten();
     let padding = Padding::Explicit(margins.ok_or_else(misfit)?);
     let window = Window { kernel, stride: [1, 1], padding };
-    let Picture { source: input, shape: x, .. } = operator.spaced(2, stride)?;
+    let Picture { input, shape: x, .. } = operator.spaced(2, stride)?;
     let sliding = Sliding { window, dilation: [1, 1], activation };
     Ok(Form { input, x, shape, sliding, depthwise: false, blocks: None })
 }

@@ -2,6 +2,7 @@
 
 use tract_tflite::internal::tract_core::ops::binary::{BinMiniOp, TypedBinOp};
 use tract_tflite::internal::tract_core::ops::cast::cast;
+use tract_tflite::internal::tract_core::ops::change_axes::AxisOp;
 use tract_tflite::internal::tract_core::ops::logic::{
     Iff, comp_eq, comp_gt, comp_gte, comp_lt, comp_lte, comp_ne,
 };
@@ -51,12 +52,13 @@ impl Graph<'_, '_, '_> {
     fn chosen(&mut self) -> Result<OutletId, Fault> {
         self.keeps_code(1)?;
         self.keeps_code(2)?;
-        let axes = [0, 1].map(|i| self.operator.tensor(i).map(|tensor| tensor.shape.len()));
-        let [of_truth, of_value] = axes;
-        // Of fewer axes, the first kind chooses whole rows.
-        let fits = self.operator.kind == BuiltinOperator::SELECT_V2 || of_truth? == of_value?;
-        self.ensure(fits, || "chooses rows".into())?;
-        let (truth, a, b) = (self.input(0)?, self.input(1)?, self.input(2)?);
+        let (mut truth, a, b) = (self.input(0)?, self.input(1)?, self.input(2)?);
+        if self.operator.kind == BuiltinOperator::SELECT {
+            // Of fewer axes, it chooses whole rows.
+            for axis in self.shape(truth)?.len()..self.shape(a)?.len() {
+                truth = self.node(AxisOp::Add(axis), &[truth])?;
+            }
+        }
         let half = self.number(0.5)?;
         let is_true = self.combined(TypedBinOp(comp_gt(), None), truth, half)?;
         let wires = self.of_one_rank([is_true, a, b])?;

@@ -5,8 +5,11 @@ use tract_tflite::internal::tract_core::ops::array::{
 };
 use tract_tflite::internal::tract_core::ops::change_axes::{AxisOp, perm_to_ops};
 use tract_tflite::internal::{IntoArcTensor, OutletId, Tensor, ToDim, tensor0, tensor1};
-use tract_tflite::tflite::{ActivationFunctionType, BuiltinOperator, MirrorPadMode};
+use tract_tflite::tflite::{
+    ActivationFunctionType, BuiltinOperator, MirrorPadMode, StridedSliceOptions,
+};
 
+use super::super::tensor::MAX_RANK;
 use super::super::{Fault, MAX_BYTES};
 use super::{Graph, Wiring};
 
@@ -38,6 +41,41 @@ pub fn wiring(kind: BuiltinOperator) -> Option<Wiring> {
         BuiltinOperator::BATCH_TO_SPACE_ND => |graph| graph.blocks_to_space(),
         _ => return None,
     })
+}
+
+/// What a STRIDED_SLICE takes of an axis.
+#[derive(Clone)]
+struct Stride {
+    /// The first of an axis, or the last where it goes backwards, if there is none.
+    begin: Option<i32>,
+    /// Behind the last, or before the first, if there is none.
+    end: Option<i32>,
+    step: i32,
+    /// Whether it takes one, and no axis of it is left.
+    is_one: bool,
+}
+
+impl Stride {
+    const WHOLE: Self = Self { begin: None, end: None, step: 1, is_one: false };
+
+    /// The places it takes; `has_offset` says that ends are counted from where it begins.
+    fn places(&self, side: i64, has_offset: bool) -> impl Iterator<Item = i64> + use<> {
+        let step = i64::from(self.step);
+        // Backwards it ends before the first.
+        let [least, most] = if step > 0 { [0, side] } else { [-1, side - 1] };
+        let [first, last] = if step > 0 { [0, side] } else { [side - 1, -1] };
+        let place = |number: i64| (number + if number < 0 { side } else { 0 }).clamp(least, most);
+        let from = self.begin.map_or(first, |begin| place(begin.into()));
+        let offset = if has_offset { from } else { 0 };
+        let to = match self.end {
+            _ if self.is_one => from + step.signum(),
+            None => last,
+            Some(end) => place(i64::from(end) + offset),
+        };
+        let count = ((to - from) / step.signum()).max(0).unsigned_abs();
+        let count = count.div_ceil(step.unsigned_abs()) as i64;
+        (0..count).map(move |i| from + i * step)
+    }
 }
 
 impl Graph<'_, '_, '_> {
@@ -88,42 +126,60 @@ impl Graph<'_, '_, '_> {
 
     fn strided_slice(&mut self) -> Result<OutletId, Fault> {
         let options = self.operator.table.builtin_options_as_strided_slice_options();
-        let options = options.filter(|o| {
-            let has_offset = o._tab.vtable().get(STRIDED_SLICE_OFFSET) != 0;
-            o.ellipsis_mask() == 0 && o.new_axis_mask() == 0 && !has_offset
-        });
-        let options = options.ok_or_else(|| self.fault("has options that are not understood"))?;
-        let mut x = self.input(0)?;
-        let [begin, end] = [self.operator.numbers(1)?, self.operator.numbers(2)?];
-        let (steps, shape) = (self.operator.numbers(3)?, self.shape(x)?);
-        let lens = [begin.len(), end.len(), steps.len()];
-        self.ensure(lens == [shape.len(); 3], || format!("has {lens:?} numbers of {shape:?}"))?;
-        let is_set = |mask: i32, axis: usize| mask >> axis & 1 == 1;
-        for (axis, &side) in shape.iter().enumerate() {
-            let (side, step) = (side as i64, i64::from(steps[axis]));
-            self.ensure(step != 0, || format!("has steps {steps:?}"))?;
-            let is_one = is_set(options.shrink_axis_mask(), axis);
-            // Backwards it ends before the first.
-            let [least, most] = if step > 0 { [0, side] } else { [-1, side - 1] };
-            let place = |number: i32| {
-                let from_first = i64::from(number) + if number < 0 { side } else { 0 };
-                from_first.clamp(least, most)
-            };
-            let [first, last] = if step > 0 { [0, side] } else { [side - 1, -1] };
-            let from = if is_set(options.begin_mask(), axis) { first } else { place(begin[axis]) };
-            let to = match () {
-                () if is_one => from + step.signum(),
-                () if is_set(options.end_mask(), axis) => last,
-                () => place(end[axis]),
-            };
-            let count = ((to - from) / step.signum()).max(0).unsigned_abs();
-            let count = count.div_ceil(step.unsigned_abs()) as i64;
-            x = self.taken(x, axis, (0..count).map(|i| from + i * step))?;
+        let options = options.ok_or_else(|| self.fault("has no options of its kind"))?;
+        let has_offset = options._tab.vtable().get(STRIDED_SLICE_OFFSET) != 0;
+        let x = self.input(0)?;
+        let (mut x, strides) = self.strides(x, &options)?;
+        let shape = self.shape(x)?;
+        self.ensure(strides.len() == shape.len(), || {
+            format!("has {} slices of {shape:?}", strides.len())
+        })?;
+        for (axis, stride) in strides.iter().enumerate() {
+            self.ensure(stride.step != 0, || "has a step of zero".into())?;
+            x = self.taken(x, axis, stride.places(shape[axis] as i64, has_offset))?;
         }
-        for axis in (0..shape.len()).rev().filter(|&i| is_set(options.shrink_axis_mask(), i)) {
+        for (axis, _) in strides.iter().enumerate().rev().filter(|(_, stride)| stride.is_one) {
             x = self.node(AxisOp::Rm(axis), &[x])?;
         }
         Ok(x)
+    }
+
+    /// What is taken of each axis of a value, which gets the axes that are new.
+    fn strides(
+        &mut self,
+        mut x: OutletId,
+        options: &StridedSliceOptions,
+    ) -> Result<(OutletId, Vec<Stride>), Fault> {
+        let [begin, end, steps] = [1, 2, 3].map(|i| self.operator.numbers(i));
+        let (begin, end, steps) = (begin?, end?, steps?);
+        let lens = [begin.len(), end.len(), steps.len()];
+        let alike = lens == [lens[0]; 3] && lens[0] <= MAX_RANK;
+        self.ensure(alike, || format!("has {lens:?} numbers"))?;
+        let is_set = |mask: i32, i: usize| mask >> i & 1 == 1;
+        let is_new = |i: usize| is_set(options.new_axis_mask(), i);
+        let mut strides = Vec::new();
+        for i in 0..lens[0] {
+            let rank = self.shape(x)?.len();
+            if is_set(options.ellipsis_mask(), i) {
+                let after = (i + 1..lens[0]).filter(|&i| !is_new(i)).count();
+                let whole = rank.saturating_sub(strides.len() + after);
+                strides.resize(strides.len() + whole, Stride::WHOLE);
+            } else if is_new(i) {
+                self.ensure(strides.len() <= rank, || format!("has {lens:?} numbers"))?;
+                x = self.node(AxisOp::Add(strides.len()), &[x])?;
+                strides.push(Stride::WHOLE);
+            } else {
+                strides.push(Stride {
+                    begin: (!is_set(options.begin_mask(), i)).then_some(begin[i]),
+                    end: (!is_set(options.end_mask(), i)).then_some(end[i]),
+                    step: steps[i],
+                    is_one: is_set(options.shrink_axis_mask(), i),
+                });
+            }
+        }
+        let rank = self.shape(x)?.len();
+        strides.resize(strides.len().max(rank), Stride::WHOLE);
+        Ok((x, strides))
     }
 
     /// These places of an axis.
