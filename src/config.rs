@@ -248,7 +248,8 @@ impl Config {
         let journal =
             text("journal", "directory").map_or(Self::default().journal.directory, PathBuf::from);
         let directory = text("update", "directory").map_or(journal.join(UPDATES), PathBuf::from);
-        Some(UpdateOptions { directory, key })
+        // A key that is none is told where the whole configuration is judged.
+        Some(UpdateOptions { directory, key }).filter(|options| options.validate().is_ok())
     }
 
     /// Parses and checks a file's text; `path` is what errors call it.

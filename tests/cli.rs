@@ -139,8 +139,10 @@ fn an_unwritable_journal_directory_is_named() {
     let place = Place::new();
     place.frames("clip", 1);
     fs::write(place.path("file"), "").unwrap();
-    let output = place.mien(&["run", "--source", "clip", "--log", "file/log"]);
-    assert_fails(&output, 1, &["file/log", "another directory"]);
+    for log in ["file", "file/log"] {
+        let output = place.mien(&["run", "--source", "clip", "--log", log]);
+        assert_fails(&output, 1, &[log, "move the file away", "another directory"]);
+    }
 }
 
 #[test]

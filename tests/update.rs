@@ -215,6 +215,10 @@ fn a_check_tells_of_the_model_in_use_and_of_its_damage() {
     let said = check();
     assert!(said.contains("config   FAILED") && said.contains("model: model-2"), "{said}");
     assert!(said.lines().any(|line| line.starts_with("model") && line.contains(name)), "{said}");
+    let keyless = config.replace("key = '", "key = 'no ");
+    fs::write(kiosk.place.path(CONFIG), keyless).unwrap();
+    let said = check();
+    assert_eq!(said.matches("no public key").count(), 1, "{said}");
     fs::write(kiosk.place.path(CONFIG), config).unwrap();
     kiosk.damage_models();
     let said = check();

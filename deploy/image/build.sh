@@ -1,5 +1,5 @@
 #!/bin/bash
-# Makes the image of a card for Raspberry Pi 3 and 4, as docs/deploy.md has it, in target/image:
+# Makes the image of a card for Raspberry Pi 3 and 4, as docs/building.md has it, in target/image:
 #
 #   deploy/image/build.sh [PACKAGE [DEBS]]
 #

@@ -4,7 +4,8 @@
 #   debian_download FOLDER PACKAGE...   gets them, with all that they need, into FOLDER/debs
 #   debian_unpack DEB ROOT              unpacks one
 #
-# Packages and versions are those of today's archive, where this machine's apt finds it.
+# Packages and versions are those of today's archive, where this machine's apt finds it. With MIEN_SUITE=trixie
+# they are those of Debian 13.
 
 # Packages without which dpkg doesn't work, by Debian's policy.
 debian_essential="base-files base-passwd bash coreutils dash debianutils diffutils dpkg findutils grep
@@ -19,8 +20,8 @@ debian_sources() {
     mkdir -p "$1"
     for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
         [ -e "$file" ] || continue
-        sed -E '/non-free-firmware/! s/^((deb |Components:).*\bmain\b)/\1 non-free-firmware/' "$file" \
-            >"$1/${file##*/}"
+        sed -E '/non-free-firmware/! s/^((deb |Components:).*\bmain\b)/\1 non-free-firmware/
+            s/([: ])bookworm\b/\1'"${MIEN_SUITE:-bookworm}"'/g' "$file" >"$1/${file##*/}"
     done
 }
 

@@ -20,7 +20,11 @@ pub struct MetadataError {
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     /// The file can't be read.
-    #[error("can't read model {}: {source}", path.display())]
+    #[error(
+        "can't read model {}: {source}; name a file that this user may read, or none for the \
+         bundled one",
+        path.display()
+    )]
     Read { path: PathBuf, source: std::io::Error },
     /// It is no `.tflite` file, or one cut short.
     #[error("{name} is not a whole .tflite file: {why}; `mien-lab quantize` makes one")]

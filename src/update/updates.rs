@@ -22,9 +22,16 @@ const MAX_BYTES: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum UpdateError {
-    /// The update's file or its signature can't be read.
+    /// The update's file can't be read.
     #[error("can't read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    /// Its signature can't be read.
+    #[error(
+        "can't read its signature {}: {source}; who made the file signs it by `minisign -S`, and both \
+         are copied together",
+        path.display()
+    )]
+    Unsigned { path: PathBuf, source: io::Error },
     /// It is too large for either kind.
     #[error("{} has more than {MAX_BYTES} bytes, as no stripped program and no model has", path.display())]
     Large { path: PathBuf },
@@ -103,8 +110,12 @@ impl Updates {
                 false => Err(UpdateError::Large { path: path.into() }),
             }
         };
+        let unsigned = |error| match error {
+            UpdateError::Read { path, source } => UpdateError::Unsigned { path, source },
+            error => error,
+        };
         let bytes = read(path)?;
-        let signature = read(&path.with_added_extension(SIGNATURE))?;
+        let signature = read(&path.with_added_extension(SIGNATURE)).map_err(unsigned)?;
         self.verified(path, bytes, &String::from_utf8_lossy(&signature))
     }
 

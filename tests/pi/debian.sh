@@ -15,10 +15,11 @@ debian_packages="systemd systemd-sysv udev kmod mosquitto mosquitto-clients"
 
 debian_make_root() {
     # Made anew where this recipe changes.
-    debian_image=$guest_cache/debian-$(cat tests/pi/debian.sh deploy/image/debian.sh |
+    local suite=${MIEN_SUITE:-bookworm}
+    debian_image=$guest_cache/$suite-$(cat tests/pi/debian.sh deploy/image/debian.sh |
         sha256sum | cut -c 1-12).cpio
     [ ! -e "$debian_image" ] || return 0
-    rm -f "$guest_cache"/debian-*.cpio
+    rm -f "$guest_cache/$suite"-*.cpio
     local work=$guest_folder/debian root=$guest_folder/debian/root package
     # shellcheck disable=SC2086  # a list of words
     debian_download "$work" $debian_packages

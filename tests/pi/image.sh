@@ -130,7 +130,7 @@ settings() {
         [ ! -e /boot/sign.html ]
         # Where the data can not be written to, all but SSH is set.
         mount -o remount,rw /boot
-        sed "/^wifi_pasword/d; s/^# ssh_key = .*/ssh_key = \"ssh-ed25519 AAAA jane\"/" wrong.toml >/boot/mien.toml
+        sed "/^wifi_pasword/d; s/^# camera = .*/camera = \"046d 0825\"/; s/^# ssh_key = .*/ssh_key = \"ssh-ed25519 AAAA jane\"/" wrong.toml >/boot/mien.toml
         rm -rf /run/settings/*
         mount -t tmpfs -o ro data /data
         /usr/lib/mien/settings >/dev/null 2>&1
@@ -139,6 +139,9 @@ settings() {
         cmp /run/settings/config.toml /etc/mien/config.toml
         [ -s /boot/sign.html ]
         [ ! -e /etc/systemd/system/multi-user.target.wants/ssh.service ]
+        # A camera that is none is told, and the usual one watched.
+        grep "^mien.toml: camera is neither" /boot/PROBLEM.txt
+        [ ! -e /etc/systemd/system/mien.service.d/camera.conf ]
         mount -o remount,rw /boot
         cp right.toml /boot/mien.toml
         echo certificate >/boot/ca.pem
@@ -149,6 +152,9 @@ settings() {
         sed "s/^/wifi: /" /etc/wpa_supplicant/wpa_supplicant-wlan0.conf
         [ -e /etc/systemd/system/multi-user.target.wants/wpa_supplicant@wlan0.service ]
         [ "$(stat -c %a:%G /etc/mien/mqtt-password) $(stat -c %a:%G /etc/mien/ca.pem)" = "600:root 640:mien" ]
+        grep -x "ExecStart=/usr/bin/mien run --source usb:046d:0825 --config /etc/mien/config.toml" \
+            /etc/systemd/system/mien.service.d/camera.conf
+        systemd-analyze verify --man=no mien.service
         [ "$(cat /etc/mien/mqtt-password)" = "a \"secret\" \\" ]
         cmp /usr/share/mien/mqtt.conf /etc/systemd/system/mien.service.d/mqtt.conf
     ' || fail "that is not as it should be"
@@ -256,7 +262,7 @@ sync_each "$(sed -n 's/^sync_period_s = \([0-9]*\)\.0$/\1/p' "$test/mien.toml")"
 # Other files for other kiosks.
 sed 's/^\[kiosk\]/&\nwifi_pasword = "secret"/' "$test/mien.toml" >"$extra/run/test/wrong.toml"
 sed -e 's/^# \(wifi_country\) = .*/\1 = "CH"  # Switzerland/' -e 's/^# \(wifi_ssid\) = .*/\1 = "Café #1"/' \
-    -e 's/^# \(wifi_password\) = .*/\1 = '\''it is "secret"\\'\''/' \
+    -e 's/^# \(camera\) = /\1 = /' -e 's/^# \(wifi_password\) = .*/\1 = '\''it is "secret"\\'\''/' \
     -e 's/^# \(mqtt_password\) = .*/\1 = '\''a "secret" \\'\''/' -e 's/^# \[mqtt\]/[mqtt]/' \
     -e 's/$/\r/' "$test/mien.toml" >"$extra/run/test/right.toml"
 guest_pack "$extra" >"$test/extra.cpio"

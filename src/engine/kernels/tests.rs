@@ -5,7 +5,7 @@ use super::*;
 use crate::engine::network::Filter;
 use crate::engine::window::{Activation, Padding, Window};
 
-/// A filter and pixels to run it on, as codes.
+/// A filter and what one row of pixels of it reads, as codes.
 struct Case {
     filter: Filter,
     factors: Vec<f32>,
@@ -14,7 +14,7 @@ struct Case {
     /// Least and greatest code.
     limits: [i8; 2],
     pixels: usize,
-    /// Codes of each pixel's window, padding among them: rows one after the other.
+    /// As many rows as the window has, margins of zeros at their ends.
     inputs: Vec<i8>,
     residual: Option<(Vec<i8>, [i8; 2])>,
 }
@@ -57,31 +57,56 @@ fn case(rng: &mut fastrand::Rng, depthwise: bool, least_weight: i8) -> Case {
         let bytes = (0..pixels * outputs).map(|_| code(rng, extreme_inputs)).collect();
         (bytes, [output_zero.saturating_sub(rng.i8(0..9)), output_zero.saturating_add(90)])
     });
+    // Windows that share columns, that touch, and that leave some out.
+    let stride = rng.usize(1..=columns + 1);
+    let width = (pixels - 1) * stride + columns;
+    let [left, right] = [rng.usize(..=columns / 2), rng.usize(..=columns / 2)];
+    let top = rng.usize(..=rows / 2);
+    let input_zero = code(rng, extreme_inputs);
+    let mut inputs = Vec::with_capacity(rows * width * channels);
+    for place in 0..rows * width {
+        let (row, column) = (place / width, place % width);
+        let is_margin = row < top || column < left || column + right >= width;
+        inputs.extend((0..channels).map(|_| match is_margin {
+            true => input_zero,
+            false => code(rng, extreme_inputs),
+        }));
+    }
     Case {
         factors: (0..outputs).map(|_| factor(rng)).collect(),
-        input_zero: code(rng, extreme_inputs),
+        input_zero,
         output_zero,
         limits,
         pixels,
-        inputs: (0..pixels * taps * channels).map(|_| code(rng, extreme_inputs)).collect(),
+        inputs,
         residual,
         filter: Filter {
             shape: [if depthwise { 1 } else { outputs }, rows, columns, channels],
             weights,
             scales: vec![1.0; outputs],
             bias: (0..outputs).map(|_| bias(rng)).collect(),
-            window: Window { kernel: [rows, columns], stride: [1, 1], padding: Padding::Valid },
+            window: Window {
+                kernel: [rows, columns],
+                stride: [1, stride],
+                padding: Padding::Valid,
+            },
             activation: Activation::None,
         },
     }
 }
 
 impl Case {
+    /// Columns of the rows that it reads, and those from a pixel's window to the next one's.
+    fn columns(&self) -> [usize; 2] {
+        let Window { kernel: [_, columns], stride: [_, stride], .. } = self.filter.window;
+        [(self.pixels - 1) * stride + columns, stride]
+    }
+
     /// One loop per index, sums modulo 2³², each product with the zero point taken off.
     fn plain(&self, depthwise: bool) -> Vec<i8> {
         let Self { filter, input_zero, output_zero, .. } = self;
         let [_, rows, columns, channels] = filter.shape;
-        let taps = rows * columns;
+        let ([width, stride], taps) = (self.columns(), rows * columns);
         let mut codes = Vec::new();
         for pixel in 0..self.pixels {
             for (o, &bias) in filter.bias.iter().enumerate() {
@@ -93,7 +118,8 @@ impl Case {
                             true => filter.weights[tap * channels + i],
                             false => filter.weights[(o * taps + tap) * channels + i],
                         };
-                        let input = self.inputs[(pixel * taps + tap) * channels + i];
+                        let column = pixel * stride + tap % columns;
+                        let input = self.inputs[(tap / columns * width + column) * channels + i];
                         let input = i32::from(input) - i32::from(*input_zero);
                         sum = sum.wrapping_add(input * i32::from(weight));
                     }
@@ -124,9 +150,9 @@ impl Case {
         let [_, rows, columns, channels] = self.filter.shape;
         let outputs = self.filter.bias.len();
         let step = if depthwise { channels.next_multiple_of(LANES) } else { channels };
-        // Windows one after the other; what fills pixels up is noise, which must not matter.
-        let window = rows * columns * step;
-        let mut bytes = vec![0x5A; self.pixels * window + QUAD];
+        let [width, stride] = self.columns();
+        // What fills pixels up is noise, which must not matter.
+        let mut bytes = vec![0x5A; rows * width * step + QUAD];
         for (to, from) in bytes.chunks_exact_mut(step).zip(self.inputs.chunks_exact(channels)) {
             for (to, from) in to.iter_mut().zip(from) {
                 *to = from.cast_unsigned() ^ flip;
@@ -137,13 +163,16 @@ impl Case {
         let (zero, code_out) = (stored(self.input_zero), code(self.limits));
         if depthwise {
             let packed = PackedDepthwise::new(kernels, &self.filter, &self.factors, zero, code_out);
-            let taps: Vec<usize> = packed.taps().iter().map(|tap| tap * step).collect();
-            let pixels = Pixels { bytes: &bytes, taps: &taps, step: window, count: self.pixels };
+            let place = |tap: &usize| (tap / columns * width + tap % columns) * step;
+            let taps: Vec<usize> = packed.taps().iter().map(place).collect();
+            let pixels =
+                Pixels { bytes: &bytes, taps: &taps, step: stride * step, count: self.pixels };
             (kernels.depthwise)(&packed, &pixels, &mut out);
         } else {
             let packed = PackedConv::new(kernels, &self.filter, &self.factors, zero, code_out);
-            let taps: Vec<usize> = (0..rows).map(|row| row * columns * step).collect();
-            let pixels = Pixels { bytes: &bytes, taps: &taps, step: window, count: self.pixels };
+            let taps: Vec<usize> = (0..rows).map(|row| row * width * step).collect();
+            let pixels =
+                Pixels { bytes: &bytes, taps: &taps, step: stride * step, count: self.pixels };
             let filled_up = self.residual.as_ref().map(|(codes, limits)| {
                 let mut bytes = vec![0xA5; self.pixels * filled];
                 for (to, from) in bytes.chunks_exact_mut(filled).zip(codes.chunks_exact(outputs)) {

@@ -1,6 +1,6 @@
 //! What can go wrong with a journal.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 /// Why the journal could not be opened, written or read.
@@ -9,9 +9,10 @@ use std::path::PathBuf;
 pub enum JournalError {
     /// The directory can't be made or written to.
     #[error(
-        "can't write the journal in {}: {source}; give this user write access there (`chown`, \
-         `chmod u+rwx`), or name another directory in the config: `directory` under `[journal]`",
-        dir.display()
+        "can't write the journal in {}: {source}; {}, or name another directory in the config: \
+         `directory` under `[journal]`",
+        dir.display(),
+        way_out(source)
     )]
     Unwritable { dir: PathBuf, source: io::Error },
     /// Another process writes this journal.
@@ -47,4 +48,16 @@ pub enum JournalError {
     /// An option is out of its range.
     #[error("journal option {key} = {value}: must be {allowed}")]
     Option { key: &'static str, value: String, allowed: String },
+}
+
+/// What lets a directory be written to.
+fn way_out(why: &io::Error) -> &'static str {
+    match why.kind() {
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "move the file away that is in its place"
+        }
+        ErrorKind::ReadOnlyFilesystem => "mount that file system for writing",
+        ErrorKind::StorageFull => "make room there",
+        _ => "give this user write access there (`chown`, `chmod u+rwx`)",
+    }
 }
