@@ -152,12 +152,14 @@ def compare(cpu, name, network, scratch, by_class):
     ours = count(cpu, [PROGRAM, "run", network], "engine", [(1, 5), (30, 1)], scratch)
     theirs = count(cpu, python(ROOT / "benches/litert_aarch64.py", network), "litert",
                    [(1, 5), (30, 1)], scratch)
-    (tracts,) = count(cpu, [PROGRAM, "run", network], "tract", [(1, 1)], scratch)
+    tracts, optimized = (count(cpu, [PROGRAM, "run", network], how, [(1, 1)], scratch)[0]
+                         for how in ("tract", "optimized"))
     for faces, a, b in zip([1, 30], ours, theirs):
-        of_a, of_b, of_tract = (sum(n.values()) for n in (a, b, tracts))
+        of_a, of_b, of_tract, of_optimized = (sum(n.values()) for n in (a, b, tracts, optimized))
         print(f"{cpu}, {name}, {faces} at a time, M instructions a face: engine {of_a / 1e6:.3f}, "
-              f"LiteRT {of_b / 1e6:.3f}, tract {of_tract / 1e6:.1f}; engine / LiteRT {of_a / of_b:.2f}, "
-              f"tract / engine {of_tract / of_a:.0f}", flush=True)
+              f"LiteRT {of_b / 1e6:.3f}, tract {of_tract / 1e6:.1f}, optimized {of_optimized / 1e6:.1f}; "
+              f"engine / LiteRT {of_a / of_b:.2f}, tract / engine {of_tract / of_a:.0f}, "
+              f"optimized {of_optimized / of_a:.0f}", flush=True)
         for who, n in [("engine", a), ("LiteRT", b)]:
             if cpu in ESTIMATES:
                 print(f"  {who}, estimated, at least: {estimate(cpu, n)}")

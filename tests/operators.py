@@ -533,6 +533,11 @@ REFUSED = {
     "FULLY_CONNECTED": misfit_dense(),
     "LESS": plain("LESS", 2, options_of("LessOptions"), CODE),
     "NEG": plain("NEG", 1, options_of("NegOptions"), CODE),
+    # One place backwards, which TensorFlow refuses and LiteRT takes for another.
+    "STRIDED_SLICE": one(
+        "STRIDED_SLICE", [1, SIDE, CHANNELS],
+        lambda w, x: [w.numbers(0, 3, 0, 0), w.numbers(1, 2, SIDE, CHANNELS), w.numbers(1, -1, 1, 1)],
+        options_of("StridedSliceOptions", shrinkAxisMask=0b10)),
 }
 
 for name, file in REFUSED.items():

@@ -155,6 +155,8 @@ fn what_is_not_good_is_not_installed() {
     signed("unsigned", &model);
     fs::remove_file(kiosk.place.path("unsigned.minisig")).unwrap();
     assert_refused(&kiosk.update(&["install", "unsigned"]), "unsigned.minisig");
+    fs::create_dir(kiosk.place.path("folder")).unwrap();
+    assert_refused(&kiosk.update(&["install", "folder"]), "no regular file");
     signed("short", &model);
     fs::write(kiosk.place.path("short"), &model[..model.len() / 2]).unwrap();
     assert_refused(&kiosk.update(&["install", "short"]), "short: the signature does not hold");

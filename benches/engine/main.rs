@@ -8,8 +8,8 @@
 //!     engine codes FILE.tflite                   input codes from stdin, output codes to stdout, as
 //!                                                bytes
 //!
-//! WHAT is `engine`, `tract`, `float` (tract on FLOAT.tflite, PICTURES being 1) or `peak`, a run of which
-//! is a million products.
+//! WHAT is `engine`, `tract`, `optimized` (tract as it is quicker, where some codes differ), `float` (tract on
+//! FLOAT.tflite), the latter two with PICTURES being 1, or `peak`, a run of which is a million products.
 
 #[cfg(feature = "lab")]
 mod networks;
@@ -24,7 +24,7 @@ use mien::engine::Model;
 #[cfg(feature = "lab")]
 use mien::lab::float::FloatGraph;
 use tract_tflite::internal::{
-    Framework, IntoRunnable, Tensor, TractResult, TypedRunnableModel, tvec,
+    Datum, Framework, IntoRunnable, Tensor, TractResult, TypedRunnableModel, tvec,
 };
 
 fn main() -> anyhow::Result<()> {
@@ -62,7 +62,8 @@ fn codes(file: &Path) -> anyhow::Result<()> {
 
 fn run(file: &Path, float: Option<&Path>) -> anyhow::Result<()> {
     let model = Model::read(file)?;
-    let float = float.map(tract_float).transpose()?;
+    let optimized = optimized(file)?;
+    let float = float.map(self::optimized).transpose()?;
     let mut stdout = io::stdout();
     writeln!(stdout, "{}; {} bytes to run in", model.engine(), model.workspace_bytes())?;
     writeln!(stdout, "{}", peak::name(model.engine()))?;
@@ -81,9 +82,11 @@ fn run(file: &Path, float: Option<&Path>) -> anyhow::Result<()> {
             logits = match what {
                 "engine" => dequantized(model.run_raw(&input)?),
                 "tract" => dequantized(model.run_raw_by_reference(&input)?),
+                "optimized" => dequantized(run_tract(&optimized, &input)?),
                 "float" => {
-                    let values = input.iter().map(|&code| model.input().dequantize(code)).collect();
-                    run_float(float.as_ref().context("no float file")?, values)?
+                    let values: Vec<f32> =
+                        input.iter().map(|&code| model.input().dequantize(code)).collect();
+                    run_tract(float.as_ref().context("no float file")?, &values)?
                 }
                 "peak" => {
                     peak::multiply(1_000_000, model.engine());
@@ -99,13 +102,20 @@ fn run(file: &Path, float: Option<&Path>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A float network as tract likes it best.
-fn tract_float(file: &Path) -> TractResult<Arc<TypedRunnableModel>> {
+/// A network as tract likes it best.
+fn optimized(file: &Path) -> TractResult<Arc<TypedRunnableModel>> {
     tract_tflite::tflite().model_for_path(file)?.into_optimized()?.into_runnable()
 }
 
-fn run_float(plan: &Arc<TypedRunnableModel>, values: Vec<f32>) -> anyhow::Result<Vec<f32>> {
-    let shape = plan.model().input_fact(0)?.shape.as_concrete().context("its batch is open")?;
-    let outputs = plan.run(tvec!(Tensor::from_shape(shape, &values)?.into()))?;
-    Ok(outputs[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+/// What it makes of one picture.
+fn run_tract<T: Datum + Copy>(
+    plan: &Arc<TypedRunnableModel>,
+    values: &[T],
+) -> anyhow::Result<Vec<T>> {
+    let fact = plan.model().input_fact(0)?;
+    let shape = fact.shape.as_concrete().context("its batch is open")?;
+    let mut input = Tensor::zero_dt(fact.datum_type, shape)?;
+    input.try_as_plain_ram_mut()?.as_slice_mut::<T>()?.copy_from_slice(values);
+    let outputs = plan.run(tvec!(input.into()))?;
+    Ok(outputs[0].try_as_plain_ram()?.as_slice::<T>()?.to_vec())
 }

@@ -100,8 +100,9 @@ set_up() {
     ln -s /usr/share/systemd/tmp.mount "$root/etc/systemd/system"
     ln -s ../tmp.mount "$wants"
     ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
-    # Nobody can log in at a screen.
+    # Nobody can log in at a screen, nor answer what would be asked there.
     ln -s /dev/null "$root/etc/systemd/system/getty.target"
+    ln -s /dev/null "$root/etc/systemd/system/systemd-firstboot.service"
 }
 
 # Removes modules that a Pi has no use for, and lists the others anew.

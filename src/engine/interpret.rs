@@ -4,9 +4,9 @@
 //! times `s_x · s_w / s_y` in single precision, rounded to the nearest integer, halves to even. Average
 //! pools divide integers, halves away from zero; sums of other codes are a [`PairRule`]'s.
 
-use super::mean::{self, Mean};
+use super::arithmetic::mean::{self, Mean};
+use super::arithmetic::pairs::PairRule;
 use super::network::{Filter, Int8Network, Int8Op, Shape, Step, Value};
-use super::pairs::PairRule;
 use super::window::{Activation, Window};
 
 /// The output codes for one picture's input codes [height, width, channels].

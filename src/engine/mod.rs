@@ -9,28 +9,22 @@
 
 #![deny(unsafe_code)]
 
-pub mod addition;
+pub mod arithmetic;
 mod calibration;
-pub mod codes;
 mod error;
 mod fast;
-mod fixed_point;
 mod heads;
 pub mod interpret;
 mod kernels;
-mod mean;
-pub mod multiplication;
 pub mod network;
-pub mod pairs;
 mod plan;
-pub mod prelu;
 mod quantization;
 pub mod read;
 mod reference;
+pub mod schema;
 pub mod test_vector;
 mod tract;
 pub mod tract_operator;
-pub mod unary;
 pub mod window;
 
 use std::collections::BTreeMap;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Quantization;
+use super::arithmetic::unary::Unary;
 use super::tract_operator::TractOperator;
-use super::unary::Unary;
 use super::window::{Activation, Margins, Window};
 
 /// Height, width and channels of an activation.

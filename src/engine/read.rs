@@ -27,8 +27,8 @@ use tract_tflite::tflite::{
 };
 
 use super::ModelError;
-use super::codes::{operator_of, tract_agrees};
 use super::network::{Int8Network, Int8Op, Shape, Step, Value};
+use super::schema::{operator_of, tract_agrees};
 use super::tract_operator::Domain;
 use super::window::Window;
 use operator::{Given, Input, Operation, Operator, Outcome};

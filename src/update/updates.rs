@@ -104,10 +104,12 @@ impl Updates {
     pub fn verify(&self, path: &Path) -> Result<Verified, UpdateError> {
         let read = |path: &Path| {
             let failed = |source| UpdateError::Read { path: path.into(), source };
-            let len = std::fs::metadata(path).map_err(failed)?.len();
-            match len <= MAX_BYTES {
-                true => std::fs::read(path).map_err(failed),
-                false => Err(UpdateError::Large { path: path.into() }),
+            let found = std::fs::metadata(path).map_err(failed)?;
+            match () {
+                // A pipe may never end, nor may a device.
+                () if !found.is_file() => Err(failed(io::Error::other("it is no regular file"))),
+                () if found.len() > MAX_BYTES => Err(UpdateError::Large { path: path.into() }),
+                () => std::fs::read(path).map_err(failed),
             }
         };
         let unsigned = |error| match error {

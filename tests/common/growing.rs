@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mien::engine::Quantization;
+use mien::engine::arithmetic::unary::Unary;
 use mien::engine::network::{Filter, Int8Network, Int8Op, Shape, Step, Value};
-use mien::engine::unary::Unary;
 use mien::engine::window::{Activation, Margins, Padding, Window};
 
 /// Which operations a network grows by.

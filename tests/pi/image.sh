@@ -129,24 +129,49 @@ settings() {
         sed "s/^/problem: /" /boot/PROBLEM.txt
         [ ! -e /boot/sign.html ]
         # Where the data can not be written to, all but SSH is set.
-        mount -o remount,rw /boot
-        sed "/^wifi_pasword/d; s/^# camera = .*/camera = \"046d 0825\"/; s/^# ssh_key = .*/ssh_key = \"ssh-ed25519 AAAA jane\"/" wrong.toml >/boot/mien.toml
-        rm -rf /run/settings/*
+        another() {
+            mount -o remount,rw /boot
+            cat >/boot/mien.toml
+            rm -rf /run/settings/*
+            /usr/lib/mien/settings >/dev/null 2>&1
+        }
+        key=$(cat /data/test-key.pub)
         mount -t tmpfs -o ro data /data
-        /usr/lib/mien/settings >/dev/null 2>&1
+        sed "/^wifi_pasword/d; s|^# ssh_key = .*|ssh_key = \"$key\"|; s/^# camera = .*/camera = \"046d 0825\"/" \
+            wrong.toml | another
         umount /data
-        grep "no SSH" /boot/PROBLEM.txt
+        grep "takes no key for this machine: no SSH" /boot/PROBLEM.txt
         cmp /run/settings/config.toml /etc/mien/config.toml
         [ -s /boot/sign.html ]
         [ ! -e /etc/systemd/system/multi-user.target.wants/ssh.service ]
         # A camera that is none is told, and the usual one watched.
         grep "^mien.toml: camera is neither" /boot/PROBLEM.txt
         [ ! -e /etc/systemd/system/mien.service.d/camera.conf ]
+        # Whatever stands there, or does not, it is told, and the system can start.
+        rm /etc/machine-id
+        another </dev/null
+        grep "it is not there, or empty" /boot/PROBLEM.txt
+        [ -s /etc/machine-id ]
         mount -o remount,rw /boot
-        cp right.toml /boot/mien.toml
-        echo certificate >/boot/ca.pem
-        rm -rf /run/settings/*
-        /usr/lib/mien/settings
+        mkdir /boot/folder.pem
+        echo | another
+        grep deployment_context /boot/PROBLEM.txt
+        sed "/^wifi_pasword/d; s|^# ssh_key = .*|ssh_key = \"${key%????????????????????????????????}\"|
+            s/^# wifi_ssid = .*/wifi_ssid = \"123456789 123456789 123456789 123\"/
+            s/^# mqtt_password = .*/mqtt_password = \"secret\"/; s/^backend = .*/backend = \"rppal\"/" \
+            wrong.toml | another
+        for word in "no whole public key" "more than 32 bytes" "without .mqtt." "rppal"; do
+            grep "^mien.toml: .*$word" /boot/PROBLEM.txt
+        done
+        sed "/^wifi_pasword/d; s/^# mqtt_password = .*/mqtt_password = \"secret\"/; 1s/^/mqtt.host = \"broker\"\\n/" \
+            wrong.toml | another
+        cmp /usr/share/mien/mqtt.conf /etc/systemd/system/mien.service.d/mqtt.conf
+        rm -r /etc/systemd/system/mien.service.d
+        echo certificate >/run/ca.pem
+        mount -o remount,rw /boot
+        rm -r /boot/folder.pem
+        cp /run/ca.pem /boot/ca.pem
+        another <right.toml
         [ ! -e /boot/PROBLEM.txt ]
         [ -s /boot/sign.html ]
         sed "s/^/wifi: /" /etc/wpa_supplicant/wpa_supplicant-wlan0.conf
@@ -158,6 +183,22 @@ settings() {
         [ "$(cat /etc/mien/mqtt-password)" = "a \"secret\" \\" ]
         cmp /usr/share/mien/mqtt.conf /etc/systemd/system/mien.service.d/mqtt.conf
     ' || fail "that is not as it should be"
+}
+
+# --- a program that ends for good
+fails() {
+    mkdir -p /run/systemd/system/mien.service.d
+    printf '[Service]\nExecStart=\nExecStart=/bin/sh -c "echo its last words; exit 2"\n' \
+        >/run/systemd/system/mien.service.d/test.conf
+    systemctl daemon-reload
+    systemctl restart mien || true
+    is_told() { grep -q "its last words" /boot/PROBLEM.txt; }
+    within 60 is_told || { systemctl --no-pager status mien mien-problem; fail "the card does not tell of it"; }
+    rm /run/systemd/system/mien.service.d/test.conf
+    systemctl daemon-reload
+    systemctl reset-failed mien
+    systemctl start mien
+    watches
 }
 
 stty -echo
@@ -291,6 +332,8 @@ guest_lines | grep '^wifi:   ssid=436166c3a9202331$' && guest_lines | grep '^wif
 fat ::sign.html "$test"
 grep -q 'Jane Doe' "$test/sign.html" || guest_fail "the sign does not say whose it is"
 ! fat ::PROBLEM.txt "$test" 2>/dev/null || guest_fail "$(cat "$test/PROBLEM.txt")"
+ask fails
+fat ::PROBLEM.txt "$test"
 ask update
 ssh_key=$(guest_lines | sed -n 's/^key: //p')
 
@@ -315,6 +358,7 @@ for cut in $(seq "$cuts"); do
     echo "a sync each $synced_s s: lost are $(lost)"
     await "happy face_seen"
     if [ "$cut" = 1 ]; then
+        ! fat ::PROBLEM.txt "$test" 2>/dev/null || guest_fail "of a good start it has a PROBLEM.txt"
         ask goes_on
         ask opens
     fi

@@ -138,6 +138,13 @@ fn check_cameras(args: &CheckArgs, config: &Config) -> Vec<Finding> {
     let devices = devices::list();
     let mut findings: Vec<Finding> =
         devices.iter().map(|device| ("camera", Verdict::Note, live::describe(device))).collect();
+    if let Some(source) = args.source.as_ref().filter(|source| source.is_file() || source.is_dir())
+    {
+        let text =
+            format!("{}: a recording, `mien run` says whether it can be read", source.display());
+        findings.push(("camera", Verdict::Note, text));
+        return findings;
+    }
     if let Some(source) = &args.source {
         let (verdict, text) = live::check(source, config);
         findings.push(("camera", verdict, text));
@@ -219,7 +226,13 @@ fn check_journal(config: &Config) -> Finding {
             let text = format!("{directory}: writable, next record {}", recovery.next_sequence);
             match recovery.damaged_bytes + recovery.dropped_bytes {
                 0 => ("journal", Verdict::Good, text),
-                bytes => ("journal", Verdict::Note, format!("{text}; {bytes} damaged bytes")),
+                bytes => {
+                    let text = format!(
+                        "{text}; {bytes} damaged bytes were passed over, their segment is kept as it was \
+                         found in {directory}/quarantine, which may be deleted"
+                    );
+                    ("journal", Verdict::Note, text)
+                }
             }
         }
         Err(JournalError::Locked { .. }) => (

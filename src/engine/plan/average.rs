@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
+use super::super::arithmetic::mean::{self, Mean};
 use super::super::kernels::LANES;
-use super::super::mean::{self, Mean};
 use super::super::window::Window;
 use super::Place;
 

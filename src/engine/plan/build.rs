@@ -1,9 +1,9 @@
 //! From a network to stages and their places in memory.
 
+use super::super::arithmetic::mean::Mean;
+use super::super::arithmetic::pairs::PairRule;
 use super::super::kernels::{Code, Kernels, LANES, PackedConv, PackedDepthwise};
-use super::super::mean::Mean;
 use super::super::network::{Filter, Int8Network, Int8Op, Step, Value};
-use super::super::pairs::PairRule;
 use super::super::quantization::Quantization;
 use super::super::window::{Activation, Margins, Window};
 use super::arena::Allocator;

@@ -5,8 +5,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::super::Quantization;
+use super::super::arithmetic::pairs::PairRule;
 use super::super::kernels::{Code, Kernels, PackedConv, PackedDepthwise, Residual, elementwise};
-use super::super::pairs::PairRule;
 use super::super::tract_operator::TractOperator;
 use super::average::Average;
 use super::band::{ConvBand, Source};

@@ -2,8 +2,8 @@
 
 use tract_tflite::tflite::{ActivationFunctionType, BuiltinOperator, TensorType};
 
+use super::super::arithmetic::unary::Unary;
 use super::super::network::Int8Op;
-use super::super::unary::Unary;
 use super::super::window::{Activation, Margins, Window};
 use super::operator::{Given, Operator, Outcome, padded, tap_bytes};
 use super::sliding::{self, Sliding};

@@ -5,9 +5,9 @@ use tract_tflite::tflite::{
 };
 
 use super::super::Quantization;
-use super::super::codes::{activation_of, operator_of};
 use super::super::kernels::LANES;
 use super::super::network::{Int8Op, Shape, Value};
+use super::super::schema::{activation_of, operator_of};
 use super::super::window::{Activation, Window};
 use super::blocks::Blocks;
 use super::sliding::Sliding;

@@ -1,8 +1,8 @@
 //! Operators on two values: sums, differences, products, slopes.
 
 use super::super::Quantization;
+use super::super::arithmetic::pairs::PairRule;
 use super::super::network::Int8Op;
-use super::super::pairs::PairRule;
 use super::operator::{Given, Input, Operator, Outcome, Picture, padded};
 use super::tensor::{Beside, layout, picture};
 use super::{Cost, Fault};

@@ -2,7 +2,7 @@
 
 use tract_tflite::tflite::{ActivationFunctionType, Operator, Padding as FilePadding};
 
-use super::super::codes::{activation_of, padding_of};
+use super::super::schema::{activation_of, padding_of};
 use super::super::window::{Activation, Window};
 
 /// How an operator slides over a picture.

@@ -3,7 +3,7 @@
 use tract_tflite::tflite::{ActivationFunctionType, Padding as FilePadding};
 
 use super::super::float::{Activation, Padding};
-pub use crate::engine::codes::{CHANNEL_AXIS, activation_of, operator_of, padding_of};
+pub use crate::engine::schema::{CHANNEL_AXIS, activation_of, operator_of, padding_of};
 
 /// The inverse of [`padding_of`].
 pub fn file_padding(padding: Padding) -> FilePadding {

@@ -19,7 +19,7 @@ use super::super::float::{Activation, Window, window::Margins};
 use super::codes::{CHANNEL_AXIS, activation_function, file_padding};
 use super::{Filter, Int8Network, Int8Op, Step, Value};
 use crate::engine::Quantization;
-use crate::engine::unary::Unary;
+use crate::engine::arithmetic::unary::Unary;
 
 /// Version of the schema that the file follows.
 const SCHEMA_VERSION: u32 = 3;

@@ -53,9 +53,21 @@ impl Graph<'_, '_, '_> {
         self.keeps_code(1)?;
         self.keeps_code(2)?;
         let (mut truth, a, b) = (self.input(0)?, self.input(1)?, self.input(2)?);
+        let [of_truth, of_a, of_b] = [self.shape(truth)?, self.shape(a)?, self.shape(b)?];
+        let fits = match self.operator.kind {
+            // Either each by itself, or whole rows, or all.
+            BuiltinOperator::SELECT => {
+                let of_rows = of_truth.len() <= 1 && of_a.starts_with(&of_truth);
+                of_a == of_b && (of_truth == of_a || of_rows || of_truth == [1])
+            }
+            _ => {
+                [&of_a, &of_b].iter().all(|of| is_broadcast(&of_truth, of))
+                    && is_broadcast(&of_a, &of_b)
+            }
+        };
+        self.ensure(fits, || format!("chooses by {of_truth:?} of {of_a:?} and {of_b:?}"))?;
         if self.operator.kind == BuiltinOperator::SELECT {
-            // Of fewer axes, it chooses whole rows.
-            for axis in self.shape(truth)?.len()..self.shape(a)?.len() {
+            for axis in of_truth.len()..of_a.len() {
                 truth = self.node(AxisOp::Add(axis), &[truth])?;
             }
         }
@@ -64,4 +76,9 @@ impl Graph<'_, '_, '_> {
         let wires = self.of_one_rank([is_true, a, b])?;
         self.node(Iff, &wires)
     }
+}
+
+/// Whether two shapes differ, from their last axes on, only where one of them has an axis of one.
+fn is_broadcast(a: &[usize], b: &[usize]) -> bool {
+    a.iter().rev().zip(b.iter().rev()).all(|(a, b)| a == b || *a == 1 || *b == 1)
 }

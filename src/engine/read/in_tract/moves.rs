@@ -68,7 +68,7 @@ impl Stride {
         let from = self.begin.map_or(first, |begin| place(begin.into()));
         let offset = if has_offset { from } else { 0 };
         let to = match self.end {
-            _ if self.is_one => from + step.signum(),
+            _ if self.is_one => from + 1,
             None => last,
             Some(end) => place(i64::from(end) + offset),
         };
@@ -135,7 +135,9 @@ impl Graph<'_, '_, '_> {
             format!("has {} slices of {shape:?}", strides.len())
         })?;
         for (axis, stride) in strides.iter().enumerate() {
-            self.ensure(stride.step != 0, || "has a step of zero".into())?;
+            // One is taken by a step forward, as in TensorFlow; LiteRT takes others by one back.
+            let is_sound = if stride.is_one { stride.step > 0 } else { stride.step != 0 };
+            self.ensure(is_sound, || format!("has a step of {}", stride.step))?;
             x = self.taken(x, axis, stride.places(shape[axis] as i64, has_offset))?;
         }
         for (axis, _) in strides.iter().enumerate().rev().filter(|(_, stride)| stride.is_one) {
@@ -163,6 +165,8 @@ impl Graph<'_, '_, '_> {
             if is_set(options.ellipsis_mask(), i) {
                 let after = (i + 1..lens[0]).filter(|&i| !is_new(i)).count();
                 let whole = rank.saturating_sub(strides.len() + after);
+                // LiteRT loses count.
+                self.ensure(whole > 0, || "has an ellipsis for no axis".into())?;
                 strides.resize(strides.len() + whole, Stride::WHOLE);
             } else if is_new(i) {
                 self.ensure(strides.len() <= rank, || format!("has {lens:?} numbers"))?;

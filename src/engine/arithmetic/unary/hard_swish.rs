@@ -1,7 +1,7 @@
 //! `x · min(max(x + 3, 0), 6) / 6` in integers of 16 bits, as TensorFlow Lite's own kernel has it
 //! (`reference_ops::HardSwish`).
 
-use super::super::Quantization;
+use super::super::super::Quantization;
 use super::super::fixed_point::{Factor, divided};
 use super::{by_code, steps};
 

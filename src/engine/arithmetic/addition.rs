@@ -1,8 +1,8 @@
 //! The sum or the difference of two values of any codes, as XNNPACK has them (its `vadd` kernels): each
 //! code times its scale's share of the output's, with 21 bits or less, summed and shifted, halves up.
 
-use super::Quantization;
-use super::window::Activation;
+use super::super::Quantization;
+use super::super::window::Activation;
 
 /// Bits that the larger factor has.
 const FACTOR_BITS: i32 = 20;

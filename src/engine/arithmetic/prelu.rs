@@ -1,6 +1,6 @@
 //! A slope below zero that is a tensor of its own, as TensorFlow Lite's own kernel has it (PRELU).
 
-use super::Quantization;
+use super::super::Quantization;
 use super::fixed_point::Factor;
 
 /// How a code and that of its slope become one.

@@ -1,6 +1,6 @@
 //! Means of codes, as LiteRT has them: of a window divided in integers, of a whole picture requantized.
 
-use super::network::Value;
+use super::super::network::Value;
 
 /// The mean of `count` codes, halves away from zero (TensorFlow Lite's AVERAGE_POOL_2D).
 pub fn of_window(sum: i32, count: i32) -> i32 {
@@ -33,7 +33,7 @@ impl Mean {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Quantization;
+    use super::super::super::Quantization;
     use super::*;
 
     #[test]

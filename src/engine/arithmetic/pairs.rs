@@ -1,9 +1,9 @@
 //! What becomes of two values' codes, by operation: one of sums, products or slopes.
 
-use super::Quantization;
+use super::super::Quantization;
+use super::super::network::Int8Op;
 use super::addition::Addition;
 use super::multiplication::Multiplication;
-use super::network::Int8Op;
 use super::prelu::Prelu;
 
 /// How two codes become one.

@@ -2,7 +2,7 @@
 
 mod hard_swish;
 
-use super::Quantization;
+use super::super::Quantization;
 use super::fixed_point::Factor;
 
 /// Between these, a factor from an input's steps to the output's is XNNPACK's to take.

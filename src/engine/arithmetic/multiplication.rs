@@ -1,9 +1,9 @@
 //! The product of two values of any codes, as XNNPACK has it (its `vmul` kernels): that of the codes
 //! less their zero points, requantized as a convolution's sum.
 
-use super::Quantization;
-use super::kernels::{Code, requantize};
-use super::window::Activation;
+use super::super::Quantization;
+use super::super::kernels::{Code, requantize};
+use super::super::window::Activation;
 
 /// How two codes become that of their product.
 #[derive(Clone, Copy, Debug)]
