@@ -1,6 +1,7 @@
 //! What a room of thirty faces takes in memory above a loaded network, on all of a Raspberry Pi's cores.
 
 #[cfg(feature = "lab")]
+#[expect(dead_code, reason = "benches have another network too")]
 #[path = "../benches/engine/networks.rs"]
 mod networks;
 
