@@ -174,6 +174,10 @@ def write(name, model, k, suffixes):
             deflate(path)
     # Of the file: a Normalization computes by its new weights only once they are loaded.
     loaded = k.models.load_model(folder / f"{name}.{suffixes[-1]}", compile=False)
+    if k is keras:
+        # For any number of pictures, whose shapes it computes.
+        converted = tf.lite.TFLiteConverter.from_keras_model(loaded).convert()
+        (folder / f"{name}.tflite").write_bytes(converted)
     answers = logits(k, loaded, pictures)
     (folder / f"{name}.json").write_text(
         json.dumps(

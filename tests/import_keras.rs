@@ -34,7 +34,8 @@ fn networks_answer_as_in_keras() {
         let answers = std::fs::read(data(name, "json")).unwrap();
         let answers: Value = serde_json::from_slice(&answers).unwrap();
         let expected = numbers(&answers["logits"]);
-        for suffix in SUFFIXES {
+        let converted = name.ends_with("keras3").then_some("tflite");
+        for suffix in SUFFIXES.into_iter().chain(converted) {
             let layers = import::read(&data(name, suffix), None).unwrap_or_else(|e| panic!("{e}"));
             let graph: FloatGraph = lower(&layers).unwrap_or_else(|e| panic!("{name}: {e}"));
             let outputs = graph.outputs(&numbers(&answers["pictures"]));

@@ -49,6 +49,40 @@ fn a_file_that_gives_other_codes_than_it_says_is_refused() {
 }
 
 #[test]
+fn what_can_t_be_written_or_judged_is_refused_before_the_work() {
+    let folder = work();
+    let refused = |out: &str, more: &[&str], why: &str| {
+        let output = quantize(folder.path(), out, more);
+        assert!(!output.status.success() && said(&output).contains(why), "{}", said(&output));
+    };
+    refused("nowhere/a.tflite", &[], "no such folder");
+    refused("a.tflite", &["--max-drop=nan"], "finite");
+    let source = folder.path().join("a.safetensors");
+    std::fs::copy(checkpoint(), &source).unwrap();
+    let args = ["quantize", "a.safetensors", "-o", "./a.safetensors", "--calibrate", "fer.csv"];
+    let output = lab(folder.path(), &args);
+    assert!(said(&output).contains("another name"), "{}", said(&output));
+    assert_eq!(std::fs::read(source).unwrap(), std::fs::read(checkpoint()).unwrap());
+}
+
+#[test]
+fn a_report_needs_no_labels() {
+    let folder = work();
+    let checkpoint = checkpoint();
+    let args =
+        ["quantize", checkpoint.to_str().unwrap(), "-o", "a.tflite", "--calibrate", "fer.csv"];
+    let output = lab(folder.path(), &[&args[..], &["--report", "report"]].concat());
+    assert!(output.status.success(), "{}", said(&output));
+    let costs = std::fs::read_to_string(folder.path().join("report/layers.json")).unwrap();
+    let costs: serde_json::Value = serde_json::from_str(&costs).unwrap();
+    let costs = costs.as_array().unwrap();
+    assert!(
+        costs.len() > 20 && costs.iter().all(|cost| cost["alone_nats"].is_number()),
+        "{costs:?}"
+    );
+}
+
+#[test]
 fn the_same_inputs_give_the_same_bytes_and_the_file_says_what_they_were() {
     let folder = work();
     let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
@@ -186,7 +220,6 @@ fn what_another_framework_s_file_leaves_unsaid_is_asked_for() {
         (&["--normalization=0..1", "--classes", "joy - - - - - -"], &["joy", "--classes", "happy"]),
         (&["--normalization=0..1", "--classes", "happy sad"], &["happy sad", "each logit"]),
         (&["--normalization=0..1", "--labels", "fer.csv", "--genders", "p.u8.xz"], &["p.csv.xz"]),
-        (&["--normalization=0..1", "--report", "r"], &["--labels"]),
     ] {
         let said = quantize(more);
         assert!(words.iter().all(|word| said.contains(word)), "{more:?}: {said}");

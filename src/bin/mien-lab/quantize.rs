@@ -11,9 +11,10 @@ use mien::engine::Model;
 use mien::engine::test_vector::{self, TEST_CODES};
 use mien::face::normalization::Normalization;
 use mien::lab::evaluate::test_set::spread_evenly;
+use mien::lab::float::FloatGraph;
 use mien::lab::quantize::interpret::interpret;
 use mien::lab::quantize::page;
-use mien::lab::quantize::sensitivity::{self, layer_costs};
+use mien::lab::quantize::sensitivity::{self, layer_costs, own_answers};
 use mien::lab::quantize::{Quantized, Ranges, Rounding, Settings, quantize};
 use mien::lab::representative::Representative;
 use mien::lab::source::{Source, Unsaid};
@@ -43,7 +44,7 @@ Examples:
       --classes 'neutral happy sad surprise fear disgust angry -' \\
       --calibrate calibration.npy --labels test_faces/")]
 pub struct Args {
-    /// .safetensors, .onnx, .h5, .keras or float .tflite.
+    /// .safetensors, .onnx, .h5, .hdf5, .keras or float .tflite.
     #[arg(value_name = "IN")]
     source: PathBuf,
     /// File to write.
@@ -95,12 +96,14 @@ pub struct Args {
     #[arg(long)]
     no_bias_correction: bool,
     /// Also write into this folder what the rounding of each layer costs, as layers.txt,
-    /// layers.json and, with plots, layers.html.
-    #[arg(long, value_name = "DIR", requires = "labels")]
+    /// layers.json and, with plots, layers.html. Measured on the faces of --labels; without, on those of
+    /// --calibrate, by what the float network says of them.
+    #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Refuse to write a file that answers fewer labelled faces right than the float network, by
-    /// more than this many points.
-    #[arg(long, default_value_t = 1.0, value_name = "POINTS", allow_negative_numbers = true)]
+    /// more than this many points. Without --labels nobody knows.
+    #[arg(long, default_value_t = 1.0, value_name = "POINTS", allow_negative_numbers = true,
+        value_parser = points)]
     max_drop: f64,
     /// Write it all the same.
     #[arg(long)]
@@ -110,7 +113,27 @@ pub struct Args {
     dry_run: bool,
 }
 
+fn points(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "is no number".to_owned())?;
+    if number.is_finite() { Ok(number) } else { Err("must be finite".into()) }
+}
+
 impl Args {
+    /// Whether the file can be written where it is to go, before an hour of work is lost on it.
+    fn check_out(&self) -> anyhow::Result<()> {
+        let folder = self.out.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        ensure!(folder.is_dir(), "can't write {}: there is no such folder", self.out.display());
+        let same =
+            self.out.canonicalize().is_ok_and(|out| self.source.canonicalize().ok() == Some(out));
+        ensure!(
+            !same,
+            "{} is what is to be quantized; give --out another name",
+            self.out.display()
+        );
+        Ok(())
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             ranges: self.ranges,
@@ -121,12 +144,13 @@ impl Args {
     }
 }
 
-/// Labelled faces on which layers' costs are measured.
+/// Faces on which layers' costs are measured.
 const REPORT_FACES: usize = 512;
 /// Pictures on which the written file is held to the plain arithmetic.
 const CHECKED_PICTURES: usize = 8;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    args.check_out()?;
     let unsaid = Unsaid {
         normalization: args.normalization.clone(),
         labels: args.classes.clone(),
@@ -137,9 +161,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let seen = Representative::read(&args.calibrate, &source, args.faces)?;
     let Quantized { graph, mut network } = quantized(args, &source, &seen)?;
     if let Some(folder) = &args.report {
-        let faces = spread_evenly(labelled.validation.clone(), REPORT_FACES);
-        let pictures = source.pictures(faces.iter().map(|(face, _)| face));
-        let labels: Vec<usize> = faces.iter().map(|(_, label)| *label).collect();
+        let (pictures, labels) = report_faces(&source, &labelled, &seen, &graph);
         let costs = layer_costs(&graph, &network, &source.heads, &pictures, &labels);
         report(folder, &costs, &network)?;
     }
@@ -160,6 +182,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         println!("{name}: {} bytes", bytes.len());
     }
     judge::compare(&source, &labelled, judged, &seen, model)
+}
+
+/// Pictures on which layers' costs are measured, and the expression of each.
+fn report_faces(
+    source: &Source,
+    labelled: &Labelled,
+    seen: &Representative,
+    graph: &FloatGraph,
+) -> (Vec<f32>, Vec<usize>) {
+    if labelled.validation.is_empty() {
+        let pictures: Vec<&[f32]> = seen.pictures.chunks_exact(graph.input_len()).collect();
+        let pictures = spread_evenly(pictures, REPORT_FACES).concat();
+        let labels = own_answers(graph, &source.heads, &pictures);
+        return (pictures, labels);
+    }
+    let faces = spread_evenly(labelled.validation.clone(), REPORT_FACES);
+    let pictures = source.pictures(faces.iter().map(|(face, _)| face));
+    (pictures, faces.iter().map(|(_, label)| *label).collect())
 }
 
 /// Quantizes, calibrating the ranges on faces to learn from.

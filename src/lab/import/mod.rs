@@ -61,7 +61,7 @@ impl Fault {
 }
 
 /// Names that [`read`] knows end in one of these.
-pub const EXTENSIONS: [&str; 4] = ["onnx", "tflite", "h5", "keras"];
+pub const EXTENSIONS: [&str; 5] = ["onnx", "tflite", "h5", "hdf5", "keras"];
 
 /// Reads the network in a file, by what the file's name ends in, see [`EXTENSIONS`]. `side` is that
 /// of its pictures in pixels, where the file leaves height and width open.
@@ -77,7 +77,7 @@ pub fn read(path: &Path, side: Option<usize>) -> Result<Layers, ImportError> {
             "onnx" => onnx::parse,
             // These files always tell.
             "tflite" => |bytes, _| tflite::parse(bytes),
-            "h5" | "keras" => keras::parse,
+            "h5" | "hdf5" | "keras" => keras::parse,
             _ => {
                 let known = EXTENSIONS.join(", .");
                 let why =
@@ -111,7 +111,7 @@ mod tests {
     fn a_file_that_is_no_model_is_refused_by_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
-        for name in ["a.onnx", "b.TFLITE", "d.h5", "e.keras"] {
+        for name in ["a.onnx", "b.TFLITE", "d.h5", "e.keras", "f.hdf5"] {
             std::fs::write(at(name), b"not a model at all").unwrap();
             let error = error_of(&at(name));
             assert!(error.starts_with("can't import") && error.contains(name), "{error}");

@@ -134,6 +134,10 @@ impl<'m> Reader<'m> {
             let name = named.map_or_else(|| format!("operator {index}"), String::from);
             let operator = Operator::new(&self.model, table, name)?;
             let output = output.ok_or_else(|| operator.wrong("it gives nothing"))?;
+            if self.tensor(output).is_some_and(|tensor| tensor.type_() == TensorType::INT32) {
+                // A shape, as files for any number of pictures compute them; what it is for has one too.
+                continue;
+            }
             let value = self.value_of(&operator, output)?;
             if self.values.insert(output, value).is_some() {
                 return Err(operator.wrong("it overwrites a tensor; the file is damaged"));
@@ -164,7 +168,10 @@ impl<'m> Reader<'m> {
             }
             BuiltinOperator::MAX_POOL_2D => self.pool(operator, Layer::MaxPool),
             BuiltinOperator::AVERAGE_POOL_2D => self.pool(operator, Layer::AveragePool),
-            BuiltinOperator::MEAN => self.mean(operator),
+            BuiltinOperator::MEAN => self.whole(operator, |_| Layer::GlobalAveragePool),
+            BuiltinOperator::REDUCE_MAX => {
+                self.whole(operator, |sides| Layer::MaxPool(Window::whole(sides)))
+            }
             BuiltinOperator::PAD => self.pad(operator),
             BuiltinOperator::CONCATENATION => self.concat(operator),
             BuiltinOperator::RESHAPE | BuiltinOperator::SQUEEZE => self.reshape(operator, output),
@@ -410,16 +417,22 @@ impl<'m> Reader<'m> {
         self.fused(operator, Some(options.fused_activation_function()), value)
     }
 
-    fn mean(&mut self, operator: &Operator) -> Result<usize, LayerError> {
+    /// A layer that makes one pixel of the whole picture.
+    fn whole(
+        &mut self,
+        operator: &Operator,
+        layer: impl Fn([usize; 2]) -> Layer,
+    ) -> Result<usize, LayerError> {
         let mut axes = self.ints(operator, 1)?;
         axes.iter_mut().filter(|axis| **axis < 0).for_each(|axis| *axis = axis.saturating_add(4));
         axes.sort_unstable();
         let input = operator.inputs.first().and_then(|input| self.tensor(*input));
         let rank = input.and_then(Tensor::shape).map_or(0, |shape| shape.len());
         if axes != [1, 2] || rank != 4 {
-            return Err(operator.wrong("only a mean over height and width is understood"));
+            return Err(operator.wrong("only one over height and width is understood"));
         }
-        self.unary(operator, Layer::GlobalAveragePool)
+        let [height, width, _] = self.builder.shape(self.value(operator, 0)?);
+        self.unary(operator, layer([height, width]))
     }
 
     fn pad(&mut self, operator: &Operator) -> Result<usize, LayerError> {

@@ -6,6 +6,7 @@ use super::super::float::{FloatGraph, Kernel};
 use super::super::loss::surprise;
 use super::super::network::EXPRESSION_LOGITS;
 use super::super::tflite::{Filter, Int8Network, Int8Op};
+use crate::classifier::argmax;
 use crate::engine::{Heads, Quantization};
 
 /// What rounding one layer's weights and value does.
@@ -64,6 +65,14 @@ pub fn layer_costs(
             }
         })
         .collect()
+}
+
+/// The expression that the float network says each picture shows: what layers can be judged by where nobody
+/// has said.
+pub fn own_answers(graph: &FloatGraph, heads: &Heads, pictures: &[f32]) -> Vec<usize> {
+    let values = graph.values(pictures);
+    let logits = values.last().map_or(&[][..], |logits| logits).chunks_exact(heads.logits());
+    logits.map(|logits| argmax(&heads.in_order(logits)[..EXPRESSION_LOGITS])).collect()
 }
 
 /// The costs as a table, the dearest layers marked.
