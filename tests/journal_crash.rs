@@ -319,7 +319,10 @@ fn what_cannot_be_written_to_is_named_with_the_way_out() {
     let error = Journal::open(&file.join("log"), JournalOptions::default()).unwrap_err();
     let message = error.to_string();
     assert!(matches!(error, JournalError::Unwritable { .. }), "{error}");
-    assert!(message.contains(file.to_str().unwrap()) && message.contains("chown"), "{message}");
+    assert!(
+        message.contains(file.to_str().unwrap()) && message.contains("move the file away"),
+        "{message}"
+    );
 
     let _first = open(dir.path());
     let error = Journal::open(dir.path(), JournalOptions::default()).unwrap_err();
