@@ -102,22 +102,9 @@ impl Updates {
 
     /// Reads an update and the signature beside it, FILE.minisig; takes nothing.
     pub fn verify(&self, path: &Path) -> Result<Verified, UpdateError> {
-        let read = |path: &Path| {
-            let failed = |source| UpdateError::Read { path: path.into(), source };
-            let found = std::fs::metadata(path).map_err(failed)?;
-            match () {
-                // A pipe may never end, nor may a device.
-                () if !found.is_file() => Err(failed(io::Error::other("it is no regular file"))),
-                () if found.len() > MAX_BYTES => Err(UpdateError::Large { path: path.into() }),
-                () => std::fs::read(path).map_err(failed),
-            }
-        };
-        let unsigned = |error| match error {
-            UpdateError::Read { path, source } => UpdateError::Unsigned { path, source },
-            error => error,
-        };
-        let bytes = read(path)?;
-        let signature = read(&path.with_added_extension(SIGNATURE)).map_err(unsigned)?;
+        let bytes = read(path, |path, source| UpdateError::Read { path, source })?;
+        let signature = path.with_added_extension(SIGNATURE);
+        let signature = read(&signature, |path, source| UpdateError::Unsigned { path, source })?;
         self.verified(path, bytes, &String::from_utf8_lossy(&signature))
     }
 
@@ -330,5 +317,20 @@ fn slot(state: &mut State, kind: Kind) -> &mut Slot {
     match kind {
         Kind::Program => &mut state.program,
         Kind::Model => &mut state.model,
+    }
+}
+
+/// Reads a file that is neither endless nor too large; `failed` is what is wrong if it can't be read.
+fn read(
+    path: &Path,
+    failed: impl Fn(PathBuf, io::Error) -> UpdateError,
+) -> Result<Vec<u8>, UpdateError> {
+    let failed = |source| failed(path.into(), source);
+    let found = std::fs::metadata(path).map_err(failed)?;
+    match () {
+        // A pipe may never end, nor may a device.
+        () if !found.is_file() => Err(failed(io::Error::other("it is no regular file"))),
+        () if found.len() > MAX_BYTES => Err(UpdateError::Large { path: path.into() }),
+        () => std::fs::read(path).map_err(failed),
     }
 }

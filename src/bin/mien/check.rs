@@ -13,6 +13,7 @@ use mien::report::journal::{Journal, JournalError};
 use mien::report::leds::{Backend, Led, Leds};
 
 use crate::args::CheckArgs;
+use crate::watch::SourceKind;
 use crate::{bundled, forward, live};
 
 mod clock;
@@ -138,15 +139,18 @@ fn check_cameras(args: &CheckArgs, config: &Config) -> Vec<Finding> {
     let devices = devices::list();
     let mut findings: Vec<Finding> =
         devices.iter().map(|device| ("camera", Verdict::Note, live::describe(device))).collect();
-    if let Some(source) = args.source.as_ref().filter(|source| source.is_file() || source.is_dir())
-    {
-        let text =
-            format!("{}: a recording, `mien run` says whether it can be read", source.display());
-        findings.push(("camera", Verdict::Note, text));
-        return findings;
-    }
     if let Some(source) = &args.source {
-        let (verdict, text) = live::check(source, config);
+        let is_recording = SourceKind::of(source) == SourceKind::Recording && source.exists();
+        let (verdict, text) = match is_recording {
+            true => {
+                let name = source.display();
+                (
+                    Verdict::Note,
+                    format!("{name}: a recording, `mien run` says whether it can be read"),
+                )
+            }
+            false => live::check(source, config),
+        };
         findings.push(("camera", verdict, text));
         return findings;
     }

@@ -40,7 +40,7 @@ pub fn demo(model: Option<&Path>) -> anyhow::Result<()> {
 
 /// What `--source` names.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum SourceKind {
+pub enum SourceKind {
     /// Also one that is unplugged.
     Camera,
     /// Whatever happens now may come out of it.
@@ -51,7 +51,8 @@ enum SourceKind {
 }
 
 impl SourceKind {
-    fn of(path: &Path) -> Self {
+    /// By the name, and by what is there.
+    pub fn of(path: &Path) -> Self {
         match path.metadata() {
             _ if path.to_string_lossy().starts_with(devices::USB) => Self::Camera,
             Ok(metadata) if metadata.file_type().is_char_device() => Self::Camera,

@@ -70,8 +70,8 @@ pub fn layer_costs(
 /// The expression that the float network says each picture shows: what layers can be judged by where nobody
 /// has said.
 pub fn own_answers(graph: &FloatGraph, heads: &Heads, pictures: &[f32]) -> Vec<usize> {
-    let values = graph.values(pictures);
-    let logits = values.last().map_or(&[][..], |logits| logits).chunks_exact(heads.logits());
+    let outputs = graph.outputs(pictures);
+    let logits = outputs.chunks_exact(heads.logits());
     logits.map(|logits| argmax(&heads.in_order(logits)[..EXPRESSION_LOGITS])).collect()
 }
 

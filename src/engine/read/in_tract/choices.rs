@@ -61,8 +61,8 @@ impl Graph<'_, '_, '_> {
                 of_a == of_b && (of_truth == of_a || of_rows || of_truth == [1])
             }
             _ => {
-                [&of_a, &of_b].iter().all(|of| is_broadcast(&of_truth, of))
-                    && is_broadcast(&of_a, &of_b)
+                let pairs = [(&of_truth, &of_a), (&of_truth, &of_b), (&of_a, &of_b)];
+                pairs.iter().all(|(one, other)| is_broadcast(one, other))
             }
         };
         self.ensure(fits, || format!("chooses by {of_truth:?} of {of_a:?} and {of_b:?}"))?;
