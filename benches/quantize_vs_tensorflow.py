@@ -86,6 +86,7 @@ def network(tensors, preset):
             before = conv(f"{name}_residual", before, 1, 1 if block["down"] == "no" else 2)
             before = norm(f"{name}_residual_norm", before, False)
         x = layers.Add()([x, before])
+        x = layers.ReLU()(x) if preset.get("relu_after_add") else x
     x = layers.GlobalAveragePooling2D()(conv("head", x, 3, 1, bias=True))
     model = tf.keras.Model(pictures, x)
     for name, values in weights.items():

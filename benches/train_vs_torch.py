@@ -26,8 +26,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Preset::named, said once more: blocks are (width, depth, how the block halves its resolution).
 PRESETS = {
     "reference": dict(stem=(64, 64), norm_after_relu=True, stem_pool=False, dropout=0.0,
-                      blocks=[(128, 1, "maxpool"), (256, 1, "maxpool")]),
+                      blocks=[(128, 1, "maxpool"), (256, 1, "maxpool")], relu_after_add=True),
     "slim": dict(stem=(16, 24), norm_after_relu=False, stem_pool=True, dropout=0.1,
+                 relu_after_add=False,
                  blocks=[(64, 2, "stride")] + [(64, 2, "no")] * 3
                  + [(128, 2, "stride")] + [(128, 2, "no")] * 3
                  + [(112, 2, "stride"), (112, 2, "no")]),
@@ -74,6 +75,7 @@ def network(preset):
     layers += [nn.MaxPool2d(3, 2, 1)] if preset["stem_pool"] else []
     for width, depth, down in preset["blocks"]:
         layers.append(Block(channels, width, depth, down))
+        layers += [nn.ReLU(inplace=True)] if preset["relu_after_add"] else []
         channels = width
     layers += [nn.Dropout2d(preset["dropout"])] if preset["dropout"] else []
     layers += [conv(channels, LOGITS, 3, bias=True), nn.AdaptiveAvgPool2d(1), nn.Flatten()]

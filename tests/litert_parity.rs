@@ -175,6 +175,7 @@ fn odd_widths() {
             block(19, 3, Down::MaxPool),
             block(27, 1, Down::Stride),
         ],
+        relu_after_add: false,
         dropout: 0.1,
     });
 }
@@ -190,6 +191,7 @@ fn norm_after_relu() {
         stem_norm_after_relu: true,
         stem_pool: true,
         blocks: vec![block(10, 2, Down::No), block(33, 2, Down::MaxPool)],
+        relu_after_add: true,
         dropout: 0.0,
     });
 }

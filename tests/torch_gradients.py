@@ -19,7 +19,8 @@ def block(width, depth, down):
 
 PRESETS = [
     dict(name="post", stem=[5, 6], stem_norm_after_relu=True, stem_pool=False,
-         blocks=[block(9, 1, "maxpool"), block(18, 1, "maxpool")], dropout=0.0),
+         blocks=[block(9, 1, "maxpool"), block(18, 1, "maxpool")], relu_after_add=True,
+         dropout=0.0),
     dict(name="deep", stem=[4, 16], stem_norm_after_relu=False, stem_pool=True,
          blocks=[block(20, 2, "stride"), block(20, 2, "no"), block(17, 1, "maxpool")], dropout=0.0),
 ]
@@ -89,7 +90,7 @@ class Network:
             stride = 1 if b["down"] == "no" else 2
             if stride == 2 or x.shape[1] != b["width"]:
                 x = self.norm(f"{n}_residual_norm", self.conv(f"{n}_residual", x, b["width"], 1, stride))
-            x = x + y
+            x = F.relu(x + y) if p.get("relu_after_add") else x + y
         return self.conv("head", x, 9, 3, bias=True).mean((2, 3))
 
 

@@ -1,5 +1,7 @@
 //! The geometry of convolutions and pooling, and the activations that follow them.
 
+use std::fmt;
+
 use super::Quantization;
 
 /// Side length after a `SAME` operation of this stride.
@@ -36,6 +38,13 @@ pub struct Margins {
     pub left: usize,
     /// Columns to the right.
     pub right: usize,
+}
+
+impl fmt::Display for Margins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { top, bottom, left, right } = self;
+        write!(f, "{top} rows above, {bottom} below, {left} columns left, {right} right")
+    }
 }
 
 impl Margins {

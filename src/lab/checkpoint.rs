@@ -41,7 +41,11 @@ pub enum CheckpointError {
     #[error("checkpoint {}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
     /// It is no safetensors file.
-    #[error("checkpoint {} is not a safetensors file: {source}", path.display())]
+    #[error(
+        "checkpoint {} is not a safetensors file: {source}; write one with `mien-lab train` (other \
+         frameworks' models can be quantized as they are)",
+        path.display()
+    )]
     Format { path: PathBuf, source: safetensors::SafeTensorError },
     /// It is a safetensors file, but not one of this program's.
     #[error("checkpoint {}: {why}; write one with `mien-lab train`", path.display())]

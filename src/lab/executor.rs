@@ -221,11 +221,12 @@ impl Executor {
                 runs.for_each(|(y, x)| depthwise::forward(&window, x, &tensors[0], bias, relu, y));
             }
             Op::MaxPool => self.max_pool_forward(index, value),
-            Op::Add => {
+            Op::Add { relu } => {
+                let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
                 let other = &self.values[node.inputs[1]];
                 runs.zip(other.par_chunks(x_run)).for_each(|((y, a), b)| {
                     for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
-                        *y = a + b;
+                        *y = (a + b).max(floor);
                     }
                 });
             }

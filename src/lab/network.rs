@@ -45,6 +45,9 @@ pub struct Preset {
     pub stem_pool: bool,
     /// The residual separable blocks (the post's C+D, E+F).
     pub blocks: Vec<Block>,
+    /// Put a ReLU after the sum that ends each block.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub relu_after_add: bool,
     /// Share of the head's input channels dropped in training.
     pub dropout: f32,
 }
@@ -162,7 +165,8 @@ impl Preset {
         Self { stem, blocks, ..self.clone() }
     }
 
-    /// The blog post's network at full width.
+    /// The blog post's network at full width. The post's listing has no activation after B; without
+    /// one all that follows is linear but for its two max pools, so each block ends in a ReLU here.
     pub fn reference() -> Self {
         let block = |width| Block::new(width, 1, Down::MaxPool);
         Self {
@@ -172,6 +176,7 @@ impl Preset {
             stem_norm_after_relu: true,
             stem_pool: false,
             blocks: vec![block(128), block(256)],
+            relu_after_add: true,
             dropout: 0.0,
         }
     }
@@ -197,6 +202,7 @@ impl Preset {
                 block(112, Down::Stride),
                 block(112, Down::No),
             ],
+            relu_after_add: false,
             dropout: 0.1,
         }
     }
@@ -256,7 +262,7 @@ pub enum Op {
     /// 3×3 max pooling of stride 2, `SAME`.
     MaxPool,
     /// Sum of its two inputs.
-    Add,
+    Add { relu: bool },
     /// Drops whole channels in training, the identity otherwise.
     Dropout { rate: f32 },
     /// Mean over height and width, to 1×1×channels.
@@ -298,7 +304,7 @@ impl Graph {
             x = graph.push("b_pool", Op::MaxPool, &[x]);
         }
         for (i, block) in preset.blocks.iter().enumerate() {
-            x = graph.block(&format!("block{}", i + 1), x, block);
+            x = graph.block(&format!("block{}", i + 1), x, block, preset.relu_after_add);
         }
         if preset.dropout > 0.0 {
             x = graph.push("dropout", Op::Dropout { rate: preset.dropout }, &[x]);
@@ -320,7 +326,7 @@ impl Graph {
         self.push(&format!("{name}_norm"), Op::BatchNorm { relu: !norm_last }, &[x])
     }
 
-    fn block(&mut self, name: &str, input: usize, block: &Block) -> usize {
+    fn block(&mut self, name: &str, input: usize, block: &Block, relu: bool) -> usize {
         let stride = if block.down == Down::No { 1 } else { 2 };
         let mut x = input;
         for i in 1..=block.depth {
@@ -343,7 +349,7 @@ impl Graph {
                 self.conv(&format!("{name}_residual"), input, 1, stride, block.width, false, false);
             self.push(&format!("{name}_residual_norm"), Op::BatchNorm { relu: false }, &[r])
         };
-        self.push(&format!("{name}_add"), Op::Add, &[x, shortcut])
+        self.push(&format!("{name}_add"), Op::Add { relu }, &[x, shortcut])
     }
 
     #[allow(clippy::too_many_arguments)] // one argument per field of the operation

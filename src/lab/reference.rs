@@ -75,7 +75,7 @@ fn evaluate(node: &Node, params: &Params, in_shape: Shape, inputs: &[&[f32]]) ->
                 .map(|(_, iy, ix)| x[at(iy, ix, c)])
                 .fold(f32::NEG_INFINITY, f32::max)
         }),
-        Op::Add => x.iter().zip(inputs[1]).map(|(a, b)| a + b).collect(),
+        Op::Add { relu } => x.iter().zip(inputs[1]).map(|(a, b)| rectified(a + b, relu)).collect(),
         Op::Dropout { .. } => x.to_vec(),
         Op::FakeQuant(code) => x.iter().map(|&x| code.dequantize(code.quantize(x))).collect(),
         Op::GlobalAveragePool => each_output(node.shape, |_, _, c| {

@@ -20,6 +20,7 @@ pub fn recipe(seed: u64) -> Recipe {
         stem_norm_after_relu: false,
         stem_pool: true,
         blocks: vec![Block::new(16, 1, Down::Stride)],
+        relu_after_add: false,
         dropout: 0.1,
     };
     Recipe {

@@ -77,5 +77,7 @@ fn float(layers: &Layers) -> anyhow::Result<String> {
     if !folded.is_empty() {
         text += &format!("folded into these operations: {}\n", folded.join(", "));
     }
+    text += "the device runs what `mien-lab quantize` makes of it: these operations in int8, all by mien's \
+             own engine; tract runs them too\n";
     Ok(text)
 }

@@ -120,7 +120,9 @@ impl<B: Backend> BurnExecutor<B> {
                 let (y, positions) = Windowed::of(&self.graph, index).max_pool(x);
                 (y, Saved::MaxPool(positions))
             }
-            Op::Add => (x + self.values[node.inputs[1]].clone(), Saved::Nothing),
+            Op::Add { relu } => {
+                (rectified(x + self.values[node.inputs[1]].clone(), relu), Saved::Nothing)
+            }
             Op::Dropout { rate } => {
                 let [n, _, _, channels] = x.dims();
                 let keep = || if rng.random::<f32>() < rate { 0.0 } else { 1.0 / (1.0 - rate) };

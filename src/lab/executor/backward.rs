@@ -92,7 +92,10 @@ impl Executor {
                 self.spare.push(dy);
                 self.hand_on(input, dx, pending);
             }
-            Op::Add => {
+            Op::Add { relu } => {
+                if relu {
+                    self.mask_relu(index, &mut dy);
+                }
                 let mut copy = self.buffer(input);
                 copy.copy_from_slice(&dy);
                 self.hand_on(input, copy, pending);

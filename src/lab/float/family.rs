@@ -42,7 +42,10 @@ impl Layers {
                     stride: [2, 2],
                     padding: Padding::Same,
                 }),
-                Op::Add => Layer::Add,
+                Op::Add { relu } => {
+                    relu_follows = relu;
+                    Layer::Add
+                }
                 Op::Dropout { .. } | Op::FakeQuant(_) => Layer::Identity,
                 Op::GlobalAveragePool => Layer::GlobalAveragePool,
             };

@@ -207,7 +207,7 @@ impl Lowering<'_> {
         let output = kernel.window.output(padded).expect("its layer fitted");
         grown(kernel, [h, w], margins, output).ok_or_else(|| {
             format!(
-                "zero padding of {margins:?} around {h}×{w} pixels can't be expressed in a \
+                "zero padding ({margins}) around {h}×{w} pixels can't be expressed in a \
                  .tflite; train with TensorFlow's `same`, or with as much on both sides"
             )
         })
@@ -260,7 +260,7 @@ impl Lowering<'_> {
             Padding::Explicit(margins) if margins == same.margins(sides) => Padding::Same,
             Padding::Explicit(margins) => {
                 return Err(format!(
-                    "a max pool with padding {margins:?} can't be expressed in a .tflite; train \
+                    "a max pool with padding ({margins}) can't be expressed in a .tflite; train \
                      with TensorFlow's `same`, or without padding"
                 ));
             }

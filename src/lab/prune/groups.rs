@@ -41,7 +41,7 @@ impl Groups {
                 Op::Depthwise { .. }
                 | Op::BatchNorm { .. }
                 | Op::MaxPool
-                | Op::Add
+                | Op::Add { .. }
                 | Op::Dropout { .. }
                 | Op::GlobalAveragePool
                 | Op::FakeQuant(_) => node.inputs.iter().for_each(|&input| sets.join(i, input)),

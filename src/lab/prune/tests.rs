@@ -44,6 +44,7 @@ fn random_preset(random: &mut fastrand::Rng) -> Preset {
         stem_norm_after_relu: random.bool(),
         stem_pool: random.bool(),
         blocks,
+        relu_after_add: random.bool(),
         dropout: 0.1,
     }
 }
@@ -124,7 +125,7 @@ fn for_random_networks(mut check: impl FnMut(u64, Checkpoint, Graph, Groups, Vec
 
 #[test]
 fn channels_that_read_as_zero_can_go_without_a_change() {
-    let mut fewer = 0;
+    let (mut fewer, mut changed) = (0, 0);
     for_random_networks(|seed, mut checkpoint, graph, groups, kept| {
         let before = logits(&checkpoint, seed);
         scale_removed(&mut checkpoint.params, &graph, &kept, 0.0);
@@ -133,10 +134,12 @@ fn channels_that_read_as_zero_can_go_without_a_change() {
         let after = logits(&narrow, seed);
         // Sums over fewer products may round otherwise.
         assert!(distance(&zeroed, &after) < 1e-4, "{:?}", checkpoint.preset);
-        assert!(distance(&zeroed, &before) > 1e-3, "the channels counted: {:?}", checkpoint.preset);
+        changed += usize::from(distance(&zeroed, &before) > 1e-3);
         fewer += usize::from(Graph::build(&narrow.preset).macs() < graph.macs());
     });
     assert_eq!(fewer, NETWORKS as usize);
+    // Behind a ReLU a channel of random weights may be zero anyway.
+    assert!(changed >= NETWORKS as usize * 9 / 10, "the channels counted in {changed} networks");
 }
 
 #[test]

@@ -249,6 +249,7 @@ mod tests {
             stem_norm_after_relu: false,
             stem_pool: true,
             blocks: vec![block],
+            relu_after_add: false,
             dropout: 0.0,
         }
     }

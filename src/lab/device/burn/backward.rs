@@ -89,7 +89,8 @@ impl<B: Backend> BurnExecutor<B> {
                 let dx = windowed.max_pool_backward(x, positions.clone(), dy);
                 hand_on(&mut pending[input], dx);
             }
-            (Op::Add, _) => {
+            (Op::Add { relu }, _) => {
+                let dy = self.through_relu(index, dy, relu);
                 hand_on(&mut pending[input], dy.clone());
                 hand_on(&mut pending[node.inputs[1]], dy);
             }
