@@ -125,7 +125,7 @@ fn for_random_networks(mut check: impl FnMut(u64, Checkpoint, Graph, Groups, Vec
 
 #[test]
 fn channels_that_read_as_zero_can_go_without_a_change() {
-    let (mut fewer, mut changed) = (0, 0);
+    let (mut fewer, mut unchanged) = (0, 0);
     for_random_networks(|seed, mut checkpoint, graph, groups, kept| {
         let before = logits(&checkpoint, seed);
         scale_removed(&mut checkpoint.params, &graph, &kept, 0.0);
@@ -134,12 +134,15 @@ fn channels_that_read_as_zero_can_go_without_a_change() {
         let after = logits(&narrow, seed);
         // Sums over fewer products may round otherwise.
         assert!(distance(&zeroed, &after) < 1e-4, "{:?}", checkpoint.preset);
-        changed += usize::from(distance(&zeroed, &before) > 1e-3);
+        let changed = distance(&zeroed, &before) > 1e-3;
+        let may_not = checkpoint.preset.relu_after_add;
+        assert!(changed || may_not, "the channels counted: {:?}", checkpoint.preset);
+        unchanged += usize::from(!changed);
         fewer += usize::from(Graph::build(&narrow.preset).macs() < graph.macs());
     });
     assert_eq!(fewer, NETWORKS as usize);
-    // Behind a ReLU a channel of random weights may be zero anyway.
-    assert!(changed >= NETWORKS as usize * 9 / 10, "the channels counted in {changed} networks");
+    // Behind a ReLU a channel of random weights may be zero anyway, but seldom is.
+    assert!(unchanged <= NETWORKS as usize / 10, "{unchanged} networks did without the channels");
 }
 
 #[test]
