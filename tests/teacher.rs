@@ -22,7 +22,8 @@ fn teacher() -> (tempfile::TempDir, TeacherSettings) {
     while run.epoch(|_| ()).unwrap().is_some() {}
     run.save(folder.path()).unwrap();
     let checkpoints = vec![folder.path().join(MODEL_FILE)];
-    (folder, TeacherSettings { checkpoints, share: 0.5, temperature: 1.0 })
+    let answers = Vec::new();
+    (folder, TeacherSettings { checkpoints, answers, share: 0.5, temperature: 1.0 })
 }
 
 /// The answers, and how many faces had to be asked about.
@@ -76,6 +77,39 @@ fn answers_are_kept_until_the_question_changes() {
     assert!(most(&soft[0]) < most(&first[0]));
     let (_, asked) = ask(&softer, &expressions[1..], &kept).unwrap();
     assert_eq!(asked, expressions.len() - 1);
+}
+
+/// What one run kept teaches another without the checkpoint; each file counts as one teacher.
+#[test]
+fn kept_answers_stand_for_their_checkpoint() {
+    let (folder, settings) = teacher();
+    let (expressions, genders) = samples();
+    let [kept, of_genders] = ["kept", "genders"].map(|name| folder.path().join(name));
+    let (first, _) = ask(&settings, &expressions, &kept).unwrap();
+    let with = |answers: &Path| TeacherSettings {
+        checkpoints: Vec::new(),
+        answers: vec![answers.into()],
+        ..settings.clone()
+    };
+    let again = folder.path().join("again");
+    assert_eq!(ask(&with(&kept), &expressions, &again).unwrap(), (first.clone(), 0));
+
+    // Beside the softened checkpoint: the mean of both.
+    let soft = TeacherSettings { temperature: 4.0, ..settings.clone() };
+    let both = TeacherSettings { answers: vec![kept.clone()], ..soft.clone() };
+    let (soft, _) = ask(&soft, &expressions, &again).unwrap();
+    let (both, asked) = ask(&both, &expressions, &again).unwrap();
+    assert_eq!(asked, expressions.len());
+    for ((both, soft), first) in both.iter().zip(&soft).zip(&first) {
+        assert!((both[3] - (soft[3] + first[3]) / 2.0).abs() < 1e-6);
+    }
+
+    ask(&settings, &genders, &of_genders).unwrap();
+    let error = ask(&with(&of_genders), &expressions, &again).unwrap_err();
+    assert!(matches!(error, TeacherError::OtherFaces { .. }), "{error}");
+    let model = folder.path().join(MODEL_FILE);
+    let error = ask(&with(&model), &expressions, &again).unwrap_err().to_string();
+    assert!(error.contains("faces_crc32") && error.contains(MODEL_FILE), "{error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `mien-lab train` and `pack` as commands: what a run leaves, when it goes on, what it refuses.
+//! `mien-lab train`, `pack` and `export` as commands: what a run leaves, when it goes on, what it refuses.
 #![cfg(feature = "lab")]
 
 #[path = "common/lab.rs"]
@@ -7,7 +7,8 @@ mod program;
 use std::path::Path;
 use std::process::Output;
 
-use mien::lab::checkpoint::Checkpoint;
+use mien::lab::checkpoint::{Checkpoint, Params, Tensor, read_tensors, write_tensors};
+use mien::lab::offsets;
 use program::{assert_fails, assert_ok, lab, write_noise};
 
 const RECIPE: &str = r#"
@@ -90,6 +91,57 @@ fn a_student_starts_from_and_learns_from_checkpoints_beside_its_recipe() {
         &["train", "student/recipe.toml", "--data-dir", ".", "--out", "b", "--set", other],
     );
     assert_fails(&other, &["train.start", "\"tiny\""]);
+}
+
+/// Another framework's network reads the exported faces; its answers to them teach here, also in a
+/// packed copy.
+#[test]
+fn answers_from_elsewhere_teach() {
+    let folder = work();
+    let file = |name: &str| folder.path().join(name);
+    let export = ["export", "recipe.toml", "--out", "faces.safetensors"];
+    assert_ok(&lab(folder.path(), &export));
+    let (faces, metadata) = read_tensors(&file("faces.safetensors")).unwrap();
+    let [n, 48, 48] = faces["expression_faces"].shape[..] else { panic!("{:?}", faces.keys()) };
+    assert_eq!(faces["expression_labels"].shape, [n, 7]);
+    assert_eq!(faces["validation_expression_faces"].shape, [40 - n, 48, 48]);
+    assert_eq!(faces["gender_labels"].shape, [0, 2]);
+    for label in faces["expression_labels"].data.chunks(7) {
+        assert!((label.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{label:?}");
+    }
+
+    // Whatever the label, the answer is "happy".
+    let shares = [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.5, 0.5];
+    let told = |shares: [f32; 9]| Tensor { shape: vec![n, 9], data: [shares].repeat(n).concat() };
+    let write = |tensor: Tensor| {
+        let tensors = Params::from([("answers".to_owned(), tensor)]);
+        write_tensors(&file("told.safetensors"), &tensors, &metadata).unwrap();
+    };
+    write(told(shares));
+    let taught = "[train.teacher]\nanswers = [\"told.safetensors\"]\nshare = 1.0\n";
+    let recipe = RECIPE.replace("epochs = 1", "epochs = 30") + taught;
+    std::fs::write(file("taught.toml"), recipe).unwrap();
+    assert_ok(&lab(folder.path(), &["train", "taught.toml", "--out", "taught"]));
+    let mut model = Checkpoint::read(&file("taught/model.safetensors")).unwrap();
+    offsets::take_off(&mut model);
+    let bias = &model.params["head.bias"].data;
+    assert!((0..7).all(|i| i == 3 || bias[i] < bias[3]), "{bias:?}");
+
+    assert_ok(&lab(folder.path(), &["pack", "taught.toml", "--data-dir", ".", "--out", "packed"]));
+    let again = ["train", "packed/recipe.toml", "--out", "again", "--set", "train.epochs=1"];
+    assert_ok(&lab(folder.path(), &again));
+
+    let refused = |words: &[&str]| {
+        let args = ["train", "taught.toml", "--out", "refused"];
+        assert_fails(&lab(folder.path(), &args), &[&["told.safetensors"], words].concat());
+    };
+    write(told([f32::NAN; 9]));
+    refused(&["shares from 0 to 1"]);
+    write(Tensor { shape: vec![1, 9], data: shares.to_vec() });
+    refused(&["for each face"]);
+    write(told(shares));
+    write_noise(&file("faces.csv"), 41, |_| "Training");
+    refused(&["other faces"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::{Params, Tensor};
-use super::kernels::{Window, conv, conv_bf16, depthwise, norm, pool};
+use super::kernels::{self, Window, conv, conv_bf16, depthwise, norm, pool};
 use super::network::{Graph, LOGITS, NORM_EPSILON, Node, Op};
 
 /// Pictures in one unit of work.
@@ -222,7 +222,7 @@ impl Executor {
             }
             Op::MaxPool => self.max_pool_forward(index, value),
             Op::Add { relu } => {
-                let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+                let floor = kernels::floor(relu);
                 let other = &self.values[node.inputs[1]];
                 runs.zip(other.par_chunks(x_run)).for_each(|((y, a), b)| {
                     for ((y, a), b) in y.iter_mut().zip(a).zip(b) {

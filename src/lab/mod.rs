@@ -7,7 +7,8 @@
 //!    two sides, [`samples`] makes them fit to learn from, by a [`preprocessing`].
 //! 2. [`network`] defines the family; [`checkpoint`] keeps its weights.
 //! 3. [`train`] is the loop: [`augment`] → [`executor`] (on [`kernels`]) → [`loss`] →
-//!    [`optimizer`], beside labels also from a [`teacher`]; [`validation`] scores each epoch,
+//!    [`optimizer`], beside labels also from a [`teacher`], which may be trained elsewhere
+//!    ([`export`]); [`validation`] scores each epoch,
 //!    [`curve`] keeps the scores ([`plot`] draws them), [`offsets`] finish the network.
 //!    [`reference`] says plainly what the executor computes, [`device`] has a GPU do it instead.
 //!    [`prune`] narrows a trained network.
@@ -35,6 +36,7 @@ pub mod device;
 pub mod duplicates;
 pub mod evaluate;
 pub mod executor;
+pub mod export;
 pub mod float;
 pub mod framing;
 pub mod import;

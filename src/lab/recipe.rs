@@ -134,9 +134,10 @@ impl RecipeFile {
         std::fs::write(path, text).map_err(|source| RecipeError::Io { path: path.into(), source })
     }
 
-    /// Paths of the checkpoints that training reads.
+    /// Paths of the checkpoints, and of answers that others kept, that training reads.
     pub fn checkpoints_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let teachers = self.train.teacher.iter_mut().flat_map(|t| &mut t.checkpoints);
+        let teachers = self.train.teacher.iter_mut();
+        let teachers = teachers.flat_map(|t| t.checkpoints.iter_mut().chain(&mut t.answers));
         self.train.start.iter_mut().chain(teachers)
     }
 

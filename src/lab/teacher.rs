@@ -2,7 +2,8 @@
 //!
 //! A teacher is one checkpoint or several, averaged, each on the face and its mirror image. It
 //! answers for every face, so that a face labelled for one head teaches the other one too. The
-//! answers are kept on disk: a run that goes on need not ask again.
+//! answers are kept on disk: a run that goes on need not ask again, and another run can learn from
+//! them without the checkpoints.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,12 @@ const BATCH: usize = 64;
 pub struct TeacherSettings {
     /// Checkpoints that `mien-lab train` wrote; their answers are averaged. Their paths start from
     /// the recipe's folder.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checkpoints: Vec<PathBuf>,
+    /// Answers to the same faces that other runs kept (their `answers.safetensors`); each counts as
+    /// one more checkpoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<PathBuf>,
     /// Share of the teacher's answer in a label that the face has; where it has none the
     /// teacher's answer is the label.
     pub share: f32,
@@ -46,6 +52,12 @@ pub enum TeacherError {
     /// One of its checkpoints, or its kept answers, could not be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// Answers that were kept elsewhere are to other faces.
+    #[error(
+        "{} holds answers to other faces than this recipe's ({found}, not {needed}): its recipe \
+         had other data, or prepared it otherwise", path.display()
+    )]
+    OtherFaces { path: PathBuf, found: String, needed: String },
     /// The settings make no sense.
     #[error("the recipe's teacher: {0}")]
     Setting(String),
@@ -54,9 +66,12 @@ pub enum TeacherError {
 /// A teacher's answer to one face: shares of the seven expressions, then of female and male.
 pub type Answer = [f32; LOGITS];
 
-/// Name of the tensor and of the metadata entry in the file of kept answers.
+/// Name of the tensor in a file of kept answers.
 const ANSWERS: &str = "answers";
+/// Name of its metadata that tells who was asked, and about what.
 const ASKED: &str = "asked";
+/// Name of its metadata that tells which faces were asked about: [`checksum_of`] them.
+pub const FACES: &str = "faces_crc32";
 
 /// The teacher's answers to `samples`, in their order: from the file `kept` if it holds those of
 /// this teacher to these faces, else asked anew and kept there. `on_batch` is told how many more
@@ -67,9 +82,9 @@ pub fn answers(
     kept: &Path,
     on_batch: impl Fn(usize) + Sync,
 ) -> Result<Vec<Answer>, TeacherError> {
-    let TeacherSettings { checkpoints, share, temperature } = settings;
-    if checkpoints.is_empty() {
-        return Err(TeacherError::Setting("it names no checkpoints".into()));
+    let TeacherSettings { checkpoints, answers: files, share, temperature } = settings;
+    if checkpoints.is_empty() && files.is_empty() {
+        return Err(TeacherError::Setting("it names no checkpoints and no answers".into()));
     }
     if !(0.0..=1.0).contains(share) {
         return Err(TeacherError::Setting(format!("share {share} is not from 0 to 1")));
@@ -77,21 +92,27 @@ pub fn answers(
     if !(temperature.is_finite() && *temperature > 0.0) {
         return Err(TeacherError::Setting(format!("temperature {temperature} is not above 0")));
     }
-    let asked = asked(settings, samples)?;
+    let faces = checksum_of(samples);
+    let asked = asked(settings, &faces)?;
     if let Some(answers) = kept_answers(kept, &asked) {
         return Ok(answers);
     }
     let mut sums = vec![[0.0; LOGITS]; samples.len()];
+    for path in files {
+        let answers = answers_of_others(path, &faces, samples.len())?;
+        let of_both_views = answers.as_flattened().iter().map(|share| 2.0 * share);
+        sums.as_flattened_mut().iter_mut().zip(of_both_views).for_each(|(sum, s)| *sum += s);
+    }
     for path in checkpoints {
         let mut checkpoint = Checkpoint::read(path)?;
         offsets::take_off(&mut checkpoint);
         add_answers(&checkpoint, *temperature, samples, &mut sums, &on_batch);
     }
-    let answers: Vec<Answer> =
-        sums.into_iter().map(|sum| sum.map(|s| s / (2 * checkpoints.len()) as f32)).collect();
+    let views = 2 * (checkpoints.len() + files.len());
+    let answers: Vec<Answer> = sums.into_iter().map(|sum| sum.map(|s| s / views as f32)).collect();
     let data = answers.as_flattened().to_vec();
     let tensor = Tensor { shape: vec![answers.len(), LOGITS], data };
-    let metadata = [(ASKED.to_owned(), asked)].into();
+    let metadata = [(ASKED.to_owned(), asked), (FACES.to_owned(), faces)].into();
     checkpoint::write_tensors(kept, &Params::from([(ANSWERS.to_owned(), tensor)]), &metadata)?;
     Ok(answers)
 }
@@ -129,17 +150,24 @@ fn add_answers(
     }
 }
 
-/// Tells one question from another: a checksum of the settings, the checkpoints and the faces.
-fn asked(settings: &TeacherSettings, samples: &[&Sample]) -> Result<String, TeacherError> {
+/// CRC-32 of the faces, in their order.
+pub fn checksum_of(samples: &[&Sample]) -> String {
     let mut crc = crc32fast::Hasher::new();
-    crc.update(&settings.temperature.to_le_bytes());
-    for path in &settings.checkpoints {
-        let io = |source| CheckpointError::Io { path: path.clone(), source };
-        crc.update(&std::fs::read(path).map_err(io)?);
-    }
     for value in samples.iter().flat_map(|sample| &sample.face) {
         crc.update(&value.to_le_bytes());
     }
+    format!("{:08x}", crc.finalize())
+}
+
+/// Tells one question from another: a checksum of the settings, the files that answer, the faces.
+fn asked(settings: &TeacherSettings, faces: &str) -> Result<String, TeacherError> {
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&settings.temperature.to_le_bytes());
+    for path in settings.checkpoints.iter().chain(&settings.answers) {
+        let io = |source| CheckpointError::Io { path: path.clone(), source };
+        crc.update(&std::fs::read(path).map_err(io)?);
+    }
+    crc.update(faces.as_bytes());
     Ok(format!("{:08x}", crc.finalize()))
 }
 
@@ -148,7 +176,25 @@ fn asked(settings: &TeacherSettings, samples: &[&Sample]) -> Result<String, Teac
 fn kept_answers(path: &Path, asked: &str) -> Option<Vec<Answer>> {
     let (tensors, metadata) = checkpoint::read_tensors(path).ok()?;
     let fitting = metadata.get(ASKED).is_some_and(|kept| kept == asked);
-    fitting.then(|| tensors[ANSWERS].data.as_chunks().0.to_vec())
+    let answers = tensors.get(ANSWERS).filter(|_| fitting)?;
+    Some(answers.data.as_chunks().0.to_vec())
+}
+
+/// Answers to these faces, `count` in number, that another run kept at `path`.
+fn answers_of_others(path: &Path, faces: &str, count: usize) -> Result<Vec<Answer>, TeacherError> {
+    let (tensors, metadata) = checkpoint::read_tensors(path)?;
+    let foreign = |why: &str| CheckpointError::Foreign { path: path.into(), why: why.into() };
+    let found = metadata.get(FACES).ok_or_else(|| foreign("it names no faces_crc32"))?;
+    if found != faces {
+        let (path, found, needed) = (path.into(), found.clone(), faces.to_owned());
+        return Err(TeacherError::OtherFaces { path, found, needed });
+    }
+    let answers = tensors.get(ANSWERS).ok_or_else(|| foreign("it has no tensor \"answers\""))?;
+    let are_shares = answers.data.iter().all(|share| (0.0..=1.0).contains(share));
+    if answers.shape != [count, LOGITS] || !are_shares {
+        return Err(foreign("its answers are not nine shares from 0 to 1 for each face").into());
+    }
+    Ok(answers.data.as_chunks().0.to_vec())
 }
 
 /// `target` with the teacher's answer in it.

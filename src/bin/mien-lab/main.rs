@@ -3,6 +3,7 @@
 mod card;
 mod clip;
 mod evaluate;
+mod export;
 mod framing;
 mod inspect;
 #[path = "../common/message.rs"]
@@ -33,6 +34,7 @@ enum Command {
     Train(train::Args),
     Prune(prune::Args),
     Pack(pack::Args),
+    Export(export::Args),
     Quantize(quantize::Args),
     Inspect(inspect::Args),
     Evaluate(evaluate::Args),
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Prune(args) => prune::run(&args),
         Command::Pack(args) => pack::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Quantize(args) => quantize::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),

@@ -185,11 +185,13 @@ fn settle(args: &Args, mut recipe: RecipeFile) -> anyhow::Result<RecipeFile> {
     let mut copies = vec![(args.checkpoint.clone(), ORIGINAL_FILE.to_owned())];
     let teacher = recipe.train.teacher.get_or_insert_with(|| TeacherSettings {
         checkpoints: Vec::new(),
+        answers: Vec::new(),
         share: TEACHER_SHARE,
         temperature: 1.0,
     });
     let beside = crate::folder_of(&args.recipe)?;
-    for (i, path) in teacher.checkpoints.iter_mut().enumerate() {
+    let teachers = teacher.checkpoints.iter_mut().chain(&mut teacher.answers);
+    for (i, path) in teachers.enumerate() {
         let name = format!("teacher-{}.safetensors", i + 1);
         copies.push((beside.join(&*path), name.clone()));
         *path = own(&name);
@@ -244,7 +246,8 @@ impl<'a> Pruning<'a> {
             let mut teacher = teacher.clone();
             let any_step = step_folder(&args.out, 1);
             fs::create_dir_all(&any_step).with_context(|| any_step.display().to_string())?;
-            teacher.checkpoints.iter_mut().for_each(|path| *path = any_step.join(&*path));
+            let teachers = teacher.checkpoints.iter_mut().chain(&mut teacher.answers);
+            teachers.for_each(|path| *path = any_step.join(&*path));
             let kept = args.out.join(ANSWERS_FILE);
             train::teach(&teacher, &mut expressions, &mut genders, &kept)?;
         }

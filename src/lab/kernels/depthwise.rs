@@ -27,7 +27,7 @@ pub fn forward(
     relu: bool,
     y: &mut [f32],
 ) {
-    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let floor = super::floor(relu);
     if window.input[2].is_multiple_of(LANES) {
         forward_by::<LANES>(window, x, weight, bias, floor, y);
     } else {

@@ -45,6 +45,11 @@ struct Taps {
     start: usize,
 }
 
+/// The least value that passes: 0 behind a ReLU.
+pub fn floor(relu: bool) -> f32 {
+    if relu { 0.0 } else { f32::NEG_INFINITY }
+}
+
 impl Window {
     /// Taps inside the picture for output row `y`.
     fn rows(&self, y: usize) -> Taps {

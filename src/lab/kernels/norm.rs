@@ -70,7 +70,7 @@ fn accumulate(
 /// `y = x · scale + shift` by channel, then ReLU if `relu`.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 pub fn apply(scale: &[f32], shift: &[f32], relu: bool, x: &[f32], y: &mut [f32]) {
-    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+    let floor = super::floor(relu);
     let channels = scale.len();
     for (x, y) in x.chunks_exact(channels).zip(y.chunks_exact_mut(channels)) {
         for (((y, x), scale), shift) in y.iter_mut().zip(x).zip(scale).zip(shift) {
