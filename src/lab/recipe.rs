@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::teacher::TeacherSettings;
 use super::train;
 
 /// A recipe file.
@@ -136,8 +137,7 @@ impl RecipeFile {
 
     /// Paths of the checkpoints, and of answers that others kept, that training reads.
     pub fn checkpoints_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let teachers = self.train.teacher.iter_mut();
-        let teachers = teachers.flat_map(|t| t.checkpoints.iter_mut().chain(&mut t.answers));
+        let teachers = self.train.teacher.iter_mut().flat_map(TeacherSettings::files_mut);
         self.train.start.iter_mut().chain(teachers)
     }
 

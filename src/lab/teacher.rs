@@ -42,6 +42,18 @@ pub struct TeacherSettings {
     pub temperature: f32,
 }
 
+impl TeacherSettings {
+    /// Paths of what answers: the checkpoints, then the kept answers.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.checkpoints.iter().chain(&self.answers)
+    }
+
+    /// The same, to be changed.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.checkpoints.iter_mut().chain(&mut self.answers)
+    }
+}
+
 fn plain_temperature() -> f32 {
     1.0
 }
@@ -163,7 +175,7 @@ pub fn checksum_of(samples: &[&Sample]) -> String {
 fn asked(settings: &TeacherSettings, faces: &str) -> Result<String, TeacherError> {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&settings.temperature.to_le_bytes());
-    for path in settings.checkpoints.iter().chain(&settings.answers) {
+    for path in settings.files() {
         let io = |source| CheckpointError::Io { path: path.clone(), source };
         crc.update(&std::fs::read(path).map_err(io)?);
     }

@@ -190,8 +190,7 @@ fn settle(args: &Args, mut recipe: RecipeFile) -> anyhow::Result<RecipeFile> {
         temperature: 1.0,
     });
     let beside = crate::folder_of(&args.recipe)?;
-    let teachers = teacher.checkpoints.iter_mut().chain(&mut teacher.answers);
-    for (i, path) in teachers.enumerate() {
+    for (i, path) in teacher.files_mut().enumerate() {
         let name = format!("teacher-{}.safetensors", i + 1);
         copies.push((beside.join(&*path), name.clone()));
         *path = own(&name);
@@ -246,8 +245,7 @@ impl<'a> Pruning<'a> {
             let mut teacher = teacher.clone();
             let any_step = step_folder(&args.out, 1);
             fs::create_dir_all(&any_step).with_context(|| any_step.display().to_string())?;
-            let teachers = teacher.checkpoints.iter_mut().chain(&mut teacher.answers);
-            teachers.for_each(|path| *path = any_step.join(&*path));
+            teacher.files_mut().for_each(|path| *path = any_step.join(&*path));
             let kept = args.out.join(ANSWERS_FILE);
             train::teach(&teacher, &mut expressions, &mut genders, &kept)?;
         }
