@@ -136,7 +136,8 @@ def main():
         sys.exit(__doc__)
     source, data = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:])
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["cargo", "run", "--quiet", "--locked", "--release", "--features", "lab",
+        # The features that the tests are built with, so that nothing is compiled once more.
+        subprocess.run(["cargo", "run", "--quiet", "--locked", "--release", "--features", "lab,mqtt",
                         "--example", "quantize_sides", "--", source, data, folder],
                        cwd=ROOT, check=True)
 

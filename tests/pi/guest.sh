@@ -67,11 +67,12 @@ guest_get_debian() {
     kernel=$(guest_apt apt-cache depends linux-image-arm64:arm64 |
         sed -n 's/^ *Depends: linux-image-\(.*-arm64\):arm64$/\1/p')
     [ -n "$kernel" ] || guest_fail "linux-image-arm64 depends on no kernel"
+    # Debian signs kernels after it has published the rest: what builds modules may be a revision ahead.
     version=$(guest_apt apt-cache show --no-all-versions "linux-image-$kernel:arm64" |
         sed -n 's/^Version: //p')
     (cd "$guest_cache/debs" && guest_apt apt-get download "linux-image-$kernel:arm64=$version" \
         "linux-headers-$kernel:arm64=$version" "linux-headers-${kernel%-arm64}-common=$version" \
-        "linux-kbuild-6.1:amd64=$version" "linux-source-6.1=$version" \
+        linux-kbuild-6.1:amd64 "linux-source-6.1=$version" \
         busybox-static:arm64 v4l2loopback-dkms)
     for package in "$guest_cache"/debs/*.deb; do dpkg-deb -x "$package" "$debian"; done
     # Of the source, one module that Debian doesn't build.
@@ -181,7 +182,7 @@ guest_make_files() {
 
 guest_build_firmware() {
     guest_firmware=$(cross/build.sh | tail -n 1)
-    "$cross_cargo" build --locked --release --features pi --target "$cross_target" --example pi_tools
+    "$cross_cargo" build --locked --release --features pi,lab --target "$cross_target" --example pi_tools
     guest_tools=${CARGO_TARGET_DIR:-target}/$cross_target/release/examples/pi_tools
 }
 
