@@ -2,14 +2,14 @@
 //! three input rows stay in the nearest cache; where the stride is 1 several outputs are computed
 //! together, so that each input is loaded for three taps at once.
 //!
+//! A block is as many channels as divide all of them: 16, one AVX-512 register, 8, 4, or single ones.
+//!
 //! The loops are plain (no closures): only so are they compiled for each CPU as a whole.
 
 use multiversion::multiversion;
 
 use super::{Taps, Window};
 
-/// Channels of one block where they divide the channels: one AVX-512 register. Else blocks of 1.
-const LANES: usize = 16;
 const KERNEL: usize = 3;
 const TAPS: usize = KERNEL * KERNEL;
 /// Outputs along a row that are computed together.
@@ -28,20 +28,22 @@ pub fn forward(
     y: &mut [f32],
 ) {
     let floor = super::floor(relu);
-    if window.input[2].is_multiple_of(LANES) {
-        forward_by::<LANES>(window, x, weight, bias, floor, y);
-    } else {
-        forward_by::<1>(window, x, weight, bias, floor, y);
+    match block_of(window) {
+        16 => forward_by::<16>(window, x, weight, bias, floor, y),
+        8 => forward_by::<8>(window, x, weight, bias, floor, y),
+        4 => forward_by::<4>(window, x, weight, bias, floor, y),
+        _ => forward_by::<1>(window, x, weight, bias, floor, y),
     }
 }
 
 /// Adds the weights' gradient.
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma", "x86_64+avx2+fma"))]
 pub fn backward_weights(window: &Window, x: &[f32], dy: &[f32], dweight: &mut [f32]) {
-    if window.input[2].is_multiple_of(LANES) {
-        backward_weights_by::<LANES>(window, x, dy, dweight);
-    } else {
-        backward_weights_by::<1>(window, x, dy, dweight);
+    match block_of(window) {
+        16 => backward_weights_by::<16>(window, x, dy, dweight),
+        8 => backward_weights_by::<8>(window, x, dy, dweight),
+        4 => backward_weights_by::<4>(window, x, dy, dweight),
+        _ => backward_weights_by::<1>(window, x, dy, dweight),
     }
 }
 
@@ -56,10 +58,11 @@ pub fn backward_input(window: &Window, weight: &[f32], dy: &[f32], dx: &mut [f32
         return forward(window, dy, &turned, None, false, dx);
     }
     dx.fill(0.0);
-    if channels.is_multiple_of(LANES) {
-        scatter_by::<LANES>(window, weight, dy, dx);
-    } else {
-        scatter_by::<1>(window, weight, dy, dx);
+    match block_of(window) {
+        16 => scatter_by::<16>(window, weight, dy, dx),
+        8 => scatter_by::<8>(window, weight, dy, dx),
+        4 => scatter_by::<4>(window, weight, dy, dx),
+        _ => scatter_by::<1>(window, weight, dy, dx),
     }
 }
 
@@ -204,6 +207,12 @@ fn scatter_by<const L: usize>(window: &Window, weight: &[f32], dy: &[f32], dx: &
     }
 }
 
+/// Channels of a block.
+fn block_of(window: &Window) -> usize {
+    let channels = window.input[2];
+    [16, 8, 4].into_iter().find(|block| channels.is_multiple_of(*block)).unwrap_or(1)
+}
+
 /// Whether [`TILE`] outputs from `column` on can be computed together: all their taps lie inside
 /// the row, one input apart.
 #[inline(always)]
@@ -240,4 +249,76 @@ fn floored<const L: usize>(mut values: [f32; L], floor: f32) -> [f32; L] {
         *value = value.max(floor);
     }
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::network::same_pad_before;
+
+    const SIDE: usize = 11;
+
+    /// Numbers that all differ, both signs.
+    fn numbers(len: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + 13) % 1009) as f32 / 504.5 - 1.0).collect()
+    }
+
+    /// One channel of many.
+    fn channel(values: &[f32], channels: usize, channel: usize) -> Vec<f32> {
+        values.iter().skip(channel).step_by(channels).copied().collect()
+    }
+
+    /// Outputs, the weights' gradient, the input's: of two pictures.
+    fn passes(stride: usize, channels: usize, x: &[f32], w: &[f32], dy: &[f32]) -> [Vec<f32>; 3] {
+        let side = SIDE.div_ceil(stride);
+        let (input, output) = ([SIDE, SIDE, channels], [side, side, channels]);
+        let window = Window { input, output, kernel: KERNEL, stride };
+        let (mut y, mut dw, mut dx) = (vec![0.0; dy.len()], vec![0.0; w.len()], vec![0.0; x.len()]);
+        forward(&window, x, w, None, false, &mut y);
+        backward_weights(&window, x, dy, &mut dw);
+        backward_input(&window, w, dy, &mut dx);
+        [y, dw, dx]
+    }
+
+    #[test]
+    fn each_channel_is_on_its_own_whatever_the_block() {
+        for stride in [1, 2] {
+            let pixels = SIDE.div_ceil(stride).pow(2);
+            for channels in [1, 3, 4, 8, 12, 16, 24, 32] {
+                let x = numbers(2 * SIDE * SIDE * channels);
+                let w = numbers(TAPS * channels);
+                let dy = numbers(2 * pixels * channels);
+                let together = passes(stride, channels, &x, &w, &dy);
+                for c in 0..channels {
+                    let [x, w, dy] = [&x, &w, &dy].map(|values| channel(values, channels, c));
+                    let alone = passes(stride, 1, &x, &w, &dy);
+                    for (together, alone) in together.iter().zip(&alone) {
+                        assert_eq!(channel(together, channels, c), *alone, "{c} of {channels}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_output_is_the_sum_of_what_lies_under_it() {
+        for stride in [1, 2] {
+            let side = SIDE.div_ceil(stride);
+            let (x, w) = (numbers(SIDE * SIDE), numbers(TAPS));
+            let pad = same_pad_before(SIDE, KERNEL, stride);
+            let [y, ..] =
+                passes(stride, 1, &[&x[..], &x].concat(), &w, &vec![0.0; 2 * side * side]);
+            for (i, y) in y[..side * side].iter().enumerate() {
+                let mut sum = 0.0;
+                for (tap, w) in w.iter().enumerate() {
+                    let row = (i / side * stride + tap / KERNEL).wrapping_sub(pad);
+                    let column = (i % side * stride + tap % KERNEL).wrapping_sub(pad);
+                    if row < SIDE && column < SIDE {
+                        sum += w * x[row * SIDE + column];
+                    }
+                }
+                assert!((y - sum).abs() < 1e-5, "{y} is not {sum}");
+            }
+        }
+    }
 }
