@@ -38,7 +38,7 @@ fn main() -> anyhow::Result<()> {
         Settings::default(),
         &calibration,
         BTreeMap::new(),
-    );
+    )?;
 
     let write = |name: &str, bytes: &[u8]| {
         let path = Path::new(folder).join(name);

@@ -21,18 +21,18 @@ row() {
     shift
     target/release/mien-lab quantize "$checkpoint" -o "$out/model.tflite" --calibrate "$data" \
         --labels "$data" --compare "$faces" --validation 1 --force "$@" >"$out/said"
-    tail -n 1 "$out/said" | sed -E "s/.*float ([0-9.]+) % right, int8 ([0-9.]+) %; they agree on \
-([0-9.]+) % of expressions and ([0-9.]+) % of genders; .* ([0-9.]+)$/| $name | \1 % | \2 % | \3 % | \4 % | \5 |/"
+    sed -nE "s/.*PublicTest faces: float ([0-9.]+) % right, int8 ([0-9.]+) %; they agree on \
+([0-9.]+) % of expressions and ([0-9.]+) % of genders; .* ([0-9.]+)$/| $name | \1 % | \2 % | \3 % | \4 % | \5 |/p" "$out/said"
 }
-row 'nothing: ranges from least to greatest' \
-    --ranges min-max --no-equalization --no-bias-correction
-row 'equalized' --ranges min-max --no-bias-correction
-row 'biases corrected' --ranges min-max --no-equalization
-row 'ranges without outliers' --ranges percentile --no-equalization --no-bias-correction
-row 'ranges by divergence' --ranges entropy --no-equalization --no-bias-correction
-row 'ranges by squared error' --ranges mse --no-equalization --no-bias-correction
-row 'ranges by what is felt' --ranges auto --no-equalization --no-bias-correction
-row '**the default**: equalized, corrected, squared error'
-row 'the default, rounded adaptively' --rounding adaptive
+plain=(--ranges min-max --no-equalization --no-bias-correction --rounding nearest)
+row 'nothing: ranges from least to greatest' "${plain[@]}"
+row 'equalized' --ranges min-max --no-bias-correction --rounding nearest
+row 'biases corrected' --ranges min-max --no-equalization --rounding nearest
+row 'rounded adaptively' --ranges min-max --no-equalization --no-bias-correction
+for ranges in 'percentile without outliers' 'entropy by divergence' 'mse by squared error' 'auto by what is felt'; do
+    row "ranges ${ranges#* }" --ranges "${ranges%% *}" --no-equalization --no-bias-correction --rounding nearest
+done
+row '**the default**: equalized, corrected, squared error, rounded adaptively'
+row 'the default, rounded to nearest' --rounding nearest
 row 'the default, ranges by what is felt' --ranges auto
-row 'both' --ranges auto --rounding adaptive
+row 'the default, both' --ranges auto --rounding nearest

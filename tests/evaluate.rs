@@ -225,6 +225,7 @@ fn model_saying(metadata: &[(&str, &str)]) -> Vec<u8> {
             &pictures,
             metadata,
         )
+        .unwrap()
         .network,
     )
 }

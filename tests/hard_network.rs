@@ -97,6 +97,7 @@ fn percent_right(
         calibration,
         BTreeMap::new(),
     )
+    .unwrap()
     .network;
     let model = Model::from_bytes("hard", &tflite::write(&network)).unwrap();
     let codes: Vec<i8> = pictures(rows).iter().map(|x| model.input().quantize(*x)).collect();

@@ -136,6 +136,7 @@ fn assert_graph_is_the_same(graph: FloatGraph) {
         &pictures,
         BTreeMap::new(),
     )
+    .unwrap()
     .network;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("random.tflite");
@@ -285,10 +286,17 @@ fn other_makers_layers() {
     let sum = push("sum_relu", Layer::Activation(Activation::Relu), &[sum]);
     let even = window([2, 2], 1, Padding::Same);
     let d = push("d", Layer::Depthwise(filter(7, 4, even, Activation::Relu)), &[sum]);
-    let joined = push("joined", Layer::Concat, &[sum, d, b]);
+    // Zeros that no window takes, for once as a layer, and a mean over less than its window.
+    let pooled = push("pooled", Layer::MaxPool(window([3, 3], 1, Padding::Explicit(around))), &[d]);
+    let corner = Margins { bottom: 1, right: 1, ..Margins::default() };
+    let cornered = push("cornered", Layer::Pad(corner), &[sum]);
+    let blurred =
+        push("blurred", Layer::AveragePool(window([3, 3], 1, Padding::Same)), &[cornered]);
+    let blurred = push("cut", Layer::MaxPool(window([2, 2], 1, Padding::Valid)), &[blurred]);
+    let joined = push("joined", Layer::Concat, &[sum, d, b, pooled, blurred]);
     let mean = push("mean", Layer::AveragePool(window([2, 3], 2, Padding::Valid)), &[joined]);
     let last = window([3, 3], 1, Padding::Valid);
-    let e = push("e", Layer::Conv(filter(6, 9 * 21, last, Activation::Relu)), &[mean]);
+    let e = push("e", Layer::Conv(filter(6, 9 * 35, last, Activation::Relu)), &[mean]);
     let flat = push("flat", Layer::Flatten, &[e]);
     let values = layers.shape(flat)[2];
     let dense = filter(16, values, Window::PIXEL, Activation::Relu);

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use mien::engine::test_vector::{self, TEST_CODES};
 use mien::engine::{Model, ModelError};
-use program::{lab, write_noise};
+use program::{command, lab, write_noise};
 
 fn checkpoint() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models/mien-slim.safetensors")
@@ -24,9 +24,14 @@ fn work() -> tempfile::TempDir {
 }
 
 fn quantize(folder: &Path, out: &str, more: &[&str]) -> Output {
+    quantize_by(folder, out, more, "2")
+}
+
+fn quantize_by(folder: &Path, out: &str, more: &[&str], threads: &str) -> Output {
     let checkpoint = checkpoint();
     let args = ["quantize", checkpoint.to_str().unwrap(), "-o", out, "--calibrate", "fer.csv"];
-    lab(folder, &[&args[..], &["--labels", "fer.csv"], more].concat())
+    let args = [&args[..], &["--labels", "fer.csv"], more].concat();
+    command(folder, &args).env("RAYON_NUM_THREADS", threads).output().unwrap()
 }
 
 fn said(output: &Output) -> String {
@@ -57,6 +62,9 @@ fn what_can_t_be_written_or_judged_is_refused_before_the_work() {
     };
     refused("nowhere/a.tflite", &[], "no such folder");
     refused("a.tflite", &["--max-drop=nan"], "finite");
+    refused(".", &[], "it is a folder");
+    refused("fer.csv", &[], "data to be read");
+    refused("a.tflite", &["--report", "fer.csv"], "is no folder");
     let source = folder.path().join("a.safetensors");
     std::fs::copy(checkpoint(), &source).unwrap();
     let args = ["quantize", "a.safetensors", "-o", "./a.safetensors", "--calibrate", "fer.csv"];
@@ -83,11 +91,21 @@ fn a_report_needs_no_labels() {
 }
 
 #[test]
+fn a_dry_run_writes_nothing() {
+    let folder = work();
+    let output = quantize(folder.path(), "a.tflite", &["--dry-run", "--report", "r", "--force"]);
+    let said = said(&output);
+    assert!(output.status.success() && said.contains("not written"), "{said}");
+    assert!(said.contains("block1_depthwise1"), "{said}");
+    assert!(["a.tflite", "r"].iter().all(|name| !folder.path().join(name).exists()));
+}
+
+#[test]
 fn the_same_inputs_give_the_same_bytes_and_the_file_says_what_they_were() {
     let folder = work();
     let read = |name: &str| std::fs::read(folder.path().join(name)).unwrap();
-    for out in ["a.tflite", "b.tflite"] {
-        let output = quantize(folder.path(), out, &["--rounding", "adaptive", "--max-drop=100"]);
+    for (out, threads) in [("a.tflite", "1"), ("b.tflite", "3")] {
+        let output = quantize_by(folder.path(), out, &["--max-drop=100"], threads);
         assert!(output.status.success(), "{}", said(&output));
     }
     assert_eq!(read("a.tflite"), read("b.tflite"));

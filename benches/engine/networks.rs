@@ -8,7 +8,7 @@ use mien::lab::checkpoint::{Checkpoint, initialize};
 use mien::lab::float::layers::Filter;
 use mien::lab::float::{Activation, FloatGraph, Layer, Layers, Padding, Window, lower};
 use mien::lab::network::{Graph, INPUT_SIDE, Preset};
-use mien::lab::quantize::{Settings, quantize};
+use mien::lab::quantize::{Rounding, Settings, quantize};
 use mien::lab::tflite;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -23,8 +23,9 @@ pub fn quantized(graph: FloatGraph) -> Vec<u8> {
         .map(|&code| f32::from(code.cast_signed()) / CODES_A_DEVIATION)
         .collect();
     let bounds = Normalization::Standardized.bounds();
-    let quantized = quantize(graph, bounds, Settings::default(), &pictures, BTreeMap::new());
-    tflite::write(&quantized.network)
+    let settings = Settings { rounding: Rounding::Nearest, ..Settings::default() };
+    let quantized = quantize(graph, bounds, settings, &pictures, BTreeMap::new());
+    tflite::write(&quantized.expect("random weights are small").network)
 }
 
 /// The preset `reference`.

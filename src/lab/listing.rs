@@ -40,6 +40,8 @@ pub fn of_float(graph: &FloatGraph) -> Vec<Row> {
                 slid("depthwise", window, *activation)
             }
             Op::MaxPool(window) => slid("max pool", window, Activation::None),
+            Op::AveragePool(window) => slid("average pool", window, Activation::None),
+            Op::Pad(margins) => format!("pad {margins}"),
             Op::Add(activation) => format!("add{}", followed_by(*activation)),
             Op::Concat => "concat".into(),
         },

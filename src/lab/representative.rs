@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use npyz::{DType, NpyFile, TypeChar};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64;
 use sha2::{Digest, Sha256};
 
 use super::dataset::{self, DatasetError};
@@ -30,7 +33,8 @@ impl Representative {
     ///
     /// - FER2013, `.csv` or `.csv.xz`: of its Training rows those that are not kept back;
     /// - a face pack `NAME.u8.xz`: the same;
-    /// - a folder of pictures, or of class folders;
+    /// - a folder of pictures, or of folders of pictures, whatever their names; shuffled, as the first
+    ///   ones are looked at most;
     /// - `.npy`: bytes [n, height, width] are grey faces; float32 [n, height, width, channels] are
     ///   what the network reads, normalized already.
     pub fn read(path: &Path, source: &Source, count: usize) -> Result<Self, DatasetError> {
@@ -39,14 +43,18 @@ impl Representative {
             (npy(path, source, count)?, "pictures")
         } else {
             let (faces, kind) = faces(path)?;
-            (source.pictures(&spread_evenly(faces, count)), kind)
+            let mut faces = spread_evenly(faces, count);
+            if path.is_dir() {
+                faces.shuffle(&mut Pcg64::seed_from_u64(0));
+            }
+            (source.pictures(&faces), kind)
         };
         let n = pictures.len() / source.graph.input_len();
         if n == 0 {
             return Err(shape(path, format!("it holds no {kind} to calibrate on")));
         }
-        let bytes = pictures.iter().flat_map(|value| value.to_le_bytes());
-        let hash = Sha256::new_with_prefix(bytes.collect::<Vec<u8>>());
+        let mut hash = Sha256::new();
+        pictures.iter().for_each(|value| hash.update(value.to_le_bytes()));
         Ok(Self { pictures, title: format!("{n} {kind}"), sha256: hex(hash) })
     }
 }
@@ -54,15 +62,7 @@ impl Representative {
 /// Faces, and what they are.
 fn faces(path: &Path) -> Result<(Vec<Grey>, &'static str), DatasetError> {
     if path.is_dir() {
-        let pictures = dataset::read_unlabelled(path)?;
-        if !pictures.is_empty() {
-            return Ok((pictures, "pictures of a folder"));
-        }
-        let read = dataset::read_image_folder(path)?;
-        return Ok((
-            read.faces.into_iter().map(|face| face.face).collect(),
-            "pictures of a folder",
-        ));
+        return Ok((dataset::read_unlabelled(path)?, "pictures of a folder"));
     }
     if path.to_string_lossy().ends_with(".u8.xz") {
         let genders = TestSet::pack(path, Some(Part::Training))?.genders;

@@ -11,7 +11,7 @@ use super::import::{self, ImportError};
 use super::mixture::hex;
 use super::network::LOGITS;
 use super::train::RECIPE;
-use crate::engine::{Heads, LABELS, MetadataError, NORMALIZATION};
+use crate::engine::{Heads, LABELS, NORMALIZATION};
 use crate::face::crop::whole_face;
 use crate::face::normalization::Normalization;
 use crate::image::Grey;
@@ -55,8 +55,11 @@ pub enum SourceError {
     #[error("{}: {why}", path.display())]
     Said { path: PathBuf, why: String },
     /// Its logits' names are no good.
-    #[error("{}: {source}; give them by --classes", path.display())]
-    Labels { path: PathBuf, source: MetadataError },
+    #[error(
+        "{}: say by --classes what its {logits} outputs stand for, with spaces between ({}): {needed}",
+        path.display(), given.as_ref().map_or("not said".into(), |given| format!("not '{given}'"))
+    )]
+    Labels { path: PathBuf, logits: usize, given: Option<String>, needed: &'static str },
 }
 
 /// A float network, and how to feed and to read it.
@@ -149,7 +152,8 @@ fn imported(path: &Path, unsaid: Unsaid) -> Result<Source, SourceError> {
         return Err(SourceError::Said { path: path(), why });
     }
     let logits = graph.nodes.last().map_or(0, |node| node.shape.iter().product());
-    let heads = Heads::from_labels(unsaid.labels.as_deref(), logits)
-        .map_err(|source| SourceError::Labels { path: path(), source })?;
+    let heads = Heads::from_labels(unsaid.labels.as_deref(), logits).map_err(|wrong| {
+        SourceError::Labels { path: path(), logits, given: unsaid.labels, needed: wrong.needed }
+    })?;
     Ok(Source { graph, normalization, heads, metadata: Vec::new() })
 }

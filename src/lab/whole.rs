@@ -13,7 +13,9 @@ pub fn written<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    let part = path.with_extension("part");
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    let part = path.with_file_name(name);
     write(&part)?;
     Ok(fs::rename(part, path)?)
 }

@@ -6,7 +6,6 @@ use mien::lab::checkpoint::write_tensors;
 use mien::lab::export;
 use mien::lab::mixture::Mixture;
 use mien::lab::recipe::RecipeFile;
-use mien::lab::samples::{Sample, expression_sample, gender_sample};
 
 use crate::train::samples;
 
@@ -33,17 +32,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let from = crate::data_dir(&args.recipe, args.data_dir.as_deref());
     let mixture = Mixture::read(&mut recipe.data, from)?;
     mixture.report.iter().for_each(|line| println!("{line}"));
-    let (expressions, genders) = samples(&recipe, &mixture);
-    let preprocessing = &recipe.train.preprocessing;
-    let kept_back: Vec<Sample> = mixture
-        .expressions_kept_back
-        .iter()
-        .map(|face| expression_sample(face, recipe.data.votes_share, preprocessing))
-        .collect();
-    let genders_kept_back: Vec<Sample> =
-        mixture.genders_kept_back.iter().map(|face| gender_sample(face, preprocessing)).collect();
+    let (expressions, genders) = samples(&recipe, &mixture.expressions, &mixture.genders);
+    let validation = samples(&recipe, &mixture.expressions_kept_back, &mixture.genders_kept_back);
     let training = [&expressions[..], &genders];
-    let tensors = export::tensors(training, [&kept_back, &genders_kept_back]);
+    let tensors = export::tensors(training, [&validation.0, &validation.1]);
     write_tensors(&args.out, &tensors, &export::metadata(training))?;
     println!(
         "{}: {} expression faces and {} gender faces to learn from",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use mien::engine::{Model, ModelError};
 use mien::lab::checkpoint::Checkpoint;
-use mien::lab::float::{Layers, lower};
+use mien::lab::float::{Layers, Node, Op, lower};
 use mien::lab::import;
 use mien::lab::listing;
 use mien::lab::tflite::{self, Int8Network, Int8Op};
@@ -77,7 +77,14 @@ fn float(layers: &Layers) -> anyhow::Result<String> {
     if !folded.is_empty() {
         text += &format!("folded into these operations: {}\n", folded.join(", "));
     }
-    text += "the device runs what `mien-lab quantize` makes of it: these operations in int8, all by mien's \
-             own engine; tract runs them too\n";
+    let beyond_tract = |node: &Node| matches!(node.op, Op::AveragePool(_) | Op::Pad(_));
+    let tract = match graph.nodes.iter().any(beyond_tract) {
+        true => "is not asked, as it averages otherwise and its padding is untried",
+        false => "runs them too",
+    };
+    text += &format!(
+        "the device runs what `mien-lab quantize` makes of it, where its pictures and outputs are such as mien \
+         can use: these operations in int8, all by mien's own engine; tract {tract}\n"
+    );
     Ok(text)
 }

@@ -15,7 +15,7 @@ use mien::lab::prune::cut::cut_checkpoint;
 use mien::lab::prune::groups::Groups;
 use mien::lab::prune::importance::{Importance, Taylor, Worth};
 use mien::lab::prune::pareto::{Pareto, Row};
-use mien::lab::prune::plan::{Budget, Cost, choose};
+use mien::lab::prune::plan::{Budget, Cost, choose, reach};
 use mien::lab::recipe::RecipeFile;
 use mien::lab::samples::Sample;
 use mien::lab::teacher::TeacherSettings;
@@ -65,7 +65,7 @@ pub struct Args {
 /// What makes one pruning another.
 #[derive(clap::Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Settings {
-    /// Most million multiply-accumulates of one face.
+    /// Most million multiply-accumulates of one face; this, --bytes or both.
     #[arg(long, value_name = "MILLION", required_unless_present = "bytes")]
     #[serde(skip_serializing_if = "Option::is_none")]
     mmac: Option<f64>,
@@ -138,6 +138,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         cost.macs as f64 / 1e6,
         cost.bytes
     );
+    reach(&graph, &budget, args.settings.align)?;
     let mut recipe = RecipeFile::read(&args.recipe, &args.set)?;
     recipe.train.epochs = epochs;
     let data_dir = crate::data_dir(&args.recipe, args.data_dir.as_deref());
@@ -213,13 +214,13 @@ fn settle(args: &Args, mut recipe: RecipeFile) -> anyhow::Result<RecipeFile> {
         let bytes = fs::read(&from).with_context(|| from.display().to_string())?;
         let to = args.out.join(name);
         ensure!(
-            !again || fs::read(&to).is_ok_and(|copy| copy == bytes),
+            fs::read(&to).map_or(!again, |copy| copy == bytes),
             "{} is not {}, with which the pruning in this folder began; give another --out, or \
              delete the folder",
             from.display(),
             to.display()
         );
-        fs::write(&to, bytes).with_context(|| to.display().to_string())?;
+        whole::write(&to, &bytes).with_context(|| to.display().to_string())?;
     }
     // Last: what is there before it is no pruning yet.
     whole::write(&path, toml::to_string(&plan)?.as_bytes())
@@ -239,7 +240,8 @@ struct Pruning<'a> {
 
 impl<'a> Pruning<'a> {
     fn new(args: &'a Args, recipe: RecipeFile, mixture: &Mixture) -> anyhow::Result<Self> {
-        let (mut expressions, mut genders) = train::samples(&recipe, mixture);
+        let (mut expressions, mut genders) =
+            train::samples(&recipe, &mixture.expressions, &mixture.genders);
         // Who only cuts learns nothing.
         if let Some(teacher) = recipe.train.teacher.as_ref().filter(|_| recipe.train.epochs > 0) {
             let mut teacher = teacher.clone();

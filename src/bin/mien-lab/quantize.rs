@@ -15,10 +15,12 @@ use mien::lab::float::FloatGraph;
 use mien::lab::quantize::interpret::interpret;
 use mien::lab::quantize::page;
 use mien::lab::quantize::sensitivity::{self, layer_costs, own_answers};
-use mien::lab::quantize::{Quantized, Ranges, Rounding, Settings, quantize};
+use mien::lab::quantize::{
+    MAX_WEIGHTS, Quantized, Ranges, Rounding, Settings, quantize, too_large,
+};
 use mien::lab::representative::Representative;
 use mien::lab::source::{Source, Unsaid};
-use mien::lab::tflite::{self, Int8Network};
+use mien::lab::tflite::{self, Int8Network, Int8Op, Step};
 use mien::lab::whole;
 
 use self::judge::Labelled;
@@ -51,8 +53,9 @@ pub struct Args {
     #[arg(short, long, value_name = "OUT.tflite")]
     out: PathBuf,
     /// Faces like those it will see, to choose the ranges of its values by: FER2013 (.csv, .csv.xz;
-    /// its Training rows), a face pack (.u8.xz), a folder of pictures, or .npy: bytes [n, height,
-    /// width] or what the network reads, float32 [n, height, width, channels].
+    /// its Training rows), a face pack (.u8.xz), a folder of pictures or of folders of them, whatever
+    /// their names, or .npy: bytes [n, height, width] or what the network reads, float32 [n, height,
+    /// width, channels].
     #[arg(long, value_name = "DATA")]
     calibrate: PathBuf,
     /// Faces labelled with expressions, to judge the file by: FER2013 (validation rows fit,
@@ -86,8 +89,8 @@ pub struct Args {
     /// How the ranges of activations are chosen.
     #[arg(long, value_enum, default_value = "mse")]
     ranges: Ranges,
-    /// How weights are rounded.
-    #[arg(long, value_enum, default_value = "nearest")]
+    /// How weights are rounded; adaptive for filters of up to 4,096 weights.
+    #[arg(long, value_enum, default_value = "adaptive")]
     rounding: Rounding,
     /// Leave channels as uneven as training left them.
     #[arg(long)]
@@ -108,7 +111,7 @@ pub struct Args {
     /// Write it all the same.
     #[arg(long)]
     force: bool,
-    /// Do and say all, but write no file.
+    /// Do and say all, but write no file; what --report would hold is printed.
     #[arg(long)]
     dry_run: bool,
 }
@@ -119,18 +122,24 @@ fn points(text: &str) -> Result<f64, String> {
 }
 
 impl Args {
-    /// Whether the file can be written where it is to go, before an hour of work is lost on it.
+    /// Whether file and report can be written where they are to go, before an hour of work is lost on
+    /// them, and over nothing that is read.
     fn check_out(&self) -> anyhow::Result<()> {
+        let out = self.out.display();
         let folder = self.out.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        ensure!(folder.is_dir(), "can't write {}: there is no such folder", self.out.display());
-        let same =
-            self.out.canonicalize().is_ok_and(|out| self.source.canonicalize().ok() == Some(out));
-        ensure!(
-            !same,
-            "{} is what is to be quantized; give --out another name",
-            self.out.display()
-        );
+        ensure!(folder.is_dir(), "can't write {out}: there is no such folder");
+        ensure!(!self.out.is_dir(), "can't write {out}: it is a folder; add a file's name");
+        if let Some(report) = &self.report {
+            let report_out = report.display();
+            ensure!(report.is_dir() || !report.exists(), "--report {report_out} is no folder");
+        }
+        let there = self.out.canonicalize().ok();
+        let is_out = |read: &Path| there.is_some() && read.canonicalize().ok() == there;
+        ensure!(!is_out(&self.source), "{out} is what is to be quantized; give --out another name");
+        let data = [Some(&self.calibrate), self.labels.as_ref(), self.genders.as_ref()];
+        let data_is_out = data.into_iter().flatten().any(|data| is_out(data));
+        ensure!(!data_is_out, "{out} is data to be read; give --out another name");
         Ok(())
     }
 
@@ -146,6 +155,8 @@ impl Args {
 
 /// Faces on which layers' costs are measured.
 const REPORT_FACES: usize = 512;
+/// What to do about a network that is no good though it should be.
+const REPORT_THIS: &str = "so it was not written; please report this with the model";
 /// Pictures on which the written file is held to the plain arithmetic.
 const CHECKED_PICTURES: usize = 8;
 
@@ -162,8 +173,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let Quantized { graph, mut network } = quantized(args, &source, &seen)?;
     if let Some(folder) = &args.report {
         let (pictures, labels) = report_faces(&source, &labelled, &seen, &graph);
-        let costs = layer_costs(&graph, &network, &source.heads, &pictures, &labels);
-        report(folder, &costs, &network)?;
+        let bar = crate::progress(labels.len() as u64, "faces", "weighing each layer's rounding")?;
+        let faces = (&pictures[..], &labels[..]);
+        let costs = layer_costs(&graph, &network, &source.heads, faces, |n| bar.inc(n as u64));
+        bar.finish_and_clear();
+        if args.dry_run {
+            print!("{}", sensitivity::text(&costs));
+        } else {
+            report(folder, &costs, &network)?;
+        }
     }
     let judged = judge::judge(args, &source, &labelled, &mut network)?;
     let picture = test_vector::picture(network.values[network.input].shape.iter().product());
@@ -175,13 +193,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let name = args.out.to_string_lossy();
     let (model, written) = tflite::read(&name, &bytes)?;
     check(&model, &written, &seen.pictures)?;
+    judge::compare(&source, &labelled, judged, &seen, model)?;
     if args.dry_run {
         println!("{name}: {} bytes, not written (--dry-run)", bytes.len());
     } else {
         whole::write(&args.out, &bytes).with_context(|| format!("can't write {name}"))?;
         println!("{name}: {} bytes", bytes.len());
     }
-    judge::compare(&source, &labelled, judged, &seen, model)
+    Ok(())
 }
 
 /// Pictures on which layers' costs are measured, and the expression of each.
@@ -204,6 +223,13 @@ fn report_faces(
 
 /// Quantizes, calibrating the ranges on faces to learn from.
 fn quantized(args: &Args, source: &Source, seen: &Representative) -> anyhow::Result<Quantized> {
+    if args.rounding == Rounding::Adaptive {
+        for layer in too_large(&source.graph) {
+            println!(
+                "layer `{layer}`: more than {MAX_WEIGHTS} weights a filter, each rounded to the nearest"
+            );
+        }
+    }
     let bar = ProgressBar::new_spinner().with_message("calibrating");
     bar.enable_steady_tick(Duration::from_millis(100));
     let own = [
@@ -214,7 +240,7 @@ fn quantized(args: &Args, source: &Source, seen: &Representative) -> anyhow::Res
     let metadata = source.metadata.iter().cloned().chain(own);
     let metadata = metadata.map(|(name, text)| (name.to_owned(), text)).collect();
     let bounds = source.normalization.bounds();
-    Ok(quantize(source.graph.clone(), bounds, args.settings(), &seen.pictures, metadata))
+    Ok(quantize(source.graph.clone(), bounds, args.settings(), &seen.pictures, metadata)?)
 }
 
 /// Writes what each layer's rounding costs.
@@ -233,17 +259,22 @@ fn report(
     write("layers.json", serde_json::to_string_pretty(costs)?)
 }
 
-/// Holds what the engine and tract compute from the file to the plain arithmetic, code by code.
+/// Holds what the engine and tract compute from the file to the plain arithmetic, code by code. Of averages and
+/// zero padding tract is not asked, see docs/engine.md.
 fn check(model: &Model, network: &Int8Network, pictures: &[f32]) -> anyhow::Result<()> {
+    let beyond_tract = |step: &Step| matches!(step.op, Int8Op::AveragePool(..) | Int8Op::Pad(_));
+    if model.reference() != "tract" {
+        ensure!(network.steps.iter().any(beyond_tract), "tract can't run it, {REPORT_THIS}");
+        println!(
+            "held to the plain arithmetic alone: tract averages otherwise than LiteRT, and its padding is untried"
+        );
+    }
     for picture in pictures.chunks_exact(model.input_len()).take(CHECKED_PICTURES) {
         let codes: Vec<i8> = picture.iter().map(|&value| model.input().quantize(value)).collect();
         let plain = interpret(network, &codes);
         ensure!(
-            model.reference() == "tract"
-                && model.run_raw(&codes)? == plain
-                && model.run_raw_by_reference(&codes)? == plain,
-            "the engine or tract runs this network otherwise than its arithmetic says, so it was not written; \
-             please report this with the model"
+            model.run_raw(&codes)? == plain && model.run_raw_by_reference(&codes)? == plain,
+            "the engine or tract runs this network otherwise than its arithmetic says; {REPORT_THIS}"
         );
     }
     Ok(())

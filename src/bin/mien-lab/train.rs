@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::curve::{Curve, Point};
+use mien::lab::dataset::{LabelledFace, PackFace};
 use mien::lab::device::Device;
 use mien::lab::mixture::Mixture;
 use mien::lab::offsets::{self, OffsetSettings};
@@ -137,7 +138,7 @@ fn prepare(
             path.display()
         );
     }
-    let (mut expressions, mut genders) = samples(recipe, mixture);
+    let (mut expressions, mut genders) = samples(recipe, &mixture.expressions, &mixture.genders);
     if let Some(teacher) = &located.train.teacher {
         teach(teacher, &mut expressions, &mut genders, &args.out.join(ANSWERS_FILE))?;
     }
@@ -149,16 +150,17 @@ fn prepare(
     Ok(run)
 }
 
-/// The faces to learn from, with their labels: of expressions, and of genders.
-pub fn samples(recipe: &RecipeFile, mixture: &Mixture) -> (Vec<Sample>, Vec<Sample>) {
+/// Faces of a mixture as the recipe prepares and labels them: of expressions, and of genders.
+pub fn samples(
+    recipe: &RecipeFile,
+    expressions: &[LabelledFace],
+    genders: &[PackFace],
+) -> (Vec<Sample>, Vec<Sample>) {
     let preprocessing = &recipe.train.preprocessing;
     let votes_share = recipe.data.votes_share;
-    let expressions = mixture.expressions.iter();
-    let genders = mixture.genders.iter();
-    (
-        expressions.map(|face| expression_sample(face, votes_share, preprocessing)).collect(),
-        genders.map(|face| gender_sample(face, preprocessing)).collect(),
-    )
+    let expression = |face| expression_sample(face, votes_share, preprocessing);
+    let gender = |face| gender_sample(face, preprocessing);
+    (expressions.iter().map(expression).collect(), genders.iter().map(gender).collect())
 }
 
 /// Puts the teacher's answers, kept in the file `kept`, into the samples' labels.

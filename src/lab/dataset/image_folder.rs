@@ -67,11 +67,14 @@ pub fn read_image_folder(folder: &Path) -> Result<ImageFolder, DatasetError> {
     Ok(read)
 }
 
-/// Reads `folder/*.{png,jpg,jpeg}`, pictures of faces without labels, in the order of their names.
-/// Broken ones are logged and skipped.
+/// Reads `folder/*.{png,jpg,jpeg}` and `folder/ANY/*.{png,jpg,jpeg}`, pictures of faces whose labels
+/// don't count, in the order of their paths. Broken ones are logged and skipped.
 pub fn read_unlabelled(folder: &Path) -> Result<Vec<Grey>, DatasetError> {
     let mut files = visible_entries(folder)?;
-    files.retain(|path| is_picture(path));
+    for inner in files.clone().iter().filter(|path| path.is_dir()) {
+        files.extend(visible_entries(inner)?);
+    }
+    files.retain(|path| is_picture(path) && path.is_file());
     Ok(intact(files).into_iter().map(|(_, picture)| picture).collect())
 }
 

@@ -115,8 +115,15 @@ fn for_each_line(
 
 fn csv_error(path: &Path, error: csv::Error) -> DatasetError {
     let line = error.position().map_or(1, csv::Position::line);
+    let why = match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("it has {len} columns, the first line {expected_len}")
+        }
+        csv::ErrorKind::Utf8 { .. } => "it is no text; is this a .csv file?".into(),
+        _ => error.to_string(),
+    };
     match error.into_kind() {
         csv::ErrorKind::Io(source) => DatasetError::Io { path: path.into(), source },
-        kind => DatasetError::Line { path: path.into(), line, why: format!("{kind:?}") },
+        _ => DatasetError::Line { path: path.into(), line, why },
     }
 }

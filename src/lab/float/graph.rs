@@ -1,7 +1,7 @@
 //! The lowered form: what an int8 file may hold, with float weights.
 
 use super::super::network::Shape;
-use super::window::{Activation, Window};
+use super::window::{Activation, Margins, Window};
 
 /// A float network. Node 0 is the input, the last one gives the logits.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,10 @@ pub enum Op {
     Depthwise(Kernel),
     /// Greatest value under a window.
     MaxPool(Window),
+    /// Mean of what of a window lies within the picture.
+    AveragePool(Window),
+    /// Zeros around the picture.
+    Pad(Margins),
     /// Sum of two values of one shape.
     Add(Activation),
     /// All inputs' channels, one after the other.

@@ -160,7 +160,7 @@ impl Layers {
 }
 
 /// Elements of a value, if it is one that can be used.
-fn value_len(shape: Shape) -> Option<usize> {
+pub(super) fn value_len(shape: Shape) -> Option<usize> {
     let len = shape.iter().try_fold(1usize, |len, &side| len.checked_mul(side))?;
     (1..=MAX_VALUE_LEN).contains(&len).then_some(len)
 }

@@ -6,16 +6,17 @@
 //! - Zero padding and flattening go into the window of the convolution after them. `.tflite` knows
 //!   only TensorFlow's `SAME` and `VALID`: where a network pads otherwise (PyTorch pads a stride-2
 //!   window on both sides) the kernel grows by rows or columns of zeros until `SAME` puts it where
-//!   it belongs.
+//!   it belongs. Zeros that no window can take stay an operation of their own; around values that are
+//!   never below zero they may also stand for the padding of a max pool.
 //! - A dense layer is a convolution whose window is the whole picture.
-//! - A mean under a window is a depthwise convolution of equal weights, and has a code of its own
-//!   that way. One over a picture of up to 3×3 pixels joins the convolution before it: a
+//! - A mean under a window that stays on the picture is a depthwise convolution of equal weights, and has
+//!   a code of its own that way. One over a picture of up to 3×3 pixels joins the convolution before it: a
 //!   convolution of the whole picture, each weight the mean of those a pixel had in all outputs.
 //! - A softmax at the end goes: the file gives logits.
 
 use super::super::network::Shape;
 use super::graph::{FloatGraph, Kernel, Node, Op};
-use super::layers::{Filter, Layer, LayerError, LayerNode, Layers};
+use super::layers::{Filter, Layer, LayerError, LayerNode, Layers, value_len};
 use super::window::{Activation, Margins, Padding, Window};
 
 /// A pooled picture up to this many pixels goes into the convolution before it; beyond that its
@@ -84,45 +85,47 @@ impl Lowering<'_> {
                 Err(wrong("a softmax is only understood at the end; cut the network there".into()))
             }
             Layer::Pad(margins) => {
-                self.plain_or_padded(place).map_err(wrong)?;
+                not_flat(place).map_err(wrong)?;
                 Ok(Place { margins: place.margins.plus(*margins), ..same_value })
             }
             Layer::Flatten => {
-                self.plain(place).map_err(wrong)?;
-                let [h, w, _] = self.graph.nodes[place.node].shape;
-                Ok(Place { flat: [h, w] != [1, 1], ..same_value })
+                let place = self.unpadded(index, same_value).map_err(wrong)?;
+                Ok(Place { flat: self.sides(place) != [1, 1], ..place })
             }
             Layer::Conv(filter) => {
-                self.plain_or_padded(place).map_err(wrong)?;
+                not_flat(place).map_err(wrong)?;
                 self.conv(index, place, filter).map_err(wrong)
             }
             Layer::Depthwise(filter) => {
-                self.plain_or_padded(place).map_err(wrong)?;
+                not_flat(place).map_err(wrong)?;
                 self.depthwise(index, place, filter).map_err(wrong)
             }
             Layer::Dense(filter) => Ok(self.dense(index, place, filter)),
             Layer::Affine { scale, shift } => {
-                self.plain(place).map_err(wrong)?;
+                let place = self.unpadded(index, place).map_err(wrong)?;
                 Ok(self.affine(index, place, scale, shift))
             }
             Layer::Activation(activation) => Ok(self.activation(index, place, *activation)),
             Layer::MaxPool(window) => {
                 self.max_pool(index, place, window, layer.shape).map_err(wrong)
             }
-            Layer::AveragePool(window) => self.average_pool(index, place, window).map_err(wrong),
+            Layer::AveragePool(window) => {
+                self.average_pool(index, place, window, layer.shape).map_err(wrong)
+            }
             Layer::GlobalAveragePool => {
-                self.plain(place).map_err(wrong)?;
+                let place = self.unpadded(index, place).map_err(wrong)?;
                 Ok(self.mean(index, place))
             }
             Layer::Add | Layer::Concat => {
-                let places: Vec<Place> =
-                    layer.inputs.iter().map(|input| self.places[*input]).collect();
-                places.iter().try_for_each(|place| self.plain(*place)).map_err(wrong)?;
+                let mut inputs = Vec::new();
+                for input in &layer.inputs {
+                    let place = self.unpadded(index, self.places[*input]).map_err(wrong)?;
+                    inputs.push(place.node);
+                }
                 let op = match layer.layer {
                     Layer::Add => Op::Add(Activation::None),
                     _ => Op::Concat,
                 };
-                let inputs = places.iter().map(|place| place.node).collect();
                 Ok(self.push(index, op, inputs, layer.shape))
             }
         }
@@ -158,33 +161,37 @@ impl Lowering<'_> {
         self.push(index, op, vec![place.node], shape)
     }
 
-    fn plain(&self, place: Place) -> Result<(), String> {
-        self.plain_or_padded(place)?;
-        if place.margins.is_none() {
-            return Ok(());
-        }
-        Err("only a convolution can follow zero padding; move the padding into it".into())
+    /// What layer `index` reads at `place`, the zeros around it as pixels.
+    fn unpadded(&mut self, index: usize, place: Place) -> Result<Place, String> {
+        not_flat(place)?;
+        let inside = Place { margins: Margins::default(), ..place };
+        if place.margins.is_none() { Ok(inside) } else { self.pad(index, inside, place.margins) }
     }
 
-    fn plain_or_padded(&self, place: Place) -> Result<(), String> {
-        if place.flat {
-            return Err("only a dense layer can follow a Flatten; move the Flatten after it".into());
-        }
-        Ok(())
+    /// Adds zeros around what layer `index` reads at `place`.
+    fn pad(&mut self, index: usize, place: Place, margins: Margins) -> Result<Place, String> {
+        let [h, w] = margins.around(self.sides(place));
+        let shape = [h, w, self.channels(place)];
+        value_len(shape).ok_or("its zero padding can't be used")?;
+        // Of a node of its own, as often as a layer pads.
+        let name = format!("{}/padding{}", self.layers[index].name, self.graph.nodes.len());
+        let node = Node { name, op: Op::Pad(margins), inputs: vec![place.node], shape };
+        self.graph.nodes.push(node);
+        Ok(Place { node: self.graph.nodes.len() - 1, ..place })
     }
 
     fn conv(&mut self, index: usize, place: Place, filter: &Filter) -> Result<Place, String> {
         let ([kh, kw], inputs) = (filter.window.kernel, self.channels(place));
         let outputs = filter.weights.len() / (kh * kw * inputs);
         let kernel = kernel(filter, [outputs, kh, kw, inputs], outputs, filter.window);
-        let kernel = self.placed(place, kernel)?;
+        let (place, kernel) = self.placed(index, place, kernel)?;
         Ok(self.push_kernel(index, place, kernel))
     }
 
     fn depthwise(&mut self, index: usize, place: Place, filter: &Filter) -> Result<Place, String> {
         let ([kh, kw], channels) = (filter.window.kernel, self.channels(place));
         let kernel = kernel(filter, [1, kh, kw, channels], channels, filter.window);
-        let kernel = self.placed(place, kernel)?;
+        let (place, kernel) = self.placed(index, place, kernel)?;
         Ok(self.push_kernel(index, place, kernel))
     }
 
@@ -195,22 +202,27 @@ impl Lowering<'_> {
         self.push_kernel(index, place, kernel)
     }
 
-    /// The kernel with its own padding and the zeros around its input as `SAME` or `VALID`.
-    fn placed(&self, place: Place, kernel: Kernel) -> Result<Kernel, String> {
-        let [h, w] = self.sides(place);
+    /// The kernel with its own padding and the zeros around its input as `SAME` or `VALID`, and what it
+    /// reads: with the zeros as pixels if no window takes them.
+    fn placed(
+        &mut self,
+        index: usize,
+        place: Place,
+        kernel: Kernel,
+    ) -> Result<(Place, Kernel), String> {
+        let sides = self.sides(place);
         let outside = place.margins;
-        let padded = [h + outside.top + outside.bottom, w + outside.left + outside.right];
+        let padded = outside.around(sides);
         if outside.is_none() && !matches!(kernel.window.padding, Padding::Explicit(_)) {
-            return Ok(kernel);
+            return Ok((place, kernel));
         }
         let margins = outside.plus(kernel.window.margins(padded));
         let output = kernel.window.output(padded).expect("its layer fitted");
-        grown(kernel, [h, w], margins, output).ok_or_else(|| {
-            format!(
-                "zero padding ({margins}) around {h}×{w} pixels can't be expressed in a \
-                 .tflite; train with TensorFlow's `same`, or with as much on both sides"
-            )
-        })
+        if let Some(kernel) = grown(&kernel, sides, margins, output) {
+            return Ok((place, kernel));
+        }
+        let window = Window { padding: Padding::Valid, ..kernel.window };
+        Ok((self.pad(index, place, margins)?, Kernel { window, ..kernel }))
     }
 
     fn affine(&mut self, index: usize, place: Place, scale: &[f32], shift: &[f32]) -> Place {
@@ -252,16 +264,21 @@ impl Lowering<'_> {
         window: &Window,
         shape: Shape,
     ) -> Result<Place, String> {
-        self.plain(place)?;
+        let mut place = self.unpadded(index, place)?;
         let sides = self.sides(place);
         let same = Window { padding: Padding::Same, ..*window };
         let padding = match window.padding {
             Padding::Explicit(margins) if margins.is_none() => Padding::Valid,
             Padding::Explicit(margins) if margins == same.margins(sides) => Padding::Same,
+            Padding::Explicit(margins) if self.is_never_below_zero(place.node) => {
+                // Zeros change no maximum there.
+                place = self.pad(index, place, margins)?;
+                Padding::Valid
+            }
             Padding::Explicit(margins) => {
                 return Err(format!(
-                    "a max pool with padding ({margins}) can't be expressed in a .tflite; train \
-                     with TensorFlow's `same`, or without padding"
+                    "a max pool with padding ({margins}) of values below zero can't be expressed in a \
+                     .tflite; train with its ReLU before it, with TensorFlow's `same`, or without padding"
                 ));
             }
             padding => padding,
@@ -275,15 +292,40 @@ impl Lowering<'_> {
         index: usize,
         place: Place,
         window: &Window,
+        shape: Shape,
     ) -> Result<Place, String> {
-        self.plain(place)?;
+        let place = self.unpadded(index, place)?;
         let (sides, channels) = (self.sides(place), self.channels(place));
-        if !window.margins(sides).is_none() {
-            return Err("an average over a window that reaches beyond the edge is not \
-                        understood; pool without padding"
-                .into());
+        let same = Window { padding: Padding::Same, ..*window };
+        match window.margins(sides) {
+            margins if margins.is_none() => {
+                Ok(self.push_kernel(index, place, mean_under(window, channels)))
+            }
+            margins if margins == same.margins(sides) => {
+                Ok(self.push(index, Op::AveragePool(same), vec![place.node], shape))
+            }
+            margins => Err(format!(
+                "an average with padding ({margins}) can't be expressed in a .tflite; train with \
+                 TensorFlow's `same`, or without padding"
+            )),
         }
-        Ok(self.push_kernel(index, place, mean_under(window, channels)))
+    }
+
+    /// Whether no value of a node can be below zero.
+    fn is_never_below_zero(&self, index: usize) -> bool {
+        let mut never: Vec<bool> = Vec::with_capacity(index + 1);
+        for node in &self.graph.nodes[..=index] {
+            never.push(match &node.op {
+                Op::Input => false,
+                Op::Conv(Kernel { activation, .. })
+                | Op::Depthwise(Kernel { activation, .. })
+                | Op::Add(activation) => matches!(activation, Activation::Relu | Activation::Relu6),
+                Op::MaxPool(_) | Op::AveragePool(_) | Op::Pad(_) | Op::Concat => {
+                    node.inputs.iter().all(|input| never[*input])
+                }
+            });
+        }
+        never[index]
     }
 
     fn mean(&mut self, index: usize, place: Place) -> Place {
@@ -337,6 +379,13 @@ impl Lowering<'_> {
         }
         Ok(FloatGraph { nodes: kept })
     }
+}
+
+fn not_flat(place: Place) -> Result<(), String> {
+    if place.flat {
+        return Err("only a dense layer can follow a Flatten; move the Flatten after it".into());
+    }
+    Ok(())
 }
 
 /// A filter's weights in this shape, over this window.
@@ -395,7 +444,7 @@ fn averaged(kernel: &Kernel, [h, w, c]: Shape, [out_h, out_w]: [usize; 2]) -> Ke
 
 /// The kernel with these margins around its input, as `VALID` or `SAME`, grown by zeros if need be.
 fn grown(
-    kernel: Kernel,
+    kernel: &Kernel,
     sides: [usize; 2],
     margins: Margins,
     output: [usize; 2],
@@ -403,7 +452,7 @@ fn grown(
     let stride = kernel.window.stride;
     let valid = Window { padding: Padding::Valid, ..kernel.window };
     if margins.top == 0 && margins.left == 0 && valid.output(sides) == Some(output) {
-        return Some(Kernel { window: valid, ..kernel });
+        return Some(Kernel { window: valid, ..kernel.clone() });
     }
     let before = [margins.top, margins.left];
     // Along each axis, the side of the grown kernel and how far the old one is inside.
@@ -426,7 +475,9 @@ fn grown(
         weights[start..start + from.len()].copy_from_slice(from);
     }
     let window = Window { kernel: [h, w], stride, padding: Padding::Same };
-    Some(Kernel { shape: [filters, h, w, channels], weights, window, ..kernel })
+    let bias = kernel.bias.clone();
+    let shape = [filters, h, w, channels];
+    Some(Kernel { shape, weights, bias, window, activation: kernel.activation })
 }
 
 #[cfg(test)]
@@ -646,11 +697,57 @@ mod tests {
                 build.lowered();
             }
         }
+    }
+
+    /// Wherever a network pads, and by whatever.
+    #[test]
+    fn zeros_that_no_window_takes_are_pixels() {
+        let odd = Margins { top: 1, bottom: 2, left: 0, right: 3 };
+        let padded = |add: &dyn Fn(&mut Build, usize)| {
+            let mut build = Build::new([8, 7, 2]);
+            let a = build.conv(0, 3, window(3, 1, Padding::Same));
+            let a = build.add(Layer::Pad(odd), &[a]);
+            add(&mut build, a);
+            let graph = build.lowered();
+            assert!(graph.nodes.iter().any(|node| node.op == Op::Pad(odd)));
+        };
+        padded(&|b, a| {
+            b.conv(a, 2, window(3, 1, Padding::Valid));
+        });
+        padded(&|b, a| {
+            b.add(Layer::MaxPool(window(3, 2, Padding::Same)), &[a]);
+        });
+        padded(&|b, a| {
+            b.affine(a);
+        });
+        padded(&|b, a| {
+            b.add(Layer::GlobalAveragePool, &[a]);
+        });
+        padded(&|b, a| {
+            let a = b.add(Layer::AveragePool(window(3, 2, Padding::Valid)), &[a]);
+            let a = b.add(Layer::Flatten, &[a]);
+            b.dense(a, 3);
+        });
+        padded(&|b, a| {
+            let sum = b.add(Layer::Add, &[a, a]);
+            b.add(Layer::Concat, &[sum, a]);
+        });
         let mut build = Build::new([8, 8, 1]);
         let a = build.add(Layer::Pad(around(1)), &[0]);
         build.conv(a, 1, window(3, 1, Padding::Same));
-        let error = lower(&build.layers).unwrap_err().to_string();
-        assert!(error.contains("layer2") && error.contains("can't be expressed"), "{error}");
+        build.lowered();
+    }
+
+    #[test]
+    fn pools_reach_beyond_the_edge() {
+        for side in [7, 8] {
+            let mut build = Build::new([side, side, 2]);
+            let a = build.conv(0, 3, window(3, 1, Padding::Same));
+            let a = build.relu(a);
+            let a = build.add(Layer::MaxPool(window(3, 2, Padding::Explicit(around(1)))), &[a]);
+            build.add(Layer::AveragePool(window(3, 1, Padding::Same)), &[a]);
+            build.lowered();
+        }
     }
 
     #[test]
@@ -698,11 +795,12 @@ mod tests {
             b.conv(a, 1, Window::PIXEL);
         });
         assert!(softmax.contains("layer1") && softmax.contains("at the end"), "{softmax}");
-        let pooled = refused(&|b| {
-            let a = b.add(Layer::Pad(around(1)), &[0]);
-            b.add(Layer::MaxPool(window(3, 2, Padding::Valid)), &[a]);
+        let far = refused(&|b| {
+            let far = Margins { top: 1 << 40, ..Margins::default() };
+            let window = Window { stride: [1 << 40, 1], ..window(3, 1, Padding::Explicit(far)) };
+            b.conv(0, 1, window);
         });
-        assert!(pooled.contains("layer2") && pooled.contains("only a convolution"), "{pooled}");
+        assert!(far.contains("layer1") && far.contains("padding can't be used"), "{far}");
         let padded = refused(&|b| {
             b.add(Layer::MaxPool(window(3, 2, Padding::Explicit(around(1)))), &[0]);
         });
@@ -713,9 +811,9 @@ mod tests {
         });
         assert!(flat.contains("layer2") && flat.contains("dense"), "{flat}");
         let edge = refused(&|b| {
-            b.add(Layer::AveragePool(window(3, 1, Padding::Same)), &[0]);
+            b.add(Layer::AveragePool(window(3, 1, Padding::Explicit(around(2)))), &[0]);
         });
-        assert!(edge.contains("beyond the edge"), "{edge}");
+        assert!(edge.contains("an average with padding"), "{edge}");
         let end = refused(&|b| {
             b.add(Layer::Flatten, &[0]);
         });

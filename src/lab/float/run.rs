@@ -78,6 +78,15 @@ fn evaluate(node: &Node, inputs: &[(&[f32], Shape)], out: &mut [f32]) {
         Op::Conv(kernel) => conv(kernel, x, shape, node.shape, out),
         Op::Depthwise(kernel) => depthwise(kernel, x, shape, node.shape, out),
         Op::MaxPool(window) => max_pool(window, x, shape, node.shape, out),
+        Op::AveragePool(window) => average_pool(window, x, shape, node.shape, out),
+        Op::Pad(margins) => {
+            let [_, width, c] = shape;
+            let padded_row = node.shape[1] * c;
+            for (row, x) in x.chunks_exact(width * c).enumerate() {
+                let start = (margins.top + row) * padded_row + margins.left * c;
+                out[start..start + x.len()].copy_from_slice(x);
+            }
+        }
         Op::Add(activation) => {
             for ((out, a), b) in out.iter_mut().zip(x).zip(inputs[1].0) {
                 *out = activation.of(a + b);
@@ -132,6 +141,18 @@ fn depthwise(kernel: &Kernel, x: &[f32], [h, w, c]: Shape, output: Shape, out: &
             out.iter_mut().zip(weights).zip(x).for_each(|((out, w), x)| *out += w * x);
         }
         out.iter_mut().for_each(|value| *value = kernel.activation.of(*value));
+    }
+}
+
+fn average_pool(window: &Window, x: &[f32], [h, w, c]: Shape, output: Shape, out: &mut [f32]) {
+    for (pixel, out) in out.chunks_exact_mut(c).enumerate() {
+        let at = [pixel / output[1], pixel % output[1]];
+        for (_, row, column) in window.taps([h, w], at) {
+            let x = &x[(row * w + column) * c..][..c];
+            out.iter_mut().zip(x).for_each(|(out, x)| *out += x);
+        }
+        let count = window.taps([h, w], at).count() as f32;
+        out.iter_mut().for_each(|out| *out /= count);
     }
 }
 

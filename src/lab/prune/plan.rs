@@ -114,6 +114,14 @@ pub fn choose(
     Ok(kept)
 }
 
+/// Whether `graph` can be narrowed to `budget` at all, whatever its channels are worth.
+pub fn reach(graph: &Graph, budget: &Budget, align: usize) -> Result<(), OutOfReach> {
+    let groups = Groups::of(graph);
+    let of = groups.groups.iter().map(|group| vec![0.0; group.channels]).collect();
+    choose(graph, &groups, &Worth { of, comparable: true }, budget, align)?;
+    Ok(())
+}
+
 /// Channel numbers, the worthiest first.
 fn by_worth(worth: &[f64]) -> Vec<usize> {
     let mut channels: Vec<usize> = (0..worth.len()).collect();

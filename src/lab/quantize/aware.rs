@@ -137,7 +137,7 @@ mod tests {
 
     use super::super::interpret::interpret;
     use super::super::tests::{STANDARDIZED, lowered, random_checkpoint, random_pictures};
-    use super::super::{Settings, quantize};
+    use super::super::{Rounding, Settings, quantize};
     use super::*;
     use crate::lab::checkpoint::Checkpoint;
     use crate::lab::executor::Executor;
@@ -145,8 +145,15 @@ mod tests {
 
     /// The int8 network that training from a checkpoint sees.
     fn int8(checkpoint: &Checkpoint, pictures: &[f32]) -> Int8Network {
-        let settings = Settings { equalize: false, correct_bias: false, ..Settings::default() };
-        quantize(lowered(checkpoint), STANDARDIZED, settings, pictures, <_>::default()).network
+        let settings = Settings {
+            equalize: false,
+            rounding: Rounding::Nearest,
+            correct_bias: false,
+            ..Settings::default()
+        };
+        quantize(lowered(checkpoint), STANDARDIZED, settings, pictures, <_>::default())
+            .unwrap()
+            .network
     }
 
     #[test]

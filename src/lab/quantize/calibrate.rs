@@ -1,12 +1,15 @@
 //! What values the network takes on real faces, and the codes that hold them best.
 
 use super::super::float::{FloatGraph, Op};
+use super::Unbounded;
 use super::ranges::{Histogram, Ranges, code_of_range};
 use super::ties::Ties;
 use crate::engine::Quantization;
 
 /// Pictures on which [`Ranges::Auto`] compares outputs.
 const FELT_PICTURES: usize = 64;
+/// Values of a network that can be used stay below this by far; their squares' sums are still finite.
+const GREATEST_VALUE: f32 = 1e12;
 
 /// One channel's values.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +22,9 @@ pub struct Channel {
     pub mean: f32,
 }
 
-/// Least, greatest and mean value of each channel of each node's output.
-pub fn channels(graph: &FloatGraph, pictures: &[f32]) -> Vec<Vec<Channel>> {
+/// Least, greatest and mean value of each channel of each node's output; an error where they are not
+/// finite, or beyond all measure.
+pub fn channels(graph: &FloatGraph, pictures: &[f32]) -> Result<Vec<Vec<Channel>>, Unbounded> {
     let empty = Channel { min: 0.0, max: 0.0, mean: 0.0 };
     let mut all: Vec<Vec<Channel>> =
         graph.nodes.iter().map(|node| vec![empty; node.shape[2]]).collect();
@@ -37,7 +41,14 @@ pub fn channels(graph: &FloatGraph, pictures: &[f32]) -> Vec<Vec<Channel>> {
             }
         }
     });
-    all
+    let usable = |channel: &Channel| {
+        // A value that is no number shows in the mean alone.
+        [channel.min, channel.max, channel.mean].iter().all(|v| v.abs() <= GREATEST_VALUE)
+    };
+    match all.iter().position(|channels| !channels.iter().all(usable)) {
+        Some(node) => Err(Unbounded { layer: graph.nodes[node].name.clone() }),
+        None => Ok(all),
+    }
 }
 
 /// The code of each value: the input's holds all that its normalization may give, `input_bounds`; else one

@@ -64,7 +64,7 @@ fn factors(graph: &FloatGraph, ties: &Ties, group: usize, ranges: &[f32]) -> Opt
             matches!(activation, Activation::None | Activation::Relu)
                 && *value + 1 < graph.nodes.len()
         }
-        Op::MaxPool(_) => true,
+        Op::MaxPool(_) | Op::AveragePool(_) | Op::Pad(_) => true,
     };
     if !members.iter().all(scales) {
         return None;
@@ -124,7 +124,7 @@ mod tests {
         for preset in Preset::NAMES {
             let graph = lowered(&random_checkpoint(Preset::named(preset).unwrap(), 3));
             let pictures = random_pictures(2, 5);
-            let before = calibrate::channels(&graph, &pictures);
+            let before = calibrate::channels(&graph, &pictures).unwrap();
             let mut even = graph.clone();
             equalize(&mut even, &Ties::of(&graph), &before);
 
@@ -134,7 +134,7 @@ mod tests {
                 let ranges = channels.iter().map(|c| c.max.max(-c.min));
                 ranges.clone().fold(0.0, f32::max) / ranges.fold(f32::MAX, f32::min)
             };
-            let after = calibrate::channels(&even, &pictures);
+            let after = calibrate::channels(&even, &pictures).unwrap();
             assert!(spread(&after[first]) < 0.9 * spread(&before[first]), "{preset}");
         }
     }
@@ -156,7 +156,7 @@ mod tests {
 
         let pictures = random_pictures(2, 5);
         let ratios = [graph, scaled].map(|mut graph| {
-            let channels = calibrate::channels(&graph, &pictures);
+            let channels = calibrate::channels(&graph, &pictures).unwrap();
             let ties = Ties::of(&graph);
             equalize(&mut graph, &ties, &channels);
             graph.nodes[second].op.kernel().unwrap().weights.clone()

@@ -44,6 +44,8 @@ pub fn integer_network(
             Op::Conv(kernel) => Int8Op::Conv(filter(kernel)),
             Op::Depthwise(kernel) => Int8Op::Depthwise(filter(kernel)),
             Op::MaxPool(window) => Int8Op::MaxPool(*window, Activation::None),
+            Op::AveragePool(window) => Int8Op::AveragePool(*window, Activation::None),
+            Op::Pad(margins) => Int8Op::Pad(*margins),
             Op::Add(activation) => Int8Op::Add(*activation),
             Op::Concat => Int8Op::Concat,
         })

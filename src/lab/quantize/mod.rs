@@ -23,7 +23,7 @@ use super::float::FloatGraph;
 use super::tflite::Int8Network;
 pub use crate::engine::interpret;
 pub use ranges::Ranges;
-pub use rounding::Rounding;
+pub use rounding::{MAX_WEIGHTS, Rounding, too_large};
 use ties::Ties;
 
 /// How a network is quantized. Each repair can be left out, to see what it brings.
@@ -44,7 +44,7 @@ impl Default for Settings {
         Self {
             ranges: Ranges::Mse,
             equalize: true,
-            rounding: Rounding::Nearest,
+            rounding: Rounding::Adaptive,
             correct_bias: true,
         }
     }
@@ -59,6 +59,17 @@ pub struct Quantized {
     pub network: Int8Network,
 }
 
+/// A layer whose values no code can hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "layer `{layer}`: on the calibration pictures its values grow beyond all measure; look at its weights, and \
+     whether --normalization and the pictures are those of its training"
+)]
+pub struct Unbounded {
+    /// Its name, in the lowered graph.
+    pub layer: String,
+}
+
 /// Quantizes a network, calibrating on `pictures` ([n, height, width, channels], normalized).
 /// `input_bounds` are the least and greatest number that its input may be.
 pub fn quantize(
@@ -67,17 +78,17 @@ pub fn quantize(
     settings: Settings,
     pictures: &[f32],
     metadata: BTreeMap<String, String>,
-) -> Quantized {
+) -> Result<Quantized, Unbounded> {
     let ties = Ties::of(&graph);
     if settings.equalize {
-        let uneven = calibrate::channels(&graph, pictures);
+        let uneven = calibrate::channels(&graph, pictures)?;
         equalize::equalize(&mut graph, &ties, &uneven);
     }
-    let channels = calibrate::channels(&graph, pictures);
+    let channels = calibrate::channels(&graph, pictures)?;
     let codes = calibrate::codes(&graph, &ties, &channels, settings.ranges, input_bounds, pictures);
     let patches = rounding::Patches::of(&graph, settings.rounding, pictures);
     let network = integer::integer_network(&graph, &codes, &patches, settings, metadata);
-    Quantized { graph, network }
+    Ok(Quantized { graph, network })
 }
 
 #[cfg(test)]
@@ -170,6 +181,7 @@ mod tests {
                 &pictures,
                 BTreeMap::new(),
             )
+            .unwrap()
             .network;
             let bytes = tflite::write(&network);
             let model = Model::from_bytes(name, &bytes).unwrap();
@@ -192,6 +204,26 @@ mod tests {
         }
     }
 
+    /// Numbers may be finite in a file and still overflow on the way.
+    #[test]
+    fn values_beyond_all_measure_are_refused_by_layer() {
+        let pictures = random_pictures(2, 6);
+        for settings in [false, true].map(|equalize| Settings { equalize, ..Settings::default() }) {
+            let quantized = |graph: FloatGraph, pictures: &[f32]| {
+                quantize(graph, STANDARDIZED, settings, pictures, BTreeMap::new())
+            };
+            let layers = lower(&joining()).unwrap();
+            assert!(quantized(layers.clone(), &pictures).is_ok());
+            let mut steep = layers.clone();
+            let dense = steep.nodes.len() - 1;
+            steep.nodes[dense].op.kernel_mut().unwrap().weights[0] = 3e38;
+            let error = quantized(steep, &pictures).unwrap_err();
+            assert_eq!(error.layer, "dense");
+            let bright: Vec<f32> = pictures.iter().map(|x| 1e38 * x).collect();
+            assert_eq!(quantized(layers, &bright).unwrap_err().layer, "in");
+        }
+    }
+
     /// A broken model file must give an error, whatever is broken, and never a panic.
     #[test]
     fn broken_files_are_refused() {
@@ -200,6 +232,7 @@ mod tests {
             let settings = Settings::default();
             let network =
                 quantize(graph, STANDARDIZED, settings, &random_pictures(4, 6), BTreeMap::new())
+                    .unwrap()
                     .network;
             let bytes = tflite::write(&network);
             assert!(Model::from_bytes("whole", &bytes).is_ok());

@@ -170,10 +170,16 @@ mod tests {
         let graph = lowered(&random_checkpoint(Preset::named("slim").unwrap(), 4));
         let pictures = random_pictures(4, 5);
         let quantized =
-            quantize(graph, STANDARDIZED, Settings::default(), &pictures, Default::default());
+            quantize(graph, STANDARDIZED, Settings::default(), &pictures, Default::default())
+                .unwrap();
         let heads = Heads::from_labels(None, LOGITS).unwrap();
-        let costs =
-            layer_costs(&quantized.graph, &quantized.network, &heads, &pictures, &[0, 1, 2, 3]);
+        let costs = layer_costs(
+            &quantized.graph,
+            &quantized.network,
+            &heads,
+            (&pictures, &[0, 1, 2, 3]),
+            |_| (),
+        );
         let page = page(&costs, &quantized.network);
         // Four figures and the ranges have a row for each value.
         let names = page.matches(">block1_pointwise1<").count();

@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use super::super::float::{FloatGraph, Kernel, Op};
+use super::super::float::{FloatGraph, Kernel, Node, Op};
 use super::super::kernels::matmul::{Matrix, Target, multiply};
 
 /// How weights are rounded.
@@ -24,7 +24,7 @@ pub enum Rounding {
 /// Output pixels that are looked at in each picture.
 const PIXELS: usize = 32;
 /// A filter of more weights than this is rounded to the nearest: its covariances would take 64 MiB.
-const MAX_WEIGHTS: usize = 4096;
+pub const MAX_WEIGHTS: usize = 4096;
 /// Most passes over a filter's weights; few have anything left to flip after a handful.
 const PASSES: usize = 20;
 
@@ -64,6 +64,16 @@ impl Patches {
     pub fn seen(&self, node: usize) -> Option<&Seen> {
         self.0[node].as_ref()
     }
+}
+
+/// The convolutions of which [`Rounding::Adaptive`] rounds each weight to the nearest: their filters have
+/// too many.
+pub fn too_large(graph: &FloatGraph) -> impl Iterator<Item = &str> {
+    let is_too_large = |node: &&Node| {
+        let kernel = node.op.kernel();
+        kernel.is_some_and(|kernel| kernel.weights_of(0).count() > MAX_WEIGHTS)
+    };
+    graph.nodes.iter().filter(is_too_large).map(|node| &node.name[..])
 }
 
 /// Sums over patches.

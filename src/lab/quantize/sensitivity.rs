@@ -26,22 +26,26 @@ pub struct LayerCost {
     pub range: [f32; 2],
 }
 
+/// Pictures whose values are held at a time, four times over: 120 MB for the shipped network.
+const BATCH: usize = 16;
+
 /// The costs of all layers, in order; `graph` is what became `network`, node by node. `labels` are the
-/// pictures' expressions, each one that `heads` tells.
+/// pictures' expressions, each one that `heads` tells. `progress` hears how many pictures are done.
 pub fn layer_costs(
     graph: &FloatGraph,
     network: &Int8Network,
     heads: &Heads,
-    pictures: &[f32],
-    labels: &[usize],
+    (pictures, labels): (&[f32], &[usize]),
+    mut progress: impl FnMut(usize),
 ) -> Vec<LayerCost> {
     let rounded = with_rounded_weights(graph, network);
-    let exact = graph.values(pictures);
-    let loss_of = |values: &[Vec<f32>]| loss(values, heads, labels);
-    let floor = loss_of(&exact);
-    let mut known: Vec<Vec<f32>> = Vec::new();
-    (0..graph.nodes.len())
-        .map(|i| {
+    let mut sums = vec![Sums::default(); graph.nodes.len()];
+    for (pictures, labels) in pictures.chunks(BATCH * graph.input_len()).zip(labels.chunks(BATCH)) {
+        let loss_of = |values: &[Vec<f32>]| loss(values, heads, labels);
+        let exact = graph.values(pictures);
+        let floor = loss_of(&exact);
+        let mut known: Vec<Vec<f32>> = Vec::new();
+        for (i, sums) in sums.iter_mut().enumerate() {
             let code = network.values[i].quantization;
             let round = |value: usize, numbers: &mut [f32]| {
                 if value == i {
@@ -51,20 +55,56 @@ pub fn layer_costs(
             let mut one = graph.clone();
             one.nodes[i].op = rounded.nodes[i].op.clone();
             let alone = one.values_after(&exact, i, round);
+            sums.alone_nats += loss_of(&alone) - floor;
+            sums.add(&exact[i], &alone[i], code);
+            drop(alone);
             // All before are rounded already, this one is now, the rest is not.
             let before = if known.is_empty() { &exact[..1] } else { &known };
-            let together = one.values_after(before, i, round);
-            known = together[..=i].to_vec();
-            LayerCost {
-                name: graph.nodes[i].name.clone(),
-                alone_nats: loss_of(&alone) - floor,
-                up_to_here_nats: loss_of(&together) - floor,
-                signal_to_noise_db: signal_to_noise_db(&exact[i], &alone[i]),
-                clipped: clipped(&exact[i], code),
-                range: exact[i].iter().fold([0.0, 0.0], |[a, b], x| [x.min(a), x.max(b)]),
-            }
-        })
-        .collect()
+            known = one.values_after(before, i, round);
+            sums.up_to_here_nats += loss_of(&known) - floor;
+            known.truncate(i + 1);
+        }
+        progress(labels.len());
+    }
+    let pictures = labels.len().max(1) as f64;
+    graph.nodes.iter().zip(sums).map(|(node, sums)| sums.cost(&node.name, pictures)).collect()
+}
+
+/// What is summed up for a layer over all pictures.
+#[derive(Clone, Default)]
+struct Sums {
+    alone_nats: f64,
+    up_to_here_nats: f64,
+    signal: f64,
+    noise: f64,
+    beyond: usize,
+    values: usize,
+    range: [f32; 2],
+}
+
+impl Sums {
+    /// Adds a batch's values, exact and rounded to `code`.
+    fn add(&mut self, exact: &[f32], rounded: &[f32], code: Quantization) {
+        let [low, high] = code.reach();
+        for (exact, rounded) in exact.iter().zip(rounded) {
+            self.signal += f64::from(*exact).powi(2);
+            self.noise += f64::from(exact - rounded).powi(2);
+            self.beyond += usize::from(!(low..=high).contains(exact));
+            self.range = [self.range[0].min(*exact), self.range[1].max(*exact)];
+        }
+        self.values += exact.len();
+    }
+
+    fn cost(self, name: &str, pictures: f64) -> LayerCost {
+        LayerCost {
+            name: name.into(),
+            alone_nats: self.alone_nats / pictures,
+            up_to_here_nats: self.up_to_here_nats / pictures,
+            signal_to_noise_db: 10.0 * (self.signal / self.noise.max(f64::MIN_POSITIVE)).log10(),
+            clipped: self.beyond as f64 / self.values.max(1) as f64,
+            range: self.range,
+        }
+    }
 }
 
 /// The expression that the float network says each picture shows: what layers can be judged by where nobody
@@ -119,28 +159,14 @@ fn round_kernel(kernel: &mut Kernel, filter: &Filter, input_scale: f32) {
     }
 }
 
+/// Of all faces together.
 fn loss(values: &[Vec<f32>], heads: &Heads, labels: &[usize]) -> f64 {
     let logits = values.last().map_or(&[][..], |logits| logits).chunks_exact(heads.logits());
     let of_face = |(logits, label): (&[f32], &usize)| {
         let expressions = heads.in_order(logits).into_iter().take(EXPRESSION_LOGITS);
         surprise(expressions.map(f64::from), *label)
     };
-    logits.zip(labels).map(of_face).sum::<f64>() / labels.len().max(1) as f64
-}
-
-fn signal_to_noise_db(exact: &[f32], rounded: &[f32]) -> f64 {
-    let power = |values: &mut dyn Iterator<Item = f32>| -> f64 {
-        values.map(|value| f64::from(value).powi(2)).sum()
-    };
-    let signal = power(&mut exact.iter().copied());
-    let noise = power(&mut exact.iter().zip(rounded).map(|(a, b)| a - b));
-    10.0 * (signal / noise.max(f64::MIN_POSITIVE)).log10()
-}
-
-fn clipped(values: &[f32], code: Quantization) -> f64 {
-    let [low, high] = code.reach();
-    let beyond = values.iter().filter(|x| !(low..=high).contains(*x)).count();
-    beyond as f64 / values.len().max(1) as f64
+    logits.zip(labels).map(of_face).sum()
 }
 
 #[cfg(test)]
@@ -153,13 +179,16 @@ mod tests {
     #[test]
     fn a_coarse_layer_stands_out() {
         let graph = lowered(&random_checkpoint(Preset::named("slim").unwrap(), 4));
-        let pictures = random_pictures(8, 5);
-        let labels: Vec<usize> = (0..8).map(|i| i % 7).collect();
+        // More than one batch.
+        let pictures = random_pictures(BATCH + 2, 5);
+        let labels: Vec<usize> = (0..BATCH + 2).map(|i| i % 7).collect();
         let mut quantized =
-            quantize(graph, STANDARDIZED, Settings::default(), &pictures, Default::default());
+            quantize(graph, STANDARDIZED, Settings::default(), &pictures, Default::default())
+                .unwrap();
         let heads = Heads::from_labels(None, LOGITS).unwrap();
         let costs = |quantized: &super::super::Quantized| {
-            layer_costs(&quantized.graph, &quantized.network, &heads, &pictures, &labels)
+            let faces = (&pictures[..], &labels[..]);
+            layer_costs(&quantized.graph, &quantized.network, &heads, faces, |_| ())
         };
         let fine = costs(&quantized);
         assert_eq!(fine.len(), quantized.graph.nodes.len());
@@ -181,6 +210,9 @@ mod tests {
     #[test]
     fn values_beyond_the_code_are_clipped() {
         let code = Quantization { scale: 0.1, zero_point: -128 };
-        assert_eq!(clipped(&[-1.0, 0.0, 25.0, 25.54, 26.0], code), 0.4);
+        let mut sums = Sums::default();
+        let values = [-1.0, 0.0, 25.0, 25.54, 26.0];
+        sums.add(&values, &values, code);
+        assert_eq!(sums.cost("layer", 1.0).clipped, 0.4);
     }
 }

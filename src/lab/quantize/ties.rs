@@ -1,6 +1,6 @@
 //! Values that must share one code.
 //!
-//! Max pooling and concatenation keep their inputs' codes, and tract adds int8 values only if both
+//! Pooling, zero padding and concatenation keep their inputs' codes, and tract adds int8 values only if both
 //! inputs and the output share scale and zero point. So a chain of residual additions, and what is pooled into
 //! it, is one group, back to the convolutions that produce it.
 
@@ -17,7 +17,7 @@ impl Ties {
     pub fn of(graph: &FloatGraph) -> Self {
         let mut parent: Vec<usize> = (0..graph.nodes.len()).collect();
         for (value, node) in graph.nodes.iter().enumerate() {
-            if matches!(node.op, Op::MaxPool(_) | Op::Add(_) | Op::Concat) {
+            if !matches!(node.op, Op::Input | Op::Conv(_) | Op::Depthwise(_)) {
                 for &input in &node.inputs {
                     let (a, b) = (root(&parent, value), root(&parent, input));
                     parent[a.max(b)] = a.min(b);

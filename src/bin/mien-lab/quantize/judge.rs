@@ -10,6 +10,7 @@ use mien::lab::dataset;
 use mien::lab::evaluate::reliability::{coverage_at, judge_expressions, reliability};
 use mien::lab::evaluate::test_set::{TestSet, spread_evenly};
 use mien::lab::evaluate::{expression_answers, gender_answers};
+use mien::lab::network::EXPRESSION_LOGITS;
 use mien::lab::representative::Representative;
 use mien::lab::source::Source;
 use mien::lab::split::{Part, Split, positions};
@@ -155,9 +156,10 @@ fn hold(args: &Args, labelled: &[(Grey, usize)], pair: &Pair) -> anyhow::Result<
     ensure!(
         args.force || float - int8 <= args.max_drop,
         "int8 answers {:.2} points fewer of the labelled faces right, more than --max-drop {}; \
-         nothing was written. Try --ranges auto or more --faces, or write it all the same by --force",
+         {} was not written. Try --ranges auto or more --faces, or write it all the same by --force",
         float - int8,
-        args.max_drop
+        args.max_drop,
+        args.out.display()
     );
     Ok(())
 }
@@ -230,17 +232,16 @@ fn agreement(source: &Source, Pair { float, int8 }: &Pair) -> String {
     if source.heads.tells_gender() {
         text += &format!(" and {:.2} % of genders", percent_alike(gender_answers));
     }
-    let told = Expression::ALL.into_iter().filter(|e| source.heads.tells(*e)).count();
-    let squares: f32 =
-        float.iter().zip(int8).map(|(f, i)| squared_distance(&f[..7], &i[..7])).sum();
-    let rms = (squares / (told * float.len()) as f32).sqrt();
+    let told = Expression::ALL.map(|expression| source.heads.tells(expression));
+    let squares: f32 = float.iter().zip(int8).map(|(f, i)| squared_distance(told, f, i)).sum();
+    let logits = told.iter().filter(|told| **told).count() * float.len();
+    let rms = (squares / logits as f32).sqrt();
     format!("{text}; rms error of an expression's logit {rms:.4}")
 }
 
-/// Of one head's logits, each about its mean, which softmax does not see; those that are not told
-/// left out.
-fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    let differences = || a.iter().zip(b).filter(|(a, _)| a.is_finite()).map(|(a, b)| a - b);
+/// Of the expressions' logits that are told, about their mean, which softmax does not see.
+fn squared_distance(told: [bool; EXPRESSION_LOGITS], a: &[f32; LOGITS], b: &[f32; LOGITS]) -> f32 {
+    let differences = || (0..told.len()).filter(|i| told[*i]).map(|i| a[i] - b[i]);
     let shift = differences().sum::<f32>() / differences().count() as f32;
     differences().map(|difference| (difference - shift).powi(2)).sum()
 }
