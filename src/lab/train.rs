@@ -30,7 +30,7 @@ use super::offsets::{self, OffsetSettings};
 use super::optimizer::{AdamW, OptimizerSettings};
 use super::preprocessing::Preprocessing;
 use super::quantize::aware::{self, RoundedPasses};
-use super::quantize::{Rounding, Settings, Unbounded, quantize};
+use super::quantize::{Unbounded, quantize};
 use super::samples::Sample;
 use super::teacher::TeacherSettings;
 use crate::face::normalization::Normalization;
@@ -274,15 +274,9 @@ impl Run {
         let faces = spread_evenly(self.expressions.iter().collect(), RANGE_FACES);
         let pictures: Vec<f32> =
             faces.into_iter().flat_map(|sample| sample.face.iter().copied()).collect();
-        let settings = Settings {
-            equalize: false,
-            rounding: Rounding::Nearest,
-            correct_bias: false,
-            ..Settings::default()
-        };
         let bounds = Normalization::Standardized.bounds();
         let float = FloatGraph::of_checkpoint(checkpoint)?;
-        let network = quantize(float, bounds, settings, &pictures, BTreeMap::new())?.network;
+        let network = quantize(float, bounds, aware::SETTINGS, &pictures, BTreeMap::new())?.network;
         let graph = aware::with_rounded_values(&Graph::build(&self.recipe.network), &network);
         let passes = self.device.passes(graph, self.recipe.precision)?;
         self.executor = Box::new(RoundedPasses::new(passes));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use mien::engine::{Model, ModelError};
 use mien::lab::checkpoint::Checkpoint;
-use mien::lab::float::{Layers, Node, Op, lower};
+use mien::lab::float::{Layers, lower};
 use mien::lab::import;
 use mien::lab::listing;
 use mien::lab::tflite::{self, Int8Network, Int8Op};
@@ -77,10 +77,9 @@ fn float(layers: &Layers) -> anyhow::Result<String> {
     if !folded.is_empty() {
         text += &format!("folded into these operations: {}\n", folded.join(", "));
     }
-    let beyond_tract = |node: &Node| matches!(node.op, Op::AveragePool(_) | Op::Pad(_));
-    let tract = match graph.nodes.iter().any(beyond_tract) {
-        true => "is not asked, as it averages otherwise and its padding is untried",
-        false => "runs them too",
+    let tract = match graph.is_known_to_tract() {
+        true => "runs them too",
+        false => "is not asked, as it averages otherwise and its padding is untried",
     };
     text += &format!(
         "the device runs what `mien-lab quantize` makes of it, where its pictures and outputs are such as mien \

@@ -20,7 +20,7 @@ use mien::lab::quantize::{
 };
 use mien::lab::representative::Representative;
 use mien::lab::source::{Source, Unsaid};
-use mien::lab::tflite::{self, Int8Network, Int8Op, Step};
+use mien::lab::tflite::{self, Int8Network};
 use mien::lab::whole;
 
 use self::judge::Labelled;
@@ -192,7 +192,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     // Whatever stood at --out stays unless the new file loads and computes what it should.
     let name = args.out.to_string_lossy();
     let (model, written) = tflite::read(&name, &bytes)?;
-    check(&model, &written, &seen.pictures)?;
+    check(&model, &graph, &written, &seen.pictures)?;
     judge::compare(&source, &labelled, judged, &seen, model)?;
     if args.dry_run {
         println!("{name}: {} bytes, not written (--dry-run)", bytes.len());
@@ -261,10 +261,14 @@ fn report(
 
 /// Holds what the engine and tract compute from the file to the plain arithmetic, code by code. Of averages and
 /// zero padding tract is not asked, see docs/engine.md.
-fn check(model: &Model, network: &Int8Network, pictures: &[f32]) -> anyhow::Result<()> {
-    let beyond_tract = |step: &Step| matches!(step.op, Int8Op::AveragePool(..) | Int8Op::Pad(_));
+fn check(
+    model: &Model,
+    graph: &FloatGraph,
+    network: &Int8Network,
+    pictures: &[f32],
+) -> anyhow::Result<()> {
     if model.reference() != "tract" {
-        ensure!(network.steps.iter().any(beyond_tract), "tract can't run it, {REPORT_THIS}");
+        ensure!(!graph.is_known_to_tract(), "tract can't run it, {REPORT_THIS}");
         println!(
             "held to the plain arithmetic alone: tract averages otherwise than LiteRT, and its padding is untried"
         );

@@ -120,6 +120,12 @@ impl FloatGraph {
     pub fn macs(&self) -> u64 {
         self.nodes.iter().map(Node::macs).sum()
     }
+
+    /// Whether stock tract is asked what its int8 form computes: not of averages, which it rounds otherwise
+    /// than LiteRT, nor of zero padding, which is untried.
+    pub fn is_known_to_tract(&self) -> bool {
+        !self.nodes.iter().any(|node| matches!(node.op, Op::AveragePool(_) | Op::Pad(_)))
+    }
 }
 
 impl Node {

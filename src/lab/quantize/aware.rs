@@ -16,7 +16,17 @@ use super::super::float::graph::channel_weights;
 use super::super::network::{Graph, Node, Op};
 use super::super::tflite::Int8Network;
 use super::integer::WEIGHT_MAX;
+use super::{Ranges, Rounding, Settings};
 use crate::engine::Quantization;
+
+/// By which the network is quantized whose codes training rounds to: what it leaves out would move the
+/// weights that are trained.
+pub const SETTINGS: Settings = Settings {
+    ranges: Ranges::Mse,
+    equalize: false,
+    rounding: Rounding::Nearest,
+    correct_bias: false,
+};
 
 /// The graph with a [`Op::FakeQuant`] behind each value that `network`, quantized from a checkpoint
 /// of it, keeps in int8.
@@ -136,8 +146,8 @@ mod tests {
     use rand::SeedableRng;
 
     use super::super::interpret::interpret;
+    use super::super::quantize;
     use super::super::tests::{STANDARDIZED, lowered, random_checkpoint, random_pictures};
-    use super::super::{Rounding, Settings, quantize};
     use super::*;
     use crate::lab::checkpoint::Checkpoint;
     use crate::lab::executor::Executor;
@@ -145,13 +155,7 @@ mod tests {
 
     /// The int8 network that training from a checkpoint sees.
     fn int8(checkpoint: &Checkpoint, pictures: &[f32]) -> Int8Network {
-        let settings = Settings {
-            equalize: false,
-            rounding: Rounding::Nearest,
-            correct_bias: false,
-            ..Settings::default()
-        };
-        quantize(lowered(checkpoint), STANDARDIZED, settings, pictures, <_>::default())
+        quantize(lowered(checkpoint), STANDARDIZED, SETTINGS, pictures, <_>::default())
             .unwrap()
             .network
     }
