@@ -1,14 +1,14 @@
-"""Compares our int8 file with what TensorFlow's converter makes of the same float network.
+"""Compares our int8 files with what TensorFlow's converter makes of the same float networks.
 
-    python benches/quantize_vs_tensorflow.py models/mien-slim.safetensors fer2013.csv.xz
+    python benches/quantize_vs_tensorflow.py fer2013.csv.xz CHECKPOINT...
 
 Needs tensorflow-cpu and ai-edge-litert. Both sides calibrate on the same faces, both files answer the
 same standardized faces of PublicTest in LiteRT (which gives the codes that tract gives for ours). The
 Keras network is built from the checkpoint and must give our float logits within 1e-3 first.
 
 Fails unless ours agrees with the float network's expressions at least as often as TensorFlow's and
-its logits are no further off. Accuracies differ by less than their noise: ours may be lower by one
-standard error of their difference.
+its logits are no further off. Where accuracies differ by less than their noise, ours may be lower: by
+one standard error of the difference.
 """
 import contextlib
 import io
@@ -131,10 +131,8 @@ def score(logits, float_logits, labels):
             "genders": genders.mean(), "rms": np.sqrt((error ** 2).mean())}
 
 
-def main():
-    if len(sys.argv) != 3:
-        sys.exit(__doc__)
-    source, data = (str(pathlib.Path(path).resolve()) for path in sys.argv[1:])
+def compare(source, data):
+    """Prints the table of one checkpoint; what ours is less accurate in."""
     with tempfile.TemporaryDirectory() as folder:
         # The features that the tests are built with, so that nothing is compiled once more.
         subprocess.run(["cargo", "run", "--quiet", "--locked", "--release", "--features", "lab,mqtt",
@@ -169,10 +167,20 @@ def main():
     differs = ours["right"] != theirs["right"]
     standard_error = np.sqrt(differs.sum()) / len(labels)
     behind = theirs["right"].mean() - ours["right"].mean()
-    failures = [why for why, fails in (
-        ("it agrees with float less often", ours["alike"] < theirs["alike"]),
-        ("its logits are further off", ours["rms"] > theirs["rms"]),
-        ("it answers fewer right, beyond a standard error", behind > standard_error)) if fails]
+    return [f"{source.name}: {why}" for why, fails in (
+        ("agrees with float less often", ours["alike"] < theirs["alike"]),
+        ("logits are further off", ours["rms"] > theirs["rms"]),
+        ("answers fewer right, beyond a standard error", behind > standard_error)) if fails]
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    data, *sources = (pathlib.Path(path).resolve() for path in sys.argv[1:])
+    failures = []
+    for source in sources:
+        print(f"{source.name}:")
+        failures += compare(source, data)
     if failures:
         sys.exit(f"ours is less accurate than TensorFlow's: {'; '.join(failures)}")
 

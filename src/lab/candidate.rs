@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::executor::{Executor, Weights};
+use super::import::extension;
 use super::network::{Graph, LOGITS, Preset};
 use crate::engine::{Calibration, MetadataError, Model, ModelError};
 use crate::face::crop::whole_face;
@@ -62,11 +63,11 @@ impl Candidate {
     /// Reads a model, its kind told by the file's extension.
     pub fn read(path: &Path) -> Result<Self, CandidateError> {
         let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("safetensors") => {
+        match &extension(path)[..] {
+            "safetensors" => {
                 Self::from_checkpoint(path, &Checkpoint::read_for_device(path)?, bytes)
             }
-            Some("tflite") => Ok(Self::from_model(Model::read(path)?, bytes)),
+            "tflite" => Ok(Self::from_model(Model::read(path)?, bytes)),
             _ => Err(CandidateError::Kind { path: path.into() }),
         }
     }

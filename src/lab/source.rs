@@ -78,7 +78,7 @@ impl Source {
     /// Reads a checkpoint of this project (`.safetensors`) or another framework's network, of which
     /// `unsaid` tells the rest.
     pub fn read(path: &Path, unsaid: Unsaid) -> Result<Self, SourceError> {
-        let is_own = path.extension().is_some_and(|extension| extension == "safetensors");
+        let is_own = import::extension(path) == "safetensors";
         let mut source = if is_own { own(path, unsaid) } else { imported(path, unsaid) }?;
         let bytes =
             std::fs::read(path).map_err(|source| SourceError::Io { path: path.into(), source })?;

@@ -32,9 +32,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
     let name = || path.display().to_string();
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("safetensors") => float(&Layers::of_checkpoint(&Checkpoint::read(path)?)?),
-        Some("tflite") => {
+    match &import::extension(path)[..] {
+        "safetensors" => float(&Layers::of_checkpoint(&Checkpoint::read(path)?)?),
+        "tflite" => {
             let bytes = std::fs::read(path).with_context(|| format!("can't read {}", name()))?;
             match (tflite::read(&name(), &bytes), import::read(path, side)) {
                 (Ok((model, network)), _) => Ok(int8(&model, &network)),

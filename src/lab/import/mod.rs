@@ -63,6 +63,11 @@ impl Fault {
 /// Names that [`read`] knows end in one of these.
 pub const EXTENSIONS: [&str; 5] = ["onnx", "tflite", "h5", "hdf5", "keras"];
 
+/// What a model file's name ends in, by which its kind is told, in lower case.
+pub fn extension(path: &Path) -> String {
+    path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase()
+}
+
 /// Reads the network in a file, by what the file's name ends in, see [`EXTENSIONS`]. `side` is that
 /// of its pictures in pixels, where the file leaves height and width open.
 ///
@@ -70,21 +75,18 @@ pub const EXTENSIONS: [&str; 5] = ["onnx", "tflite", "h5", "hdf5", "keras"];
 ///
 /// If the file can't be read, is no whole file of its kind, or has a layer that is not understood.
 pub fn read(path: &Path, side: Option<usize>) -> Result<Layers, ImportError> {
-    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     // One line for each kind of file.
-    let parse: fn(&[u8], Option<usize>) -> Result<Layers, Fault> =
-        match extension.to_ascii_lowercase().as_str() {
-            "onnx" => onnx::parse,
-            // These files always tell.
-            "tflite" => |bytes, _| tflite::parse(bytes),
-            "h5" | "hdf5" | "keras" => keras::parse,
-            _ => {
-                let known = EXTENSIONS.join(", .");
-                let why =
-                    format!("its name must end in .{known}; export the network as one of these");
-                return Err(ImportError::Format { path: path.into(), why });
-            }
-        };
+    let parse: fn(&[u8], Option<usize>) -> Result<Layers, Fault> = match &extension(path)[..] {
+        "onnx" => onnx::parse,
+        // These files always tell.
+        "tflite" => |bytes, _| tflite::parse(bytes),
+        "h5" | "hdf5" | "keras" => keras::parse,
+        _ => {
+            let known = EXTENSIONS.join(", .");
+            let why = format!("its name must end in .{known}; export the network as one of these");
+            return Err(ImportError::Format { path: path.into(), why });
+        }
+    };
     let bytes = read_bytes(path).map_err(|source| ImportError::Io { path: path.into(), source })?;
     parse(&bytes, side).map_err(|fault| fault.of_file(path))
 }
