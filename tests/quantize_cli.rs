@@ -63,6 +63,7 @@ fn what_can_t_be_written_or_judged_is_refused_before_the_work() {
     refused("nowhere/a.tflite", &[], "no such folder");
     refused("a.tflite", &["--max-drop=nan"], "finite");
     refused(".", &[], "it is a folder");
+    refused("a.txt", &[], "must end in .tflite");
     refused("fer.csv", &[], "data to be read");
     refused("a.tflite", &["--report", "fer.csv"], "is no folder");
     let source = folder.path().join("a.safetensors");
@@ -131,9 +132,13 @@ fn the_same_inputs_give_the_same_bytes_and_the_file_says_what_they_were() {
     let listing = said(&lab(folder.path(), &["inspect", "a.tflite"]));
     assert!(listing.contains("block1_depthwise1") && listing.contains("million"), "{listing}");
     assert!(listing.contains("runs all 57 operations"), "{listing}");
+    for entry in ["labels: angry disgust", "normalization: standardized", "mien.source_sha256: "] {
+        assert!(listing.contains(entry), "{listing}");
+    }
     std::fs::copy(checkpoint(), folder.path().join("OWN.SAFETENSORS")).unwrap();
     let listing = said(&lab(folder.path(), &["inspect", "OWN.SAFETENSORS"]));
     assert!(listing.contains("folded into these operations: a_norm, a_norm_relu"), "{listing}");
+    assert!(listing.contains("recipe: {\"network\""), "{listing}");
 }
 
 #[test]
@@ -163,6 +168,19 @@ fn a_file_of_another_kind_is_not_inspected() {
 
 fn imported(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import").join(name)
+}
+
+/// It may have learned from any row of Training.
+#[test]
+fn another_framework_s_network_is_judged_by_public_test_alone() {
+    let folder = work();
+    let source = imported("torch_vgg.onnx");
+    let args = ["quantize", source.to_str().unwrap(), "-o", "o.tflite", "--calibrate", "fer.csv"];
+    let more = ["--normalization", "0..1", "--labels", "fer.csv", "--max-drop=100"];
+    let output = lab(folder.path(), &[&args[..], &more].concat());
+    let said = said(&output);
+    assert!(said.contains("5 labelled faces: float"), "{said}");
+    assert!(said.contains("5 PublicTest faces: float"), "{said}");
 }
 
 /// A folder of grey faces without labels, of a size that no network here reads.
@@ -275,7 +293,11 @@ fn arrays_calibrate_and_a_dry_run_writes_nothing() {
         let output = quantize(name);
         assert!(output.status.success(), "{name}: {}", said(&output));
         assert!(said(&output).contains("not written"), "{}", said(&output));
+        assert!(!said(&output).contains("alike"), "{}", said(&output));
     }
+    npy("same.npy", "|u1", "(9, 50, 50)", &noise[..50 * 50].repeat(9));
+    let output = quantize("same.npy");
+    assert!(said(&output).contains("answers 8 calibration pictures alike"), "{}", said(&output));
     npy("double.npy", "<f8", "(1, 48, 48, 1)", &values[..8 * 48 * 48]);
     npy("other.npy", "<f4", "(1, 40, 40, 1)", &values[..4 * 40 * 40]);
     npy("cut.npy", "|u1", "(9, 50, 50)", &noise[..1000]);

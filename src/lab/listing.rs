@@ -10,6 +10,9 @@ use crate::engine::Quantization;
 /// Characters of a name that are shown.
 const MAX_NAME: usize = 40;
 
+/// Characters of an entry of metadata that are shown.
+const MAX_ENTRY: usize = 100;
+
 /// A value and how it comes to be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -143,6 +146,16 @@ pub fn text(rows: &[Row]) -> String {
         macs as f64 / 1e6
     );
     text
+}
+
+/// What a file says of itself, one entry a line, long ones cut short.
+pub fn metadata<'e>(entries: impl Iterator<Item = (&'e str, &'e str)>) -> String {
+    entries.fold(String::new(), |mut text, (name, value)| {
+        let end = value.char_indices().nth(MAX_ENTRY).map(|(at, _)| at);
+        let cut = end.map_or_else(|| value.to_owned(), |at| format!("{}…", &value[..at]));
+        let _ = writeln!(text, "{name}: {}", cut.replace('\n', " "));
+        text
+    })
 }
 
 fn cells(index: usize, row: &Row) -> [String; 7] {

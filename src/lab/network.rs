@@ -426,6 +426,12 @@ impl Graph {
         self.nodes.iter().map(of).sum()
     }
 
+    /// Output channels of all convolutions but the depthwise ones, which hand on those that they read.
+    pub fn channels(&self) -> u64 {
+        let convolutions = self.nodes.iter().filter(|node| matches!(node.op, Op::Conv { .. }));
+        convolutions.map(|node| node.shape[2] as u64).sum()
+    }
+
     /// Bytes of its int8 file, estimated: of each convolution one a weight, 12 an output channel
     /// for the bias and the scales of both, and 512 for names and structure. (The shipped file is
     /// 333 kB, its estimate as much.)

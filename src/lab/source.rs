@@ -9,9 +9,9 @@ use super::checkpoint::{Checkpoint, CheckpointError};
 use super::float::{FloatGraph, LayerError, lower};
 use super::import::{self, ImportError};
 use super::mixture::hex;
-use super::network::LOGITS;
+use super::network::{EXPRESSION_LOGITS, LOGITS};
 use super::train::RECIPE;
-use crate::engine::{Heads, LABELS, NORMALIZATION};
+use crate::engine::{Heads, LABELS, MetadataError, NORMALIZATION};
 use crate::face::crop::whole_face;
 use crate::face::normalization::Normalization;
 use crate::image::Grey;
@@ -70,6 +70,8 @@ pub struct Source {
     pub normalization: Normalization,
     /// What its logits stand for.
     pub heads: Heads,
+    /// Whether it was trained here, on no face that [`super::split::Split`] keeps back.
+    pub is_own: bool,
     /// What an int8 file made of it says of it, by entry.
     pub metadata: Vec<(&'static str, String)>,
 }
@@ -126,6 +128,7 @@ fn own(path: &Path, unsaid: Unsaid) -> Result<Source, SourceError> {
         graph,
         normalization: Normalization::Standardized,
         heads: Heads::from_labels(None, LOGITS).expect("a label for each answer"),
+        is_own: true,
         metadata: std::iter::once((PRESET_METADATA, preset)).chain(recipe).collect(),
     })
 }
@@ -152,8 +155,32 @@ fn imported(path: &Path, unsaid: Unsaid) -> Result<Source, SourceError> {
         return Err(SourceError::Said { path: path(), why });
     }
     let logits = graph.nodes.last().map_or(0, |node| node.shape.iter().product());
-    let heads = Heads::from_labels(unsaid.labels.as_deref(), logits).map_err(|wrong| {
-        SourceError::Labels { path: path(), logits, given: unsaid.labels, needed: wrong.needed }
+    let heads = heads(unsaid.labels.as_deref(), logits).map_err(|wrong| SourceError::Labels {
+        path: path(),
+        logits,
+        given: unsaid.labels.clone(),
+        needed: wrong.needed,
     })?;
-    Ok(Source { graph, normalization, heads, metadata: Vec::new() })
+    Ok(Source { graph, normalization, heads, is_own: false, metadata: Vec::new() })
+}
+
+/// What the logits of another framework's network stand for: seven that nobody names are FER2013's
+/// expressions; that two more were genders is not guessed.
+fn heads(labels: Option<&str>, logits: usize) -> Result<Heads, MetadataError> {
+    let assumed = (logits != EXPRESSION_LOGITS).then_some("");
+    Heads::from_labels(labels.or(assumed), logits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn genders_are_not_guessed() {
+        assert!(!heads(None, 7).unwrap().tells_gender());
+        assert!(heads(None, 9).is_err());
+        let said = "angry disgust fear happy sad surprise neutral female male";
+        assert!(heads(Some(said), 9).unwrap().tells_gender());
+        assert!(heads(None, 8).is_err());
+    }
 }

@@ -12,7 +12,8 @@ use mien::lab::tflite::{self, Int8Network, Int8Op};
 
 /// Show what is in a model file, layer by layer.
 ///
-/// Of an int8 .tflite file: what the device runs, with each value's code. Of a float model: the
+/// Of an int8 .tflite file: what the device runs, with each value's code, and the file's metadata: labels,
+/// normalization, temperatures, settings, recipe, hashes. Of a float model: the
 /// operations that quantization makes of it and the layers that go into others, or the first layer
 /// that it can't use, and why.
 #[derive(clap::Args)]
@@ -33,7 +34,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
     let name = || path.display().to_string();
     match &import::extension(path)[..] {
-        "safetensors" => float(&Layers::of_checkpoint(&Checkpoint::read(path)?)?),
+        "safetensors" => {
+            let checkpoint = Checkpoint::read(path)?;
+            let notes = checkpoint.notes.iter().map(|(name, value)| (&name[..], &value[..]));
+            Ok(float(&Layers::of_checkpoint(&checkpoint)?)? + &listing::metadata(notes))
+        }
         "tflite" => {
             let bytes = std::fs::read(path).with_context(|| format!("can't read {}", name()))?;
             match (tflite::read(&name(), &bytes), import::read(path, side)) {
@@ -67,7 +72,9 @@ fn int8(model: &Model, network: &Int8Network) -> String {
         }
         false => format!("mien's own engine can't run them; {by} does, many times slower"),
     };
-    format!("{}{runs}\n", listing::text(&listing::of_int8(network)))
+    let metadata = network.metadata.iter().map(|(name, value)| (&name[..], &value[..]));
+    let layers = listing::text(&listing::of_int8(network));
+    format!("{layers}{runs}\n{}", listing::metadata(metadata))
 }
 
 fn float(layers: &Layers) -> anyhow::Result<String> {

@@ -65,14 +65,18 @@ pub struct Args {
 /// What makes one pruning another.
 #[derive(clap::Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Settings {
-    /// Most million multiply-accumulates of one face; this, --bytes or both.
-    #[arg(long, value_name = "MILLION", required_unless_present = "bytes")]
+    /// Most million multiply-accumulates of one face; this, --bytes, --channels, or several.
+    #[arg(long, value_name = "MILLION", required_unless_present_any = ["bytes", "channels"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     mmac: Option<f64>,
     /// Most bytes of the int8 file, as estimated from the weights.
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
+    /// Most output channels of all convolutions together, depthwise ones left out.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channels: Option<u64>,
     /// Narrow to multiples of so many channels, which kernels like.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = crate::at_least_one())]
     align: usize,
@@ -104,7 +108,8 @@ impl Settings {
     fn budget(&self) -> anyhow::Result<Budget> {
         let positive = |mmac: f64| mmac.is_finite() && mmac > 0.0;
         ensure!(self.mmac.is_none_or(positive), "--mmac must be a number above 0");
-        Ok(Budget { macs: self.mmac.map(|mmac| (1e6 * mmac) as u64), bytes: self.bytes })
+        let macs = self.mmac.map(|mmac| (1e6 * mmac) as u64);
+        Ok(Budget { macs, bytes: self.bytes, channels: self.channels })
     }
 }
 
@@ -133,10 +138,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let cost = Cost::of(&graph);
     ensure!(
         !budget.holds(cost),
-        "{} is within the budget as it is: {:.2} MMAC, about {} bytes in int8",
+        "{} is within the budget as it is: {:.2} MMAC, about {} bytes in int8, {} channels",
         args.checkpoint.display(),
         cost.macs as f64 / 1e6,
-        cost.bytes
+        cost.bytes,
+        cost.channels
     );
     reach(&graph, &budget, args.settings.align)?;
     let mut recipe = RecipeFile::read(&args.recipe, &args.set)?;

@@ -3,20 +3,19 @@
 mod judge;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use indicatif::ProgressBar;
 use mien::engine::Model;
 use mien::engine::test_vector::{self, TEST_CODES};
 use mien::face::normalization::Normalization;
 use mien::lab::evaluate::test_set::spread_evenly;
 use mien::lab::float::FloatGraph;
+use mien::lab::import::extension;
 use mien::lab::quantize::interpret::interpret;
 use mien::lab::quantize::page;
 use mien::lab::quantize::sensitivity::{self, layer_costs, own_answers};
 use mien::lab::quantize::{
-    MAX_WEIGHTS, Quantized, Ranges, Rounding, Settings, quantize, too_large,
+    MAX_WEIGHTS, Quantized, Ranges, Rounding, Settings, quantize_watched, too_large,
 };
 use mien::lab::representative::Representative;
 use mien::lab::source::{Source, Unsaid};
@@ -29,7 +28,7 @@ use self::judge::Labelled;
 ///
 /// IN is a checkpoint of `mien-lab train`, or a model of another framework: .onnx (PyTorch), .h5 or
 /// .keras, or a .tflite file without quantization. Of these say also how their pictures were
-/// normalized, and which expression each output stands for unless it is FER2013's order.
+/// normalized, and which expression each output stands for unless they are FER2013's seven in their order.
 ///
 /// The file is read back and held to the arithmetic that it should compute before it is written.
 /// With --labels it is run on labelled faces too: that fits the temperature that makes its shares
@@ -58,8 +57,10 @@ pub struct Args {
     /// width, channels].
     #[arg(long, value_name = "DATA")]
     calibrate: PathBuf,
-    /// Faces labelled with expressions, to judge the file by: FER2013 (validation rows fit,
-    /// PublicTest rows are reported), or a folder with a folder of pictures for each class.
+    /// Faces labelled with expressions, to judge the file by: FER2013, or a folder with a folder of
+    /// pictures for each class. Of FER2013 the Training rows that `mien-lab train` keeps back fit, and
+    /// PublicTest rows are reported; of another framework's network, which may have learned from any of
+    /// Training, every other PublicTest row fits, and the others are reported.
     #[arg(long, value_name = "DATA")]
     labels: Option<PathBuf>,
     /// A face pack NAME.u8.xz: the faces of it kept back from training fit the gender temperature.
@@ -103,8 +104,8 @@ pub struct Args {
     /// --calibrate, by what the float network says of them.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
-    /// Refuse to write a file that answers fewer labelled faces right than the float network, by
-    /// more than this many points. Without --labels nobody knows.
+    /// Refuse to write a file that answers fewer of the labelled faces that fit right than the float
+    /// network, by more than this many points. Without --labels nobody knows.
     #[arg(long, default_value_t = 1.0, value_name = "POINTS", allow_negative_numbers = true,
         value_parser = points)]
     max_drop: f64,
@@ -140,6 +141,10 @@ impl Args {
         let data = [Some(&self.calibrate), self.labels.as_ref(), self.genders.as_ref()];
         let data_is_out = data.into_iter().flatten().any(|data| is_out(data));
         ensure!(!data_is_out, "{out} is data to be read; give --out another name");
+        ensure!(
+            extension(&self.out) == "tflite",
+            "{out} must end in .tflite, as what reads it expects"
+        );
         Ok(())
     }
 
@@ -230,8 +235,8 @@ fn quantized(args: &Args, source: &Source, seen: &Representative) -> anyhow::Res
             );
         }
     }
-    let bar = ProgressBar::new_spinner().with_message("calibrating");
-    bar.enable_steady_tick(Duration::from_millis(100));
+    let looks = args.settings().looks() * seen.pictures.len() / source.graph.input_len();
+    let bar = crate::progress(looks as u64, "looks", "calibrating")?;
     let own = [
         ("mien.quantization", serde_json::to_string(&args.settings())?),
         ("mien.ranges_from", seen.title.clone()),
@@ -240,7 +245,12 @@ fn quantized(args: &Args, source: &Source, seen: &Representative) -> anyhow::Res
     let metadata = source.metadata.iter().cloned().chain(own);
     let metadata = metadata.map(|(name, text)| (name.to_owned(), text)).collect();
     let bounds = source.normalization.bounds();
-    Ok(quantize(source.graph.clone(), bounds, args.settings(), &seen.pictures, metadata)?)
+    let watch = &mut |pictures| bar.inc(pictures as u64);
+    let graph = source.graph.clone();
+    let quantized =
+        quantize_watched(graph, bounds, args.settings(), &seen.pictures, metadata, watch)?;
+    bar.finish_and_clear();
+    Ok(quantized)
 }
 
 /// Writes what each layer's rounding costs.
@@ -273,12 +283,21 @@ fn check(
             "held to the plain arithmetic alone: tract averages otherwise than LiteRT, and its padding is untried"
         );
     }
+    let mut answers = Vec::new();
     for picture in pictures.chunks_exact(model.input_len()).take(CHECKED_PICTURES) {
         let codes: Vec<i8> = picture.iter().map(|&value| model.input().quantize(value)).collect();
         let plain = interpret(network, &codes);
         ensure!(
             model.run_raw(&codes)? == plain && model.run_raw_by_reference(&codes)? == plain,
             "the engine or tract runs this network otherwise than its arithmetic says; {REPORT_THIS}"
+        );
+        answers.push(plain);
+    }
+    if answers.len() > 1 && answers.windows(2).all(|pair| pair[0] == pair[1]) {
+        println!(
+            "warning: it answers {} calibration pictures alike; is the network trained, and is \
+             --normalization that of its training?",
+            answers.len()
         );
     }
     Ok(())

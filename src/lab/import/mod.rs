@@ -83,7 +83,9 @@ pub fn read(path: &Path, side: Option<usize>) -> Result<Layers, ImportError> {
         "h5" | "hdf5" | "keras" => keras::parse,
         _ => {
             let known = EXTENSIONS.join(", .");
-            let why = format!("its name must end in .{known}; export the network as one of these");
+            let why = format!(
+                "its name must end in .safetensors, .{known}; export the network as one of these"
+            );
             return Err(ImportError::Format { path: path.into(), why });
         }
     };

@@ -24,6 +24,8 @@ pub struct Row {
     pub parameters: u64,
     /// Bytes of its int8 file, estimated.
     pub int8_bytes: u64,
+    /// Channels, see [`Graph::channels`].
+    pub channels: u64,
     /// Share of the validation faces' expressions answered right after the cut, before any
     /// training; none where there are no such faces.
     pub accuracy_cut: Option<f64>,
@@ -38,12 +40,13 @@ pub struct Row {
 impl Row {
     /// What `graph` costs, and what it scored after its cut and after training.
     pub fn new(step: u32, graph: &Graph, cut: &Scores, trained: &Scores) -> Self {
-        let Cost { macs, bytes } = Cost::of(graph);
+        let Cost { macs, bytes, channels } = Cost::of(graph);
         Self {
             step,
             macs,
             parameters: graph.parameters(),
             int8_bytes: bytes,
+            channels,
             accuracy_cut: cut.accuracy,
             accuracy: trained.accuracy,
             gender_accuracy: trained.gender_accuracy,
@@ -52,7 +55,7 @@ impl Row {
     }
 
     fn cost(&self) -> Cost {
-        Cost { macs: self.macs, bytes: self.int8_bytes }
+        Cost { macs: self.macs, bytes: self.int8_bytes, channels: self.channels }
     }
 }
 
@@ -131,18 +134,19 @@ impl Pareto {
         let percent = |share: Option<f64>| {
             share.map_or("-".into(), |share| format!("{:.2} %", 100.0 * share))
         };
-        let mut text =
-            String::from("  step     MMAC  parameters  int8 kB  after cut    trained     gender\n");
+        let mut text = String::from(
+            "  step     MMAC  parameters  int8 kB  channels  after cut    trained     gender\n",
+        );
         for row in &self.rows {
             let mark = if self.is_optimal(row) { '*' } else { ' ' };
             let (cut, trained) = (percent(row.accuracy_cut), percent(row.accuracy));
             let gender = percent(row.gender_accuracy);
             let (mmac, kb) = (row.macs as f64 / 1e6, row.int8_bytes as f64 / 1e3);
-            let Row { step, parameters, .. } = row;
+            let Row { step, parameters, channels, .. } = row;
             let _ = writeln!(
                 text,
-                "{mark} {step:>4} {mmac:>8.2} {parameters:>11} {kb:>8.0} {cut:>10} {trained:>10} \
-                 {gender:>10}",
+                "{mark} {step:>4} {mmac:>8.2} {parameters:>11} {kb:>8.0} {channels:>9} {cut:>10} \
+                 {trained:>10} {gender:>10}",
             );
         }
         text.push_str("* no other is as cheap and as accurate; accuracies of validation faces\n");
@@ -183,6 +187,7 @@ mod tests {
             macs,
             parameters: 10 * macs,
             int8_bytes: macs / 100,
+            channels: macs / 10_000,
             accuracy_cut: accuracy.map(|accuracy| accuracy / 2.0),
             accuracy,
             gender_accuracy: None,
@@ -216,7 +221,7 @@ mod tests {
             row(3, 7_000_000, Some(0.57)),
         ];
         let pareto = Pareto { folder: PathBuf::new(), rows };
-        let within = |macs| pareto.best_within(&Budget { macs: Some(macs), bytes: None });
+        let within = |macs| pareto.best_within(&Budget { macs: Some(macs), ..Budget::default() });
         assert_eq!(within(10_000_000).unwrap().step, 3);
         assert_eq!(within(15_000_000).unwrap().step, 1);
         assert!(within(1).is_none());
@@ -229,7 +234,7 @@ mod tests {
     fn without_validation_faces_the_last_within_the_budget_is_the_best() {
         let rows = (0..4).map(|step| row(step, 20_000_000 - u64::from(step), None)).collect();
         let pareto = Pareto { folder: PathBuf::new(), rows };
-        let best = pareto.best_within(&Budget { macs: Some(19_999_999), bytes: None });
+        let best = pareto.best_within(&Budget { macs: Some(19_999_999), ..Budget::default() });
         assert_eq!(best.unwrap().step, 3);
         pareto.picture();
     }

@@ -11,28 +11,36 @@ pub struct Cost {
     pub macs: u64,
     /// Bytes of its int8 file, see [`Graph::int8_bytes`].
     pub bytes: u64,
+    /// Channels, see [`Graph::channels`].
+    pub channels: u64,
 }
 
 impl Cost {
     /// Of a graph.
     pub fn of(graph: &Graph) -> Self {
-        Self { macs: graph.macs(), bytes: graph.int8_bytes() }
+        Self { macs: graph.macs(), bytes: graph.int8_bytes(), channels: graph.channels() }
     }
 
     /// Costs and their limits in `budget`, where there is one.
     fn limited(self, budget: &Budget) -> impl Iterator<Item = (u64, u64)> {
-        let limited = [(self.macs, budget.macs), (self.bytes, budget.bytes)];
+        let limited = [
+            (self.macs, budget.macs),
+            (self.bytes, budget.bytes),
+            (self.channels, budget.channels),
+        ];
         limited.into_iter().filter_map(|(cost, limit)| Some((cost, limit?)))
     }
 }
 
 /// What a network may cost; no limit where there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
     /// Most multiply-accumulates of one face.
     pub macs: Option<u64>,
     /// Most bytes of its int8 file.
     pub bytes: Option<u64>,
+    /// Most channels.
+    pub channels: Option<u64>,
 }
 
 impl Budget {
@@ -52,6 +60,7 @@ impl Budget {
         Self {
             macs: self.macs.map(|limit| between(from.macs, limit)),
             bytes: self.bytes.map(|limit| between(from.bytes, limit)),
+            channels: self.channels.map(|limit| between(from.channels, limit)),
         }
     }
 
@@ -68,8 +77,8 @@ impl Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the budget is out of reach: with {align} channels left in each group the network still has \
-     {:.2} MMAC and {} bytes; allow more, or take a smaller --align", least.macs as f64 / 1e6,
-    least.bytes
+     {:.2} MMAC, {} bytes and {} channels; allow more, or take a smaller --align",
+    least.macs as f64 / 1e6, least.bytes, least.channels
 )]
 pub struct OutOfReach {
     least: Cost,
@@ -174,9 +183,10 @@ mod tests {
     fn the_budget_holds_barely_and_widths_are_aligned() {
         let (graph, groups) = slim();
         let budgets = [
-            Budget { macs: Some(10_000_000), bytes: None },
-            Budget { macs: None, bytes: Some(150_000) },
-            Budget { macs: Some(15_000_000), bytes: Some(200_000) },
+            Budget { macs: Some(10_000_000), ..Budget::default() },
+            Budget { bytes: Some(150_000), ..Budget::default() },
+            Budget { channels: Some(900), ..Budget::default() },
+            Budget { macs: Some(15_000_000), bytes: Some(200_000), channels: Some(5000) },
         ];
         for budget in budgets {
             for comparable in [false, true] {
@@ -186,7 +196,8 @@ mod tests {
                 assert!(budget.holds(cost), "{cost:?}");
                 // One turn takes no more than a tenth of this network.
                 let most = |cost: u64, limit: Option<u64>| limit.is_some_and(|l| cost > l * 9 / 10);
-                assert!(most(cost.macs, budget.macs) || most(cost.bytes, budget.bytes), "{cost:?}");
+                let [macs, bytes] = [most(cost.macs, budget.macs), most(cost.bytes, budget.bytes)];
+                assert!(macs || bytes || most(cost.channels, budget.channels), "{cost:?}");
                 assert!(kept.iter().all(|kept| kept.len().is_multiple_of(ALIGN)));
             }
         }
@@ -196,7 +207,7 @@ mod tests {
     fn of_each_group_the_worthiest_stay() {
         let (graph, groups) = slim();
         let worth = worth(&groups, true);
-        let budget = Budget { macs: Some(8_000_000), bytes: None };
+        let budget = Budget { macs: Some(8_000_000), ..Budget::default() };
         let kept = choose(&graph, &groups, &worth, &budget, ALIGN).unwrap();
         let mut cut = 0;
         for (kept, worth) in kept.iter().zip(&worth.of) {
@@ -215,7 +226,7 @@ mod tests {
         let mut worth = worth(&groups, true);
         let nothing = 5;
         worth.of[nothing].fill(0.0);
-        let budget = Budget { macs: Some(Cost::of(&graph).macs - 1), bytes: None };
+        let budget = Budget { macs: Some(Cost::of(&graph).macs - 1), ..Budget::default() };
         let kept = choose(&graph, &groups, &worth, &budget, ALIGN).unwrap();
         for (group, kept) in kept.iter().enumerate() {
             let cut = groups.groups[group].channels - kept.len();
@@ -226,7 +237,7 @@ mod tests {
     #[test]
     fn a_budget_below_what_can_be_left_is_refused_with_what_can() {
         let (graph, groups) = slim();
-        let budget = Budget { macs: Some(1000), bytes: None };
+        let budget = Budget { macs: Some(1000), ..Budget::default() };
         let error = choose(&graph, &groups, &worth(&groups, false), &budget, ALIGN).unwrap_err();
         assert!(error.to_string().contains("MMAC"), "{error}");
         assert_eq!(error.align, ALIGN);
@@ -234,13 +245,14 @@ mod tests {
 
     #[test]
     fn steps_go_by_equal_factors_to_the_budget() {
-        let from = Cost { macs: 160_000_000, bytes: 300_000 };
-        let budget = Budget { macs: Some(10_000_000), bytes: Some(400_000) };
+        let from = Cost { macs: 160_000_000, bytes: 300_000, channels: 1000 };
+        let budget = Budget { macs: Some(10_000_000), bytes: Some(400_000), channels: Some(250) };
         let macs = |step| budget.on_the_way(from, step, 4).macs.unwrap();
         for (step, expected) in [(1, 80e6), (2, 40e6), (3, 20e6), (4, 10e6)] {
             assert!((macs(step) as f64 - expected).abs() < 2.0, "{step}");
         }
         assert_eq!(budget.on_the_way(from, 4, 4), budget);
         assert_eq!(budget.on_the_way(from, 2, 4).bytes, Some(400_000));
+        assert_eq!(budget.on_the_way(from, 2, 4).channels, Some(500));
     }
 }

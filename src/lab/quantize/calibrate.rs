@@ -1,9 +1,9 @@
 //! What values the network takes on real faces, and the codes that hold them best.
 
 use super::super::float::{FloatGraph, Op};
-use super::Unbounded;
 use super::ranges::{Histogram, Ranges, code_of_range};
 use super::ties::Ties;
+use super::{Unbounded, Watched};
 use crate::engine::Quantization;
 
 /// Pictures on which [`Ranges::Auto`] compares outputs.
@@ -24,12 +24,15 @@ pub struct Channel {
 
 /// Least, greatest and mean value of each channel of each node's output; an error where they are not
 /// finite, or beyond all measure.
-pub fn channels(graph: &FloatGraph, pictures: &[f32]) -> Result<Vec<Vec<Channel>>, Unbounded> {
+pub fn channels(
+    graph: &FloatGraph,
+    pictures: &mut Watched,
+) -> Result<Vec<Vec<Channel>>, Unbounded> {
     let empty = Channel { min: 0.0, max: 0.0, mean: 0.0 };
     let mut all: Vec<Vec<Channel>> =
         graph.nodes.iter().map(|node| vec![empty; node.shape[2]]).collect();
-    let total = (pictures.len() / graph.input_len()) as f32;
-    graph.for_each_batch(pictures, |values| {
+    let total = pictures.count(graph) as f32;
+    pictures.for_each_batch(graph, |values| {
         for ((channels, value), node) in all.iter_mut().zip(values).zip(&graph.nodes) {
             let pixels = total * (node.shape[0] * node.shape[1]) as f32;
             for pixel in value.chunks_exact(channels.len()) {
@@ -59,18 +62,18 @@ pub fn codes(
     channels: &[Vec<Channel>],
     ranges: Ranges,
     input_bounds: [f32; 2],
-    pictures: &[f32],
+    pictures: &mut Watched,
 ) -> Vec<Quantization> {
     let mut histograms: Vec<Histogram> = (ties.groups().iter())
         .map(|group| Histogram::over(bounds(group.iter().flat_map(|&value| &channels[value]))))
         .collect();
-    graph.for_each_batch(pictures, |values| {
+    pictures.for_each_batch(graph, |values| {
         for (value, numbers) in values.iter().enumerate() {
             histograms[ties.group_of(value)].add(numbers);
         }
     });
     let codes = match ranges {
-        Ranges::Auto => least_felt(graph, ties, &histograms, pictures),
+        Ranges::Auto => least_felt(graph, ties, &histograms, pictures.pictures),
         ranges => histograms.iter().map(|histogram| histogram.code(ranges)).collect(),
     };
     let code = |value: usize| match graph.nodes[value].op {

@@ -50,6 +50,35 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// How often each calibration picture is looked at: for the channels' ranges, again once they are
+    /// evened out, for the histograms, and for what the filters see.
+    pub fn looks(&self) -> usize {
+        3 + usize::from(self.equalize)
+    }
+}
+
+/// Calibration pictures, [n, height, width, channels], and who is told how many were looked at.
+struct Watched<'w> {
+    pictures: &'w [f32],
+    watch: &'w mut dyn FnMut(usize),
+}
+
+impl Watched<'_> {
+    /// Pictures.
+    fn count(&self, graph: &FloatGraph) -> usize {
+        self.pictures.len() / graph.input_len()
+    }
+
+    /// As [`FloatGraph::for_each_batch`].
+    fn for_each_batch(&mut self, graph: &FloatGraph, mut observe: impl FnMut(&[Vec<f32>])) {
+        graph.for_each_batch(self.pictures, |values| {
+            observe(values);
+            (self.watch)(values[0].len() / graph.input_len());
+        });
+    }
+}
+
 /// A network before and after.
 #[derive(Clone, Debug)]
 pub struct Quantized {
@@ -73,20 +102,35 @@ pub struct Unbounded {
 /// Quantizes a network, calibrating on `pictures` ([n, height, width, channels], normalized).
 /// `input_bounds` are the least and greatest number that its input may be.
 pub fn quantize(
-    mut graph: FloatGraph,
+    graph: FloatGraph,
     input_bounds: [f32; 2],
     settings: Settings,
     pictures: &[f32],
     metadata: BTreeMap<String, String>,
 ) -> Result<Quantized, Unbounded> {
+    quantize_watched(graph, input_bounds, settings, pictures, metadata, &mut |_| ())
+}
+
+/// [`quantize`], calling `watch` with the number of pictures that were just looked at: each of them is
+/// [`Settings::looks`] times, which takes nearly all of the time.
+pub fn quantize_watched(
+    mut graph: FloatGraph,
+    input_bounds: [f32; 2],
+    settings: Settings,
+    pictures: &[f32],
+    metadata: BTreeMap<String, String>,
+    watch: &mut dyn FnMut(usize),
+) -> Result<Quantized, Unbounded> {
+    let mut pictures = Watched { pictures, watch };
     let ties = Ties::of(&graph);
     if settings.equalize {
-        let uneven = calibrate::channels(&graph, pictures)?;
+        let uneven = calibrate::channels(&graph, &mut pictures)?;
         equalize::equalize(&mut graph, &ties, &uneven);
     }
-    let channels = calibrate::channels(&graph, pictures)?;
-    let codes = calibrate::codes(&graph, &ties, &channels, settings.ranges, input_bounds, pictures);
-    let patches = rounding::Patches::of(&graph, settings.rounding, pictures);
+    let channels = calibrate::channels(&graph, &mut pictures)?;
+    let codes =
+        calibrate::codes(&graph, &ties, &channels, settings.ranges, input_bounds, &mut pictures);
+    let patches = rounding::Patches::of(&graph, settings.rounding, &mut pictures);
     let network = integer::integer_network(&graph, &codes, &patches, settings, metadata);
     Ok(Quantized { graph, network })
 }
@@ -201,6 +245,19 @@ mod tests {
             let error = rms(&mut got.iter().zip(want).map(|(g, w)| g - w));
             let size = rms(&mut want.iter().copied());
             assert!(error < ROUNDING_SHARE * size, "{name}: error {error} on logits of {size}");
+        }
+    }
+
+    #[test]
+    fn who_watches_is_told_of_each_look_at_a_picture() {
+        let graph = lower(&joining()).unwrap();
+        let pictures = random_pictures(3, 6);
+        for settings in [false, true].map(|equalize| Settings { equalize, ..Settings::default() }) {
+            let mut looks = 0;
+            let watch = &mut |n| looks += n;
+            let (graph, none) = (graph.clone(), BTreeMap::new());
+            quantize_watched(graph, STANDARDIZED, settings, &pictures, none, watch).unwrap();
+            assert_eq!(looks, 3 * settings.looks());
         }
     }
 

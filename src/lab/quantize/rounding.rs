@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::super::float::{FloatGraph, Kernel, Node, Op};
 use super::super::kernels::matmul::{Matrix, Target, multiply};
+use super::Watched;
 
 /// How weights are rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
@@ -43,13 +44,13 @@ pub struct Seen {
 
 impl Patches {
     /// Looks at `pictures`.
-    pub fn of(graph: &FloatGraph, rounding: Rounding, pictures: &[f32]) -> Self {
+    pub fn of(graph: &FloatGraph, rounding: Rounding, pictures: &mut Watched) -> Self {
         let sums = graph.nodes.iter().map(|node| {
             let kernel = node.op.kernel()?;
             Some(Sums::new(kernel, matches!(node.op, Op::Depthwise(_)), rounding))
         });
         let mut sums: Vec<Option<Sums>> = sums.collect();
-        graph.for_each_batch(pictures, |values| {
+        pictures.for_each_batch(graph, |values| {
             for (node, sums) in graph.nodes.iter().zip(&mut sums) {
                 if let (Some(sums), Some(kernel)) = (sums, node.op.kernel()) {
                     let shape = graph.nodes[node.inputs[0]].shape;

@@ -21,12 +21,12 @@ use super::Args;
 /// Pictures that float and int8 are compared on where no labelled ones are given.
 const UNLABELLED: usize = 256;
 
-/// Faces and their expressions, none that the network does not tell.
+/// Faces and their expressions, none that the network does not tell, and none that it learned from.
 #[derive(Default)]
 pub struct Labelled {
     /// To fit and to hold by.
     pub validation: Vec<(Grey, usize)>,
-    /// FER2013's PublicTest, to report on.
+    /// Of FER2013's PublicTest, to report on.
     pub test: Vec<(Grey, usize)>,
 }
 
@@ -41,8 +41,12 @@ impl Labelled {
             let faces = |positions: Vec<usize>| -> Vec<(Grey, usize)> {
                 positions.into_iter().map(|i| (rows[i].face.clone(), rows[i].label)).collect()
             };
-            let validation = Split::of_expressions(&rows).validation;
-            (faces(validation), faces(positions(&rows, Part::PublicTest)))
+            let public = positions(&rows, Part::PublicTest);
+            let (validation, test) = match source.is_own {
+                true => (Split::of_expressions(&rows).validation, public),
+                false => halves(&public),
+            };
+            (faces(validation), faces(test))
         };
         let told = |faces: Vec<(Grey, usize)>, count| -> Vec<(Grey, usize)> {
             let tells = |label: usize| source.heads.tells(Expression::ALL[label]);
@@ -52,11 +56,18 @@ impl Labelled {
             Self { validation: told(validation, args.validation), test: told(test, args.compare) };
         ensure!(
             !labelled.validation.is_empty(),
-            "{} has no faces to judge by: none that is kept back and shows what the network tells",
-            path.display()
+            "{} has no faces to judge by: none that is {} and shows what the network tells",
+            path.display(),
+            if source.is_own { "kept back from training" } else { "of PublicTest" }
         );
         Ok(labelled)
     }
+}
+
+/// Every other one, and the others: nobody knows which of Training's a network from elsewhere has seen.
+fn halves(positions: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let half = |first| positions.iter().copied().skip(first).step_by(2).collect();
+    (half(0), half(1))
 }
 
 /// Logits of some faces, by both networks.

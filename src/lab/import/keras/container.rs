@@ -48,7 +48,9 @@ impl Container {
 
     fn of_hdf5(bytes: Vec<u8>) -> Result<Self, String> {
         let file = Hdf5::open(bytes)?;
-        let description = match &file.texts("/", "model_config")?.as_deref() {
+        let texts = file.texts("/", "model_config");
+        let texts = texts.map_err(|why| format!("{why}; is the file whole?"))?;
+        let description = match &texts.as_deref() {
             Some([text]) if text.len() <= MAX_DESCRIPTION_LEN => parsed(text.as_bytes())?,
             Some([_]) => return Err("its description is too long".into()),
             _ => {
