@@ -3,13 +3,24 @@
 use super::super::float::{FloatGraph, Op};
 use super::ranges::{Histogram, Ranges, code_of_range};
 use super::ties::Ties;
-use super::{Unbounded, Watched};
+use super::watched::Watched;
 use crate::engine::Quantization;
 
 /// Pictures on which [`Ranges::Auto`] compares outputs.
 const FELT_PICTURES: usize = 64;
 /// Values of a network that can be used stay below this by far; their squares' sums are still finite.
 const GREATEST_VALUE: f32 = 1e12;
+
+/// A layer whose values no code can hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "layer `{layer}`: on the calibration pictures its values grow beyond all measure; look at its weights, and \
+     whether --normalization and the pictures are those of its training"
+)]
+pub struct Unbounded {
+    /// Its name, in the lowered graph.
+    pub layer: String,
+}
 
 /// One channel's values.
 #[derive(Clone, Copy, Debug)]

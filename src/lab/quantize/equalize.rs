@@ -114,8 +114,9 @@ fn scale_inputs(kernel: &mut Kernel, factors: &[f32]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::calibrate;
     use super::super::tests::{assert_close, lowered, random_checkpoint, random_pictures};
-    use super::super::{Watched, calibrate};
+    use super::super::watched::Watched;
     use super::*;
     use crate::lab::network::Preset;
 

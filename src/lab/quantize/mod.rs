@@ -3,7 +3,8 @@
 //! [`equalize`] evens out channels, [`ties`] finds values that must share a code, [`calibrate`]
 //! looks at values on real faces and chooses codes, from [`ranges`]; [`rounding`] decides which way
 //! each weight is rounded, [`integer`] builds the int8 operations. [`interpret`] says plainly what
-//! they compute, [`sensitivity`] what each layer's rounding costs, [`page`] draws it.
+//! they compute, [`sensitivity`] what each layer's rounding costs, [`page`] draws it. [`watched`] counts
+//! the pictures that were looked at.
 
 pub mod aware;
 mod calibrate;
@@ -14,6 +15,7 @@ mod ranges;
 mod rounding;
 pub mod sensitivity;
 mod ties;
+mod watched;
 
 use std::collections::BTreeMap;
 
@@ -22,9 +24,11 @@ use serde::Serialize;
 use super::float::FloatGraph;
 use super::tflite::Int8Network;
 pub use crate::engine::interpret;
+pub use calibrate::Unbounded;
 pub use ranges::Ranges;
 pub use rounding::{MAX_WEIGHTS, Rounding, too_large};
 use ties::Ties;
+use watched::Watched;
 
 /// How a network is quantized. Each repair can be left out, to see what it brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,27 +62,6 @@ impl Settings {
     }
 }
 
-/// Calibration pictures, [n, height, width, channels], and who is told how many were looked at.
-struct Watched<'w> {
-    pictures: &'w [f32],
-    watch: &'w mut dyn FnMut(usize),
-}
-
-impl Watched<'_> {
-    /// Pictures.
-    fn count(&self, graph: &FloatGraph) -> usize {
-        self.pictures.len() / graph.input_len()
-    }
-
-    /// As [`FloatGraph::for_each_batch`].
-    fn for_each_batch(&mut self, graph: &FloatGraph, mut observe: impl FnMut(&[Vec<f32>])) {
-        graph.for_each_batch(self.pictures, |values| {
-            observe(values);
-            (self.watch)(values[0].len() / graph.input_len());
-        });
-    }
-}
-
 /// A network before and after.
 #[derive(Clone, Debug)]
 pub struct Quantized {
@@ -86,17 +69,6 @@ pub struct Quantized {
     pub graph: FloatGraph,
     /// The same in integers: value `i` is what node `i` gives.
     pub network: Int8Network,
-}
-
-/// A layer whose values no code can hold.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "layer `{layer}`: on the calibration pictures its values grow beyond all measure; look at its weights, and \
-     whether --normalization and the pictures are those of its training"
-)]
-pub struct Unbounded {
-    /// Its name, in the lowered graph.
-    pub layer: String,
 }
 
 /// Quantizes a network, calibrating on `pictures` ([n, height, width, channels], normalized).

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::super::float::{FloatGraph, Kernel, Node, Op};
 use super::super::kernels::matmul::{Matrix, Target, multiply};
-use super::Watched;
+use super::watched::Watched;
 
 /// How weights are rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
