@@ -1,5 +1,6 @@
 //! A network as a table for people: one row a value, in execution order.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::float::{Activation, FloatGraph, Kernel, Layers, Op, Padding, Window};
@@ -149,13 +150,14 @@ pub fn text(rows: &[Row]) -> String {
 }
 
 /// What a file says of itself, one entry a line, long ones cut short.
-pub fn metadata<'e>(entries: impl Iterator<Item = (&'e str, &'e str)>) -> String {
-    entries.fold(String::new(), |mut text, (name, value)| {
+pub fn metadata(entries: &BTreeMap<String, String>) -> String {
+    let mut text = String::new();
+    for (name, value) in entries {
         let end = value.char_indices().nth(MAX_ENTRY).map(|(at, _)| at);
-        let cut = end.map_or_else(|| value.to_owned(), |at| format!("{}…", &value[..at]));
+        let cut = end.map_or_else(|| value.clone(), |at| format!("{}…", &value[..at]));
         let _ = writeln!(text, "{name}: {}", cut.replace('\n', " "));
-        text
-    })
+    }
+    text
 }
 
 fn cells(index: usize, row: &Row) -> [String; 7] {

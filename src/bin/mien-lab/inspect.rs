@@ -12,10 +12,10 @@ use mien::lab::tflite::{self, Int8Network, Int8Op};
 
 /// Show what is in a model file, layer by layer.
 ///
-/// Of an int8 .tflite file: what the device runs, with each value's code, and the file's metadata: labels,
-/// normalization, temperatures, settings, recipe, hashes. Of a float model: the
-/// operations that quantization makes of it and the layers that go into others, or the first layer
-/// that it can't use, and why.
+/// Of an int8 .tflite file: what the device runs, with each value's code, and the file's metadata:
+/// labels, normalization, temperatures, settings, recipe, hashes. Of a float model: the operations
+/// that quantization makes of it and the layers that go into others, or the first layer that it
+/// can't use, and why.
 #[derive(clap::Args)]
 pub struct Args {
     /// An int8 .tflite file, a checkpoint (.safetensors), or another framework's float model: .onnx,
@@ -36,8 +36,8 @@ fn shown(path: &Path, side: Option<usize>) -> anyhow::Result<String> {
     match &import::extension(path)[..] {
         "safetensors" => {
             let checkpoint = Checkpoint::read(path)?;
-            let notes = checkpoint.notes.iter().map(|(name, value)| (&name[..], &value[..]));
-            Ok(float(&Layers::of_checkpoint(&checkpoint)?)? + &listing::metadata(notes))
+            let layers = Layers::of_checkpoint(&checkpoint)?;
+            Ok(float(&layers)? + &listing::metadata(&checkpoint.notes))
         }
         "tflite" => {
             let bytes = std::fs::read(path).with_context(|| format!("can't read {}", name()))?;
@@ -72,9 +72,8 @@ fn int8(model: &Model, network: &Int8Network) -> String {
         }
         false => format!("mien's own engine can't run them; {by} does, many times slower"),
     };
-    let metadata = network.metadata.iter().map(|(name, value)| (&name[..], &value[..]));
     let layers = listing::text(&listing::of_int8(network));
-    format!("{layers}{runs}\n{}", listing::metadata(metadata))
+    format!("{layers}{runs}\n{}", listing::metadata(&network.metadata))
 }
 
 fn float(layers: &Layers) -> anyhow::Result<String> {

@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use super::super::float::{FloatGraph, Kernel, Node, Op};
+use super::super::float::{FloatGraph, Kernel, Op};
 use super::super::kernels::matmul::{Matrix, Target, multiply};
 use super::watched::Watched;
 
@@ -70,11 +70,12 @@ impl Patches {
 /// The convolutions of which [`Rounding::Adaptive`] rounds each weight to the nearest: their filters have
 /// too many.
 pub fn too_large(graph: &FloatGraph) -> impl Iterator<Item = &str> {
-    let is_too_large = |node: &&Node| {
-        let kernel = node.op.kernel();
-        kernel.is_some_and(|kernel| kernel.weights_of(0).count() > MAX_WEIGHTS)
-    };
-    graph.nodes.iter().filter(is_too_large).map(|node| &node.name[..])
+    let nodes = graph.nodes.iter();
+    nodes.filter(|node| node.op.kernel().is_some_and(is_too_large)).map(|node| &node.name[..])
+}
+
+fn is_too_large(kernel: &Kernel) -> bool {
+    kernel.weights_of(0).count() > MAX_WEIGHTS
 }
 
 /// Sums over patches.
@@ -89,7 +90,7 @@ impl Sums {
     fn new(kernel: &Kernel, is_depthwise: bool, rounding: Rounding) -> Self {
         let [_, h, w, c] = kernel.shape;
         let (matrices, side) = if is_depthwise { (c, h * w) } else { (1, h * w * c) };
-        let adapts = rounding == Rounding::Adaptive && side <= MAX_WEIGHTS;
+        let adapts = rounding == Rounding::Adaptive && !is_too_large(kernel);
         let matrices = if adapts { matrices } else { 0 };
         Self {
             is_depthwise,
