@@ -162,4 +162,4 @@ states=$(mien journal cat --dir log --topic 'mien/+/status' | sed 's/.*"state":"
 echo "journaled: $states"
 GUEST
 guest_start virt "$test"
-guest_wait 400
+guest_wait 1800

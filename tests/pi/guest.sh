@@ -144,7 +144,8 @@ simulate_gpio() {
     lines=/sys/devices/platform/$(cat $chip/dev_name)/$(cat $chip/bank/chip_name)
 }
 
-# Tries a command until it succeeds, for so many seconds.
+# Tries a command until it succeeds, for so many seconds: many times what it takes where nothing else runs,
+# for this tells only what never comes from what does.
 within() {
     deadline=$(($(date +%s) + $1))
     shift

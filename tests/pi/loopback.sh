@@ -63,7 +63,7 @@ GUEST
 faces() { sed -n 's/,"time_s":[0-9.]*//; s/.*\("topic":"mien\/kiosk\/face\/.*\)/\1/p'; }
 
 guest_start virt "$test"
-guest_wait 400
+guest_wait 1800
 ! guest_lines | grep '"state":"camera_lost"' || guest_fail "the camera was lost"
 guest_lines | sed -n 's/.*; \([0-9]*\) broken, .*/\1/p' >"$test/broken"
 [ "$(wc -l <"$test/broken")" = 4 ] || guest_fail "mien did not end well"

@@ -78,13 +78,13 @@ done
 GUEST
 
 guest_start raspi3b "$test"
-guest_expect "^guest: ready" 60
+guest_expect "^guest: ready" 240
 
 asked=1000
 ask() {
     asked=$((asked + 1))
     guest_tell "$1"
-    guest_expect "^done $asked${2:+: $2}\$" 60
+    guest_expect "^done $asked${2:+: $2}\$" 240
 }
 
 for play in "rppal neutral" "rppal happy" "rppal sad" "rppal surprise" "rppal blank" "cdev happy"; do
@@ -138,4 +138,4 @@ ask "rppal blank"
 await ""
 ask TERM "status 0"
 guest_tell end
-guest_wait 60
+guest_wait 240
