@@ -10,9 +10,9 @@ use anyhow::Context;
 use mien::face::normalization::{Normalization, standardize};
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::dataset::{LabelledFace, read_fer2013};
-use mien::lab::evaluate::test_set::spread_evenly;
 use mien::lab::float::FloatGraph;
 use mien::lab::quantize::{Settings, quantize};
+use mien::lab::samples::spread_evenly;
 use mien::lab::split::{Part, Split, positions};
 use mien::lab::tflite;
 

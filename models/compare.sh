@@ -22,6 +22,10 @@ no=no down=stride
 shallow="$(block 64 $down),$(block 64 $no),$(block 128 $down),$(block 128 $no),$(block 192 $down),$(block 192 $no)"
 early="$(block 48 $no),$(block 48 $no),$(block 80 $down),$(block 80 $no),$(block 80 $no),$(block 144 $down),$(block 144 $no),$(block 144 $no)"
 fine="$(block 48 $no),$(block 80 $down),$(block 80 $no),$(block 80 $no),$(block 160 $down),$(block 160 $no),$(block 160 $no)"
+deep="$(block 56 $down)"
+for width in 56 56 56 56 56 104/ 104 104 104 104 104 80/ 80; do
+    case $width in */) deep+=",$(block "${width%/}" $down)" ;; *) deep+=",$(block "$width" $no)" ;; esac
+done
 
 run() {
     local name=$1
@@ -42,6 +46,7 @@ run recipe
 run shallow "$(network shallow '[16,32]' 1 true "$shallow")"
 run early-stride "$(network early '[16,32]' 2 false "$early")"
 run fine-blocks "$(network fine '[16,16]' 1 true "$fine")"
+run deeper "$(network deeper '[16,24]' 1 true "$deep")"
 run contrast-plain 'train.preprocessing.contrast="plain"'
 run contrast-equalized 'train.preprocessing.contrast="equalized"'
 run frame-tighter train.preprocessing.frame_side=0.9

@@ -156,11 +156,36 @@ fn a_folder_of_classes_is_scored_and_its_files_are_named() {
         picture.save(place.path("faces").join(class).join("1.png")).unwrap();
     }
     let report = place.json(&["--data", "faces", "--worst", "9"]);
-    assert_eq!(report["n"], 2);
+    assert_eq!((&report["n"], &report["skipped"]), (&2.into(), &0.into()));
     for mistake in report["worst"].as_array().into_iter().flatten() {
         assert!(["angry/1.png", "happy/1.png"].contains(&mistake["face"].as_str().unwrap()));
     }
     assert!(place.error(&["--data", "faces", "--votes", "v.csv"]).contains("--votes"));
+    // A folder is learned from as a whole, but for what is kept back.
+    let of_part = |part| place.json(&["--data", "faces", "--usage", part])["n"].as_u64().unwrap();
+    assert_eq!((of_part("Training"), of_part("Validation")), (1, 1));
+    assert!(place.error(&["--data", "faces", "--usage", "PublicTest"]).contains("no PublicTest"));
+
+    fs::write(place.path("faces/happy/2.png"), "no picture").unwrap();
+    assert_eq!(place.json(&["--data", "faces"])["skipped"], 1);
+    let output = place.evaluate(&["--data", "faces", "--html", "page.html"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.trim_end().ends_with("skipped; the log names it"), "{text}");
+    assert!(fs::read_to_string(place.path("page.html")).unwrap().contains("skipped; the log"));
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let place = Place::new();
+    place.fer2013();
+    place.pack();
+    let pack = ["--data", "pack.u8.xz"];
+    for more in [&["--worst", "3"][..], &["--merge", "happy"], &["--genders", "pack.u8.xz"]] {
+        let error = place.error(&[&pack, more].concat());
+        assert!(error.contains(more[0]) && error.contains("pack"), "{error}");
+    }
+    let error = place.error(&["--data", "fer.csv", "--worst", "0", "--worst-pictures", "w"]);
+    assert!(error.contains("a number above 0"), "{error}");
 }
 
 #[test]
@@ -172,6 +197,10 @@ fn merged_classes_are_scored_by_the_sum_of_their_shares() {
     let other: u64 =
         report["confusion"][2].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum();
     assert_eq!(other, 10);
+    // The device is unsure by the seven shares, however they are added up.
+    let own = place.json(&["--data", "fer.csv"]);
+    let coverage = |report: &Value| report["coverage"]["at_threshold"]["coverage"].clone();
+    assert_eq!(coverage(&report), coverage(&own));
     let error = place.error(&["--data", "fer.csv", "--merge", "hapy"]);
     assert!(error.contains("\"hapy\" is no expression"), "{error}");
 }

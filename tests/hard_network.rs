@@ -12,10 +12,10 @@ use mien::engine::Model;
 use mien::face::normalization::{Normalization, standardize};
 use mien::lab::checkpoint::Checkpoint;
 use mien::lab::dataset::{LabelledFace, read_fer2013};
-use mien::lab::evaluate::test_set::spread_evenly;
 use mien::lab::float::{FloatGraph, Op};
 use mien::lab::network::{EXPRESSION_LOGITS, LOGITS};
 use mien::lab::quantize::{Ranges, Rounding, Settings, quantize};
+use mien::lab::samples::spread_evenly;
 use mien::lab::split::{Part, positions};
 use mien::lab::tflite;
 

@@ -132,6 +132,15 @@ fn the_same_inputs_give_the_same_bytes_and_the_file_says_what_they_were() {
     let listing = said(&lab(folder.path(), &["inspect", "a.tflite"]));
     assert!(listing.contains("block1_depthwise1") && listing.contains("million"), "{listing}");
     assert!(listing.contains("runs all 57 operations"), "{listing}");
+    let weight_scales = |name: &str| {
+        let row = listing.lines().find(|line| line.split_whitespace().nth(1) == Some(name));
+        row.and_then(|row| row.split_once("; ")).map(|(_, scales)| scales.to_owned())
+    };
+    let scales = weight_scales("block1_pointwise1").unwrap();
+    let (least, most) = scales.split_once(" to ").unwrap();
+    let [least, most] = [least, most].map(|scale| scale.parse::<f32>().unwrap());
+    assert!(0.0 < least && least < most && most < 1.0, "{scales}");
+    assert_eq!(weight_scales("block1_add"), None);
     for entry in ["labels: angry disgust", "normalization: standardized", "mien.source_sha256: "] {
         assert!(listing.contains(entry), "{listing}");
     }

@@ -167,7 +167,7 @@ fn settings_out_of_range_are_refused_by_name() {
         let (expressions, genders) = samples();
         Run::new(recipe, expressions, genders).err().expect("it is refused").to_string()
     };
-    assert!(refused(|r| r.augment.turn_deg = f32::NAN).contains("augment: NaN"));
+    assert!(refused(|r| r.augment.turn_deg = f32::NAN).contains("augment: turn_deg NaN"));
     assert!(refused(|r| r.loss.label_smoothing = 1.0).contains("loss: smoothing 1"));
     assert!(refused(|r| r.network.stem_stride = 0).contains("network: stem_stride 0"));
     assert!(refused(|r| r.network.blocks[0].width = 0).contains("network: a width of 0"));

@@ -48,7 +48,8 @@ fn a_run_keeps_its_recipe_and_refuses_other_data() {
     assert!(stdout.contains("epoch 1:"), "{stdout}");
     let kept = std::fs::read_to_string(folder.path().join("run/recipe.toml")).unwrap();
     assert!(kept.contains("sha256 = \"") && kept.contains("cutout_share"), "{kept}");
-    for file in ["model.safetensors", "resume.safetensors", "curve.csv", "curve.png"] {
+    let files = ["model.safetensors", "resume.safetensors", "curve.csv", "curve.png"];
+    for file in files.iter().chain(&["near-duplicates.csv"]) {
         assert!(folder.path().join("run").join(file).exists(), "{file}");
     }
     // The same run again has nothing left to do.
@@ -168,6 +169,13 @@ fn a_packed_copy_trains_to_the_same_weights() {
 fn what_is_wrong_is_told_with_where() {
     let folder = work();
     assert_fails(&train(folder.path(), &["--set", "train.epoch=3"]), &["train.epoch=3", "unknown"]);
+    assert_fails(&train(folder.path(), &["--set", "train.batch=0"]), &["batch", "it is 0"]);
+    let genders = ["--set", "train.gender_batch=4"];
+    assert_fails(&train(folder.path(), &genders), &["0 gender faces", "train.gender_batch"]);
+    // Before a teacher is asked.
+    let start = ["--set", "train.start=none", "--set", "train.teacher.checkpoints=[\"none\"]"];
+    let start = [&start[..], &["--set", "train.teacher.share=0.5"]].concat();
+    assert_fails(&train(folder.path(), &start), &["none"]);
     let strides = ["--set", "train.network.stem_strides=1"];
     assert_fails(&train(folder.path(), &strides), &["stem_strides", "unknown field"]);
     assert_fails(&train(folder.path(), &["--data-dir", "none"]), &["none/faces.csv"]);
@@ -180,4 +188,30 @@ fn what_is_wrong_is_told_with_where() {
     let faces = folder.path().join("faces.csv");
     std::fs::write(&faces, "emotion,pixels,Usage\n9,1 2 3,Training\n").unwrap();
     assert_fails(&train(folder.path(), &[]), &["faces.csv, line 2", "\"9\""]);
+}
+
+/// The recipe that is printed is one to start from.
+#[test]
+fn the_printed_recipe_trains_once_it_says_what_on() {
+    let folder = work();
+    let recipe = assert_ok(&lab(folder.path(), &["recipe"]));
+    let recipe = recipe.replace("\"fer2013.csv\"", "\"faces.csv\"");
+    std::fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+    assert_fails(&train(folder.path(), &["--set", "train.epochs=0"]), &["faces.csv.xz"]);
+    let settings = ["data.gender=[]", "train.gender_batch=0", "train.batch=8", "train.epochs=0"];
+    let set: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    assert_ok(&train(folder.path(), &set));
+}
+
+#[test]
+fn near_duplicates_are_listed() {
+    let folder = work();
+    let faces = folder.path().join("faces.csv");
+    let text = std::fs::read_to_string(&faces).unwrap();
+    let third = text.lines().nth(3).unwrap();
+    std::fs::write(&faces, format!("{text}{third}\n")).unwrap();
+    assert_ok(&train(folder.path(), &["--set", "train.epochs=0"]));
+    let table = std::fs::read_to_string(folder.path().join("run/near-duplicates.csv")).unwrap();
+    let rows: Vec<&str> = table.lines().collect();
+    assert_eq!(rows, ["source,row,group", "./faces.csv,2,0", "./faces.csv,40,0"]);
 }

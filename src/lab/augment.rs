@@ -84,9 +84,15 @@ impl Augment {
         if mixup_share > 0.0 && Beta::new(mixup_alpha, mixup_alpha).is_err() {
             return Some(format!("mixup_alpha {mixup_alpha} is not a number above 0"));
         }
-        let amounts = [self.turn_deg, self.scale, self.shift_px, self.contrast, self.brightness];
-        let bad = amounts.into_iter().find(|amount| !(amount.is_finite() && *amount >= 0.0));
-        bad.map(|amount| format!("{amount} is not a number from 0 on"))
+        let amounts = [
+            ("turn_deg", self.turn_deg, 180.0),
+            ("scale", self.scale, 0.9),
+            ("shift_px", self.shift_px, FACE_SIDE as f32),
+            ("contrast", self.contrast, 1.0),
+            ("brightness", self.brightness, 4.0),
+        ];
+        let bad = amounts.into_iter().find(|(_, amount, most)| !(0.0..=*most).contains(amount));
+        bad.map(|(name, amount, most)| format!("{name} {amount} is not from 0 to {most}"))
     }
 
     /// Writes a random view of the standardized `face` [48, 48] to `view` (row-major). Samples

@@ -6,8 +6,9 @@ use std::fmt::Write;
 
 use super::evaluate::gender::GroupScore;
 use super::evaluate::report::{Report, agreement};
-use super::evaluate::test_set::{ExpressionFace, spread_evenly};
-use super::evaluate::text::{MISSING, interval, percent, percent_or_missing};
+use super::evaluate::test_set::ExpressionFace;
+use super::evaluate::text::{MISSING, file_name, interval, percent, percent_or_missing};
+use super::samples::spread_evenly;
 use crate::engine::{Model, ModelError};
 use crate::expression::Expression;
 
@@ -30,15 +31,25 @@ pub fn fill(card: &str, figures: &str) -> Result<String, NoMarkers> {
     Ok(format!("{before}{BEGIN}\n\n{figures}\n{END}{after}"))
 }
 
-/// A model's figures in Markdown; `found` and `recropped` are the int8 file's on the faces that the
-/// detector finds, framed as the data has them and as it crops them; `checksum` is the file's CRC-32.
+/// A model on FER2013's faces kept back from training, and on PublicTest.
+pub struct Step {
+    /// On the faces that are chosen by.
+    pub validation: Report,
+    /// On the faces that are reported on.
+    pub test: Report,
+}
+
+/// A model's figures in Markdown: what each of the `steps` to it gave, then its own. `found` and
+/// `recropped` are the int8 file's on the faces that the detector finds, framed as the data has them and
+/// as it crops them; `checksum` is the file's CRC-32.
 pub fn figures(
+    steps: &[Step],
     int8: &Report,
     float: &Report,
     [found, recropped]: [&Report; 2],
     checksum: u32,
 ) -> String {
-    let mut text = scores(int8, float);
+    let mut text = of_steps(steps) + "\n" + &scores(int8, float);
     if let Some(alike) = agreement(int8, float) {
         let _ = writeln!(text, "\nFloat and int8 answer {} of the faces alike.", percent(alike));
     }
@@ -46,6 +57,29 @@ pub fn figures(
     text += &coverage(int8);
     text += &crops(found, recropped);
     text += &genders(int8);
+    text
+}
+
+/// Models on the way to this one, it, and others for comparing.
+fn of_steps(steps: &[Step]) -> String {
+    let faces = |report: fn(&Step) -> &Report| {
+        let first = steps.first().and_then(|step| report(step).expression.as_ref());
+        first.map_or_else(|| MISSING.into(), |expression| thousands(expression.n))
+    };
+    let [validation, test] = [faces(|step| &step.validation), faces(|step| &step.test)];
+    let mut text = format!(
+        "| right by FER2013's labels | MMAC | validation (n = {validation}) | PublicTest (n = {test}) |\n\
+         |---|---|---|---|\n"
+    );
+    for Step { validation, test } in steps {
+        let [of_validation, of_test] = [validation, test].map(|report| {
+            percent_or_missing(report.expression.as_ref().map(|expression| expression.accuracy))
+        });
+        let name = file_name(test);
+        let mmac =
+            test.macs.map_or_else(|| MISSING.into(), |macs| format!("{:.1}", macs as f64 / 1e6));
+        let _ = writeln!(text, "| `{name}` | {mmac} | {of_validation} | {of_test} |");
+    }
     text
 }
 
@@ -156,6 +190,7 @@ fn genders(report: &Report) -> String {
     };
     if let Some(score) = &gender.ages_10_and_up {
         row("**ages 10 and up**", score);
+        row("the same, each half by an offset fitted on the other", &gender.cross_fitted);
     }
     row("all ages", &gender.all);
     gender.by_age.0.iter().for_each(|(age, score)| row(&format!("age {age}"), score));

@@ -30,7 +30,7 @@ pub struct Checkpoint {
     pub preset: Preset,
     /// Weights and statistics.
     pub params: Params,
-    /// How it came to be (recipe, seed, epoch, data hashes), free text by key.
+    /// How it came to be (recipe with its seed, epochs done, a checksum of the labels), free text by key.
     pub notes: BTreeMap<String, String>,
 }
 

@@ -31,6 +31,8 @@ pub struct Row {
     pub weight_bytes: usize,
     /// The value's code, of an int8 network.
     pub code: Option<Quantization>,
+    /// Least and greatest scale of an int8 filter's output channels.
+    pub weight_scales: Option<[f32; 2]>,
 }
 
 /// Of a float network, weights as f32.
@@ -54,6 +56,7 @@ pub fn of_float(graph: &FloatGraph) -> Vec<Row> {
         macs: node.macs(),
         weight_bytes: node.op.kernel().map_or(0, |k| 4 * (k.weights.len() + k.bias.len())),
         code: None,
+        weight_scales: None,
     };
     graph.nodes.iter().map(row).collect()
 }
@@ -69,6 +72,7 @@ pub fn of_int8(network: &Int8Network) -> Vec<Row> {
             macs: 0,
             weight_bytes: 0,
             code: Some(value.quantization),
+            weight_scales: None,
         })
         .collect();
     for step in &network.steps {
@@ -101,6 +105,9 @@ pub fn of_int8(network: &Int8Network) -> Vec<Row> {
             let [h, w, _] = row.shape;
             row.macs = (h * w * filter.weights.len()) as u64;
             row.weight_bytes = filter.weights.len() + 4 * filter.bias.len();
+            let scales = filter.scales.iter().copied();
+            row.weight_scales =
+                scales.clone().reduce(f32::min).zip(scales.reduce(f32::max)).map(<[f32; 2]>::from);
         }
     }
     rows
@@ -133,10 +140,10 @@ pub fn text(rows: &[Row]) -> String {
         format!("{}  {code}", padded.collect::<Vec<_>>().join("  ")).trim_end().to_owned()
     };
     let is_int8 = rows.iter().any(|row| row.code.is_some());
-    let mut text = line(&head, if is_int8 { "scale, zero point" } else { "" }) + "\n";
+    let head_of_codes = "scale, zero point; weights' scales, least to greatest";
+    let mut text = line(&head, if is_int8 { head_of_codes } else { "" }) + "\n";
     for (cells, row) in cells.iter().zip(rows) {
-        let code = row.code.map(|code| format!("{:.5}, {}", code.scale, code.zero_point));
-        let _ = writeln!(text, "{}", line(cells, &code.unwrap_or_default()));
+        let _ = writeln!(text, "{}", line(cells, &codes(row)));
     }
     let macs: u64 = rows.iter().map(|row| row.macs).sum();
     let bytes: usize = rows.iter().map(|row| row.weight_bytes).sum();
@@ -173,6 +180,13 @@ fn cells(index: usize, row: &Row) -> [String; 7] {
         some(row.macs.div_ceil(1000)),
         some(row.weight_bytes as u64),
     ]
+}
+
+/// How values and weights are coded.
+fn codes(row: &Row) -> String {
+    let value = row.code.map(|code| format!("{:.5}, {}", code.scale, code.zero_point));
+    let weights = row.weight_scales.map(|[least, most]| format!("; {least:.6} to {most:.6}"));
+    value.unwrap_or_default() + &weights.unwrap_or_default()
 }
 
 /// A name's end: TensorFlow joins those of all that became one operator.

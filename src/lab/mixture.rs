@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::dataset::{
@@ -28,6 +29,19 @@ pub struct Mixture {
     pub genders_kept_back: Vec<PackFace>,
     /// What was found, a line a source, for people.
     pub report: Vec<String>,
+    /// Faces that have near-duplicates in their source.
+    pub near_duplicates: Vec<NearDuplicate>,
+}
+
+/// A face that has near-duplicates.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NearDuplicate {
+    /// Its source.
+    pub source: PathBuf,
+    /// Its row, from 0, or in a folder its place among the pictures by path.
+    pub row: usize,
+    /// Number of its group, which all of them share.
+    pub group: usize,
 }
 
 /// Why a recipe's data can't be learnt from.
@@ -54,7 +68,7 @@ impl Mixture {
             let faces = read_expressions(source, folder)?;
             settle(&path, &mut source.sha256, hash_of_expressions(&faces))?;
             let split = Split::of_expressions(&faces);
-            mixture.report.push(format!("{}: {split}", path.display()));
+            mixture.tell(&path, &split);
             let of = |part: &[usize]| part.iter().map(|i| faces[*i].clone()).collect::<Vec<_>>();
             mixture.expressions.extend(of(&split.training));
             mixture.expressions_kept_back.extend(of(&split.validation));
@@ -65,7 +79,7 @@ impl Mixture {
             let faces = read_face_pack(&path)?;
             settle(&path, &mut source.sha256, hash_of_genders(&faces))?;
             let split = Split::of_genders(&faces);
-            mixture.report.push(format!("{}: {split}", path.display()));
+            mixture.tell(&path, &split);
             let of = |part: &[usize]| part.iter().map(|i| faces[*i].clone()).collect::<Vec<_>>();
             mixture.genders.extend(of(&split.training));
             mixture.genders_kept_back.extend(of(&split.validation));
@@ -87,6 +101,16 @@ impl Mixture {
             mixture.report.push(across_sources("gender", left_out));
         }
         Ok(mixture)
+    }
+
+    /// Notes what was found in a source.
+    fn tell(&mut self, path: &Path, split: &Split) {
+        self.report.push(format!("{}: {split}", path.display()));
+        let first = self.near_duplicates.last().map_or(0, |face| face.group + 1);
+        for (group, faces) in (first..).zip(&split.near_duplicates) {
+            let face = |row: &usize| NearDuplicate { source: path.into(), row: *row, group };
+            self.near_duplicates.extend(faces.iter().map(face));
+        }
     }
 }
 
@@ -243,6 +267,7 @@ mod tests {
         write_fer(&folder.path().join("c.csv"), 140..160, "PublicTest");
         let mut alone = recipe(&["a.csv"]);
         let alone = Mixture::read(&mut alone, folder.path()).unwrap();
+        assert!(alone.near_duplicates.is_empty());
         let mixed =
             Mixture::read(&mut recipe(&["a.csv", "b.csv", "c.csv"]), folder.path()).unwrap();
         let pixels = |faces: &[LabelledFace]| -> std::collections::BTreeSet<Vec<u8>> {

@@ -39,7 +39,7 @@ impl OffsetSettings {
 }
 
 /// Fewer faces of a head than this say too little: it gets no offsets.
-const LEAST_FACES: usize = 200;
+pub const LEAST_FACES: usize = 200;
 /// Newton's steps: the likelihood is convex and smooth, few are needed.
 const STEPS: usize = 30;
 /// Halvings of a step before it is given up: nothing is left to gain.
@@ -257,9 +257,15 @@ fn worst_recall(
 /// The offset of male at which the recalls of female and male are closest.
 fn equal_recall(logits: &[[f32; LOGITS]], labels: &[usize]) -> f32 {
     let margin = |row: &[f32; LOGITS]| row[LOGITS - 1] - row[LOGITS - 2];
+    -equal_recall_border(&logits.iter().map(margin).collect::<Vec<_>>(), labels)
+}
+
+/// The border at which the recalls of female, whose margins are below, and male are closest; 0 where
+/// either has no face. A margin is by how much male's logit is above female's.
+pub fn equal_recall_border(margins: &[f32], labels: &[usize]) -> f32 {
     let margins_of = |gender: usize| -> Vec<f32> {
-        let own = logits.iter().zip(labels).filter(|(_, label)| **label == gender);
-        let mut margins: Vec<f32> = own.map(|(row, _)| margin(row)).collect();
+        let own = margins.iter().zip(labels).filter(|(_, label)| **label == gender);
+        let mut margins: Vec<f32> = own.map(|(margin, _)| *margin).collect();
         margins.sort_by(f32::total_cmp);
         margins
     };
@@ -274,7 +280,7 @@ fn equal_recall(logits: &[[f32; LOGITS]], labels: &[usize]) -> f32 {
     let gap = |at: f32| (below(&female, at) - (1.0 - below(&male, at))).abs();
     let borders = female.iter().chain(&male).copied();
     let border = borders.min_by(|a, b| gap(*a).total_cmp(&gap(*b)));
-    border.map_or(0.0, |border| -border)
+    border.unwrap_or(0.0)
 }
 
 #[cfg(test)]

@@ -12,10 +12,11 @@
 //! [[data.gender]]                  # a face pack
 //! path = "gender/fairface_train.u8.xz"
 //!
-//! [train]                          # see `train::Recipe`
+//! [train]                          # see `SAMPLE`
 //! epochs = 30
 //! ```
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ use toml::{Table, Value};
 
 use super::teacher::TeacherSettings;
 use super::train;
+
+/// A recipe with every setting and what it means.
+pub const SAMPLE: &str = include_str!("../../models/recipe.toml");
 
 /// A recipe file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +54,14 @@ pub struct DataRecipe {
 }
 
 impl DataRecipe {
+    /// A path that two sources have.
+    fn named_twice(&self) -> Option<&Path> {
+        let expressions = self.expression.iter().map(|source| &*source.path);
+        let genders = self.gender.iter().map(|source| &*source.path);
+        let mut seen = BTreeSet::new();
+        expressions.chain(genders).find(|path| !seen.insert(*path))
+    }
+
     /// Whether both, their hashes filled in, give the same faces and labels.
     pub fn is_same_data(&self, other: &Self) -> bool {
         let hashes = |data: &Self| -> Vec<Option<String>> {
@@ -126,6 +138,13 @@ impl RecipeFile {
             let why = "it has no [[data.expression]]".into();
             return Err(RecipeError::Setting { path: path.into(), why });
         }
+        if let Some(twice) = recipe.data.named_twice() {
+            let why = format!("{} is named twice: its faces would count double", twice.display());
+            return Err(RecipeError::Setting { path: path.into(), why });
+        }
+        if let Err(error) = recipe.train.check() {
+            return Err(RecipeError::Setting { path: path.into(), why: error.to_string() });
+        }
         Ok(recipe)
     }
 
@@ -201,6 +220,39 @@ mod tests {
         assert_eq!(recipe.train, train::Recipe { epochs: 7, ..Default::default() });
     }
 
+    /// All that a run writes is there, but for what is off by default, which is commented out.
+    #[test]
+    fn the_sample_states_every_default() {
+        let sample = read(SAMPLE, &[]).unwrap();
+        assert_eq!(sample.train, train::Recipe::default());
+        assert_eq!(sample.data.votes_share, default_votes_share());
+        let keys = |table: &Table| -> BTreeSet<String> {
+            let inner = |(name, value): (&String, &Value)| match value.as_table() {
+                Some(table) if name != "network" => {
+                    table.keys().map(|key| format!("{name}.{key}")).collect()
+                }
+                _ => vec![name.clone()],
+            };
+            table.iter().flat_map(inner).collect()
+        };
+        let written = Table::try_from(&sample.train).unwrap();
+        let stated: Table = SAMPLE.parse().unwrap();
+        assert_eq!(keys(stated["train"].as_table().unwrap()), keys(&written));
+    }
+
+    #[test]
+    fn what_the_sample_has_as_comments_can_be_set() {
+        let (_, teacher) = SAMPLE.split_once("# [train.teacher]\n").unwrap();
+        let teacher: String = (teacher.lines())
+            .filter_map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let text = format!("{SAMPLE}\n[train.teacher]\n{teacher}");
+        let recipe = read(&text, &["train.start=other.safetensors"]).unwrap();
+        let teacher = recipe.train.teacher.unwrap();
+        assert_eq!((teacher.share, teacher.temperature), (0.4, 1.0));
+    }
+
     #[test]
     fn a_written_recipe_is_read_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
@@ -227,7 +279,11 @@ mod tests {
     #[test]
     fn what_is_no_recipe_is_refused_with_the_line_or_the_setting() {
         let spoiled = RECIPE.replace("epochs", "epoch");
-        let cases: [(&str, &[&str], &[&str]); 8] = [
+        let twice = RECIPE.replace("\"more\"", "\"fer2013.csv.xz\"");
+        let cases: [(&str, &[&str], &[&str]); 11] = [
+            (&twice, &[], &["fer2013.csv.xz is named twice"]),
+            (RECIPE, &["train.batch=0"], &["batch", "it is 0"]),
+            (RECIPE, &["train.teacher.share=2"], &["teacher", "names no checkpoints"]),
             (&spoiled, &[], &["recipe.toml", "line 11", "epoch"]),
             ("[data]\nexpression = []", &[], &["no [[data.expression]]"]),
             ("[train]\n", &[], &["recipe.toml", "data"]),

@@ -9,8 +9,9 @@ use rand_pcg::Pcg64;
 use sha2::{Digest, Sha256};
 
 use super::dataset::{self, DatasetError};
-use super::evaluate::test_set::{TestSet, spread_evenly};
+use super::evaluate::test_set::TestSet;
 use super::mixture::hex;
+use super::samples::spread_evenly;
 use super::source::Source;
 use super::split::{Part, Split};
 use crate::image::Grey;

@@ -47,3 +47,29 @@ pub fn gender_sample(face: &PackFace, preprocessing: &Preprocessing) -> Sample {
     let face = reframe_fairface(&face.face);
     Sample { face: preprocessing.prepare(&face), target: Target::gender(target) }
 }
+
+/// Up to `count` of the values, spread evenly over them.
+pub fn spread_evenly<T>(values: Vec<T>, count: usize) -> Vec<T> {
+    let (len, count) = (values.len(), count.min(values.len()));
+    // Value i is taken if it is the first of its count-th part.
+    let begins_part = |i: usize| i * count % len < count;
+    let values = values.into_iter().enumerate();
+    values.filter(|(i, _)| begins_part(*i)).map(|(_, value)| value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_spread_evenly() {
+        assert_eq!(spread_evenly((0..10).collect(), 5), [0, 2, 4, 6, 8]);
+        assert_eq!(spread_evenly((0..10).collect(), 3), [0, 4, 7]);
+        assert_eq!(spread_evenly((0..3).collect(), 9), [0, 1, 2]);
+        assert!(spread_evenly((0..3).collect(), 0).is_empty());
+        assert!(spread_evenly(Vec::<u8>::new(), 3).is_empty());
+        for (len, count) in [(1143, 200), (3579, 200), (7, 7)] {
+            assert_eq!(spread_evenly((0..len).collect(), count).len(), count);
+        }
+    }
+}

@@ -2,12 +2,16 @@
 //!
 //! FER2013's own Training rows hold photographs that are in PublicTest too, cut out anew; these
 //! are left out, so that what is reported is earned. Of the others about one in twelve is kept
-//! back for validation, whole groups of [`duplicates`] at a time, evenly from every class.
+//! back for validation, whole groups of [`duplicates`] at a time.
 //!
-//! The split follows from the faces of one set alone, not from a run's seed or what else it
-//! learns from: training, quantization and evaluation find the same.
+//! Training, quantization and evaluation find the same split, whatever the seed, the order of the
+//! faces and what else is learned from, and it holds where a set is not whole or has more rows:
+//!
+//! - Of FER2013 and FairFace it is [listed](KEPT_BACK) which faces are kept back.
+//! - Of other sets it is those with the least checksums, evenly from every class: a face more or
+//!   less moves the bound by a face or two.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use super::dataset::{LabelledFace, PackFace, Usage};
@@ -16,6 +20,10 @@ use crate::image::Grey;
 
 /// Share of the faces to learn from that is kept back for validation.
 const VALIDATION_SHARE: f64 = 0.08;
+
+/// Checksums of the faces of FER2013 and FairFace that are kept back, in order, four bytes each,
+/// the least significant first: 8 % of each expression, and of each age, race and gender.
+const KEPT_BACK: &[u8] = include_bytes!("split/kept_back.crc32");
 
 /// A part of labelled faces, as commands name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -40,10 +48,8 @@ pub struct Split {
     pub validation: Vec<usize>,
     /// Training faces that are near-duplicates of a face to report on: not used.
     pub dropped: Vec<usize>,
-    /// Faces with a near-duplicate in the set.
-    pub in_groups: usize,
-    /// Groups of near-duplicates.
-    pub groups: usize,
+    /// Groups of near-duplicates, of all faces of the set.
+    pub near_duplicates: Vec<Vec<usize>>,
 }
 
 impl Split {
@@ -72,8 +78,7 @@ impl Split {
         let mut whole_groups = Vec::new();
         for group in groups.into_values() {
             if group.len() > 1 {
-                split.groups += 1;
-                split.in_groups += group.len();
+                split.near_duplicates.push(group.clone());
             }
             if group.iter().all(|face| is_training(*face)) {
                 whole_groups.push(group);
@@ -81,18 +86,13 @@ impl Split {
                 split.dropped.extend(group.into_iter().filter(|face| is_training(*face)));
             }
         }
-        // A checksum of its pixels serves as a random number that is a face's own.
-        let drawn =
-            |face: &usize| crc32fast::hash(&faces[*face].iter().copied().collect::<Vec<_>>());
-        whole_groups.sort_by_cached_key(|group| {
-            let first = group.iter().map(|face| (drawn(face), stratum(*face))).min();
-            first.map(|(drawn, stratum)| (stratum, drawn))
-        });
-        let mut seen = 0;
-        for group in whole_groups {
-            let wanted = VALIDATION_SHARE * seen as f64 > split.validation.len() as f64;
-            seen += group.len();
-            let part = if wanted { &mut split.validation } else { &mut split.training };
+        let checksums: Vec<u32> = faces.iter().map(|face| checksum(face)).collect();
+        let mut kept_back = listed(&whole_groups, &checksums);
+        if !kept_back.contains(&true) {
+            kept_back = drawn(&whole_groups, &checksums, stratum);
+        }
+        for (group, kept_back) in whole_groups.into_iter().zip(kept_back) {
+            let part = if kept_back { &mut split.validation } else { &mut split.training };
             part.extend(group);
         }
         for part in [&mut split.training, &mut split.validation, &mut split.dropped] {
@@ -102,11 +102,53 @@ impl Split {
     }
 }
 
+/// Of each group whether [`KEPT_BACK`] has a face of it.
+fn listed(groups: &[Vec<usize>], checksums: &[u32]) -> Vec<bool> {
+    let (listed, _) = KEPT_BACK.as_chunks();
+    let listed: HashSet<u32> = listed.iter().copied().map(u32::from_le_bytes).collect();
+    groups.iter().map(|group| group.iter().any(|i| listed.contains(&checksums[*i]))).collect()
+}
+
+/// Of each group whether it is among those with the least checksums of its stratum, which is that of
+/// its face with the least.
+fn drawn<S: Ord>(
+    groups: &[Vec<usize>],
+    checksums: &[u32],
+    stratum: impl Fn(usize) -> S,
+) -> Vec<bool> {
+    let mut strata = BTreeMap::<S, BTreeSet<(u32, usize)>>::new();
+    for (index, group) in groups.iter().enumerate() {
+        let first = group.iter().map(|i| (checksums[*i], stratum(*i))).min();
+        if let Some((checksum, stratum)) = first {
+            strata.entry(stratum).or_default().insert((checksum, index));
+        }
+    }
+    let mut is_drawn = vec![false; groups.len()];
+    let (mut faces, mut drawn) = (0, 0);
+    for stratum in strata.into_values() {
+        faces += stratum.iter().map(|(_, index)| groups[*index].len()).sum::<usize>();
+        for (_, index) in stratum {
+            if drawn as f64 >= VALIDATION_SHARE * faces as f64 {
+                break;
+            }
+            is_drawn[index] = true;
+            drawn += groups[index].len();
+        }
+    }
+    is_drawn
+}
+
+/// A face's own random number.
+fn checksum(face: &Grey) -> u32 {
+    crc32fast::hash(&face.iter().copied().collect::<Vec<_>>())
+}
+
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (training, validation) = (self.training.len(), self.validation.len());
         write!(f, "{training} faces to learn from, {validation} kept back for validation; ")?;
-        write!(f, "{} groups of near-duplicates ({} faces)", self.groups, self.in_groups)?;
+        let (groups, faces) = (self.near_duplicates.len(), self.near_duplicates.concat().len());
+        write!(f, "{groups} groups of near-duplicates ({faces} faces)")?;
         match self.dropped.len() {
             0 => Ok(()),
             dropped => write!(f, "; {dropped} left out, near-duplicates of faces to report on"),
@@ -173,7 +215,7 @@ mod tests {
 
         let groups = groups(&rows);
         let reported = positions(&rows, Part::PublicTest);
-        assert!(split.groups > 200 && split.dropped.len() > 50, "{split}");
+        assert!(split.near_duplicates.len() > 200 && split.dropped.len() > 50, "{split}");
         let of = |part: &[usize]| part.iter().map(|i| groups[*i]).collect::<BTreeSet<_>>();
         let (training, validation) = (of(&split.training), of(&split.validation));
         assert!(training.is_disjoint(&validation));
@@ -194,14 +236,37 @@ mod tests {
         }
     }
 
+    /// The pixels of some rows.
+    fn pixels(rows: &[LabelledFace], positions: &[usize]) -> BTreeSet<Vec<u8>> {
+        positions.iter().map(|i| rows[*i].face.iter().copied().collect()).collect()
+    }
+
     #[test]
     fn the_split_is_the_faces_own() {
         let rows = rows();
         let reversed: Vec<LabelledFace> = rows.iter().rev().cloned().collect();
-        let last = rows.len() - 1;
-        let mut of_reversed: Vec<usize> =
-            positions(&reversed, Part::Validation).into_iter().map(|i| last - i).collect();
-        of_reversed.sort_unstable();
-        assert_eq!(positions(&rows, Part::Validation), of_reversed);
+        let kept_back = |rows: &[LabelledFace]| pixels(rows, &positions(rows, Part::Validation));
+        assert_eq!(kept_back(&rows), kept_back(&reversed));
+    }
+
+    #[test]
+    fn a_few_rows_more_leave_nearly_all_where_they_were() {
+        let rows = rows();
+        let [whole, fewer] = [&rows[..], &rows[7..]];
+        let training = pixels(whole, &positions(whole, Part::Training));
+        let kept_back = pixels(fewer, &positions(fewer, Part::Validation));
+        let moved = kept_back.intersection(&training).count();
+        assert!(kept_back.len() > 60 && moved <= 8, "{moved} of {}", kept_back.len());
+    }
+
+    /// One listed face makes the list the rule.
+    #[test]
+    fn of_known_sets_the_listed_faces_are_kept_back() {
+        let faces: Vec<Vec<usize>> = (0..1000).map(|i| vec![i]).collect();
+        let mut checksums: Vec<u32> = (0..1000).collect();
+        assert!(!listed(&faces, &checksums).contains(&true));
+        checksums[700] = u32::from_le_bytes(KEPT_BACK[..4].try_into().unwrap());
+        let listed = listed(&faces, &checksums);
+        assert!(listed.iter().enumerate().all(|(i, listed)| *listed == (i == 700)));
     }
 }

@@ -1,4 +1,4 @@
-//! Tables in a run's folder that grow by a row at a time, as CSV with a header.
+//! Tables in a run's folder, as CSV with a header; some grow by a row at a time.
 
 use std::path::Path;
 

@@ -48,6 +48,20 @@ impl TeacherSettings {
         self.checkpoints.iter().chain(&self.answers)
     }
 
+    /// What is wrong with the settings, if anything is.
+    pub fn fault(&self) -> Option<String> {
+        let Self { share, temperature, .. } = self;
+        if self.files().next().is_none() {
+            Some("it names no checkpoints and no answers".into())
+        } else if !(0.0..=1.0).contains(share) {
+            Some(format!("share {share} is not from 0 to 1"))
+        } else if !(temperature.is_finite() && *temperature > 0.0) {
+            Some(format!("temperature {temperature} is not above 0"))
+        } else {
+            None
+        }
+    }
+
     /// The same, to be changed.
     pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         self.checkpoints.iter_mut().chain(&mut self.answers)
@@ -94,16 +108,10 @@ pub fn answers(
     kept: &Path,
     on_batch: impl Fn(usize) + Sync,
 ) -> Result<Vec<Answer>, TeacherError> {
-    let TeacherSettings { checkpoints, answers: files, share, temperature } = settings;
-    if checkpoints.is_empty() && files.is_empty() {
-        return Err(TeacherError::Setting("it names no checkpoints and no answers".into()));
+    if let Some(fault) = settings.fault() {
+        return Err(TeacherError::Setting(fault));
     }
-    if !(0.0..=1.0).contains(share) {
-        return Err(TeacherError::Setting(format!("share {share} is not from 0 to 1")));
-    }
-    if !(temperature.is_finite() && *temperature > 0.0) {
-        return Err(TeacherError::Setting(format!("temperature {temperature} is not above 0")));
-    }
+    let TeacherSettings { checkpoints, answers: files, temperature, .. } = settings;
     let faces = checksum_of(samples);
     let asked = asked(settings, &faces)?;
     if let Some(answers) = kept_answers(kept, &asked) {
@@ -115,8 +123,10 @@ pub fn answers(
         let of_both_views = answers.as_flattened().iter().map(|share| 2.0 * share);
         sums.as_flattened_mut().iter_mut().zip(of_both_views).for_each(|(sum, s)| *sum += s);
     }
-    for path in checkpoints {
-        let mut checkpoint = Checkpoint::read(path)?;
+    // All are read before the first is asked, which takes minutes.
+    let read: Result<Vec<Checkpoint>, _> =
+        checkpoints.iter().map(|p| Checkpoint::read(p)).collect();
+    for mut checkpoint in read? {
         offsets::take_off(&mut checkpoint);
         add_answers(&checkpoint, *temperature, samples, &mut sums, &on_batch);
     }

@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use super::augment::Augment;
 use super::checkpoint::{self, Checkpoint, CheckpointError, Params, initialize};
 use super::device::{Device, DeviceError, Passes};
-use super::evaluate::test_set::spread_evenly;
 use super::executor::{Precision, Weights};
 use super::float::{FloatGraph, LayerError};
 use super::loss::{Loss, LossSettings, Losses, Target};
@@ -31,7 +30,7 @@ use super::optimizer::{AdamW, OptimizerSettings};
 use super::preprocessing::Preprocessing;
 use super::quantize::aware::{self, RoundedPasses};
 use super::quantize::{Unbounded, quantize};
-use super::samples::Sample;
+use super::samples::{Sample, spread_evenly};
 use super::teacher::TeacherSettings;
 use crate::face::normalization::Normalization;
 
@@ -98,11 +97,12 @@ impl Default for Recipe {
 
 impl Recipe {
     /// Refuses settings that nothing can be drawn from or moved by.
-    fn check(&self) -> Result<(), TrainError> {
+    pub fn check(&self) -> Result<(), TrainError> {
         let setting = |table, fault: Option<String>| match fault {
             Some(fault) => Err(TrainError::Setting { table, fault }),
             None => Ok(()),
         };
+        setting("batch", (self.batch == 0).then(|| "it is 0; take 48".into()))?;
         setting("network", self.network.fault())?;
         setting("preprocessing", self.preprocessing.fault())?;
         setting("augment", self.augment.fault())?;
@@ -110,8 +110,20 @@ impl Recipe {
         let unready = self.quantization_aware && self.start.is_none();
         let why = "it takes a trained network; give its checkpoint by train.start";
         setting("quantization_aware", unready.then(|| why.into()))?;
+        setting("teacher", self.teacher.as_ref().and_then(TeacherSettings::fault))?;
         setting("offsets", self.offsets.fault())?;
         setting("optimizer", self.optimizer.fault())
+    }
+
+    /// Refuses too few faces for a batch.
+    pub fn check_faces(&self, expressions: usize, genders: usize) -> Result<(), TrainError> {
+        if expressions < self.batch {
+            return Err(TrainError::TooFewExpressions { found: expressions, needed: self.batch });
+        }
+        if genders < self.gender_batch {
+            return Err(TrainError::TooFewGenders { found: genders, needed: self.gender_batch });
+        }
+        Ok(())
     }
 
     /// The settings in which this recipe is not as `other`, with its values.
@@ -130,6 +142,9 @@ pub enum TrainError {
     /// A checkpoint could not be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// What an earlier process left can't be gone on with.
+    #[error("can't go on with the run: {0}; to begin anew delete its folder")]
+    Resume(CheckpointError),
     /// The device can't train, or broke off.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -139,9 +154,18 @@ pub enum TrainError {
         path.display(), difference
     )]
     OtherRecipe { path: PathBuf, difference: String },
-    /// There are too few faces for one batch.
-    #[error("{found} {kind} faces do not fill a batch of {needed}; give more, or a smaller batch")]
-    TooFewFaces { kind: &'static str, found: usize, needed: usize },
+    /// There are too few faces with an expression for one batch.
+    #[error(
+        "{found} expression faces to learn from do not fill a batch of {needed}; give more (of \
+         FER2013 only Training rows are learned from), or lower train.batch"
+    )]
+    TooFewExpressions { found: usize, needed: usize },
+    /// There are too few faces with a gender for one batch.
+    #[error(
+        "{found} gender faces to learn from do not fill their part of a batch, {needed}; give more, \
+         or lower train.gender_batch: at 0 no gender is learned"
+    )]
+    TooFewGenders { found: usize, needed: usize },
     /// The checkpoint to start from is of another network.
     #[error("train.start is a checkpoint of network {start:?}, or of other sizes, not {own:?}")]
     OtherNetwork { start: String, own: String },
@@ -214,15 +238,8 @@ impl Run {
         genders: impl Into<Arc<[Sample]>>,
     ) -> Result<Self, TrainError> {
         let (expressions, genders) = (expressions.into(), genders.into());
-        for (kind, found, needed) in [
-            ("expression", expressions.len(), recipe.batch),
-            ("gender", genders.len(), recipe.gender_batch),
-        ] {
-            if found < needed || (kind == "expression" && needed == 0) {
-                return Err(TrainError::TooFewFaces { kind, found, needed });
-            }
-        }
         recipe.check()?;
+        recipe.check_faces(expressions.len(), genders.len())?;
         let graph = Graph::build(&recipe.network);
         let mut rng = draw(recipe.seed, Draw::Weights, 0);
         let params = initialize(&graph, || StandardNormal.sample(&mut rng));
@@ -286,7 +303,13 @@ impl Run {
     /// Takes up what an earlier process left in `folder` of this recipe's run, if it did.
     pub fn resume(&mut self, folder: &Path) -> Result<(), TrainError> {
         let path = folder.join(RESUME_FILE);
-        if path.exists() { self.read_state(path) } else { Ok(()) }
+        if !path.exists() {
+            return Ok(());
+        }
+        self.read_state(path).map_err(|error| match error {
+            TrainError::Checkpoint(error) => TrainError::Resume(error),
+            other => other,
+        })
     }
 
     /// Writes the averaged weights and what going on needs.

@@ -12,6 +12,13 @@ use serde_json::json;
 
 /// Score models on labelled faces, side by side: float checkpoints and int8 files.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  mien-lab evaluate --model models/mien-slim.tflite --data fer2013.csv.xz
+  mien-lab evaluate --model runs/slim/model.safetensors --model models/mien-slim.tflite \\
+      --data fer2013.csv.xz --votes fer2013new.csv --genders fairface_train.u8.xz --html slim.html
+  mien-lab evaluate --model models/mien-slim.tflite --data faces.u8.xz --json    gender by group
+  mien-lab evaluate --model models/mien-slim.tflite --data photos/ --merge happy,neutral --worst 20")]
 pub struct Args {
     /// model.safetensors or model.tflite; give it again for another column.
     #[arg(long, value_name = "FILE", required = true)]
@@ -20,8 +27,8 @@ pub struct Args {
     /// pack NAME.u8.xz with NAME.csv.xz beside it, which scores gender.
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
-    /// Which faces; Validation are those kept back from training [default: of FER2013,
-    /// PublicTest; else all]
+    /// Which faces; Training and Validation are what `train` learns from and keeps back, of a folder
+    /// or pack too [default: of FER2013, PublicTest; else all]
     #[arg(long)]
     usage: Option<Part>,
     /// FER+ votes (fer2013new.csv) for the same rows: scores against their majority too.
@@ -37,7 +44,7 @@ pub struct Args {
     /// `other`; `negative=angry+disgust+fear+sad` makes a group and leaves the rest as it is.
     #[arg(long, value_name = "LIST")]
     merge: Vec<String>,
-    /// List this many of the worst mistakes, by row or file.
+    /// List this many of the worst mistakes, by row (the first below the header is 0) or file.
     #[arg(long, value_name = "N", default_value_t = 0)]
     worst: usize,
     /// Also write those faces as PNG pictures into this folder. They show people: keep it private.
@@ -52,6 +59,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    ensure!(
+        args.worst_pictures.is_none() || args.worst > 0,
+        "--worst-pictures writes the mistakes that --worst lists; give --worst a number above 0"
+    );
     let wanted = Wanted { classes: Classes::merged(&args.merge)?, worst: args.worst };
     let mut candidates = Vec::new();
     for path in &args.model {
@@ -102,13 +113,18 @@ fn test_set(args: &Args) -> anyhow::Result<TestSet> {
     let mut set = if is_pack {
         TestSet::pack(&args.data, args.usage)?
     } else if args.data.is_dir() {
-        ensure!(args.usage.is_none(), "--usage picks rows of FER2013 or faces of a pack");
-        TestSet::folder(&args.data)?
+        TestSet::folder(&args.data, args.usage)?
     } else {
         let part = args.usage.unwrap_or(Part::PublicTest);
         TestSet::fer2013(&args.data, part, args.votes.as_deref())?
     };
+    ensure!(
+        !is_pack || (args.worst == 0 && args.merge.is_empty()),
+        "--worst and --merge are of expressions; {} is labelled with genders",
+        args.data.display()
+    );
     if let Some(pack) = &args.genders {
+        ensure!(!is_pack, "--data is a pack already; leave out --genders");
         set.join(TestSet::pack(pack, Some(Part::Validation))?);
     }
     Ok(set)

@@ -11,6 +11,7 @@ mod message;
 mod pack;
 mod prune;
 mod quantize;
+mod recipe;
 mod speed;
 mod train;
 
@@ -31,6 +32,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Recipe(recipe::Args),
     Train(train::Args),
     Prune(prune::Args),
     Pack(pack::Args),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,mien=info"))
         .init();
     let done = match Cli::parse().command {
+        Command::Recipe(args) => recipe::run(&args),
         Command::Train(args) => train::run(&args),
         Command::Prune(args) => prune::run(&args),
         Command::Pack(args) => pack::run(&args),

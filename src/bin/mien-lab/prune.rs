@@ -138,11 +138,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let cost = Cost::of(&graph);
     ensure!(
         !budget.holds(cost),
-        "{} is within the budget as it is: {:.2} MMAC, about {} bytes in int8, {} channels",
-        args.checkpoint.display(),
-        cost.macs as f64 / 1e6,
-        cost.bytes,
-        cost.channels
+        "{} is within the budget as it is: {cost}",
+        args.checkpoint.display()
     );
     reach(&graph, &budget, args.settings.align)?;
     let mut recipe = RecipeFile::read(&args.recipe, &args.set)?;
@@ -284,11 +281,7 @@ impl<'a> Pruning<'a> {
         }
         let cut = Checkpoint::read(&path)?;
         let graph = Graph::build(&cut.preset);
-        println!(
-            "step {step}: {:.2} MMAC, about {} bytes in int8",
-            graph.macs() as f64 / 1e6,
-            graph.int8_bytes()
-        );
+        println!("step {step}: {}", Cost::of(&graph));
         let after_cut = self.validation.score(&cut);
         let mut recipe = self.recipe.clone();
         recipe.train.network = cut.preset.clone();

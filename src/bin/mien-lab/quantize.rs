@@ -8,7 +8,6 @@ use anyhow::{Context, ensure};
 use mien::engine::Model;
 use mien::engine::test_vector::{self, TEST_CODES};
 use mien::face::normalization::Normalization;
-use mien::lab::evaluate::test_set::spread_evenly;
 use mien::lab::float::FloatGraph;
 use mien::lab::import::extension;
 use mien::lab::quantize::interpret::interpret;
@@ -18,6 +17,7 @@ use mien::lab::quantize::{
     MAX_WEIGHTS, Quantized, Ranges, Rounding, Settings, quantize_watched, too_large,
 };
 use mien::lab::representative::Representative;
+use mien::lab::samples::spread_evenly;
 use mien::lab::source::{Source, Unsaid};
 use mien::lab::tflite::{self, Int8Network};
 use mien::lab::whole;

@@ -12,32 +12,44 @@ use mien::lab::mixture::Mixture;
 use mien::lab::offsets::{self, OffsetSettings};
 use mien::lab::recipe::RecipeFile;
 use mien::lab::samples::{Sample, expression_sample, gender_sample};
+use mien::lab::table;
 use mien::lab::teacher::{self, TeacherSettings};
 use mien::lab::train::{MODEL_FILE, Run};
 use mien::lab::validation::{Scores, Validation};
 
 /// Train a network by a recipe; go on with the run if its folder holds one.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  mien-lab recipe                                           every setting and what it means
+  mien-lab train models/mien-slim.recipe.toml --data-dir data --out runs/slim
+                                                            again, to go on after an interruption
+  mien-lab train my.recipe.toml --out runs/short --set train.epochs=3 --set train.augment.flip=false
+  mien-lab train my.recipe.toml --out runs/dry --set train.epochs=0
+                                                            only reads the data and says what is in it")]
 pub struct Args {
     /// What to learn from and how, such as models/mien-slim.recipe.toml.
     recipe: PathBuf,
     /// Folder that the recipe's paths start from; by default the recipe's own.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Change a setting of the recipe, such as train.epochs=3; may be given again.
+    /// Change a setting of the recipe, such as train.epochs=3; may be given again. `mien-lab recipe`
+    /// lists all.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// What computes the network's passes.
     #[arg(long, value_enum, default_value = "cpu")]
     device: Device,
     /// Folder of the run: model.safetensors (the result), recipe.toml (all settings and the data's
-    /// hashes), resume.safetensors, curve.csv, curve.png.
+    /// hashes), near-duplicates.csv, resume.safetensors, curve.csv, curve.png.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
 /// The recipe as it was carried out, in a run's folder.
 pub const RECIPE_FILE: &str = "recipe.toml";
+/// Which faces of the data are near-duplicates, in a run's folder.
+const NEAR_DUPLICATES_FILE: &str = "near-duplicates.csv";
 /// A teacher's answers, in a run's folder.
 pub const ANSWERS_FILE: &str = "answers.safetensors";
 
@@ -50,6 +62,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
     let located = recipe.clone().with_checkpoints_in(&crate::folder_of(&args.recipe)?);
+    table::write(&args.out.join(NEAR_DUPLICATES_FILE), &mixture.near_duplicates)
+        .with_context(cannot_write)?;
     let mut run = prepare(args, &recipe, &located, &mixture)?;
     located.write(&args.out.join(RECIPE_FILE))?;
     if run.epochs_done() > 0 {
@@ -107,6 +121,9 @@ pub fn finish(
     let offsets = validation.offsets(settings, &checkpoint);
     let added = offsets::apply(&mut checkpoint, &offsets);
     println!("offsets added to the logits: {added}");
+    if offsets.iter().all(|offset| *offset == 0.0) {
+        println!("(fewer than {} faces kept back fit none)", offsets::LEAST_FACES);
+    }
     checkpoint.write(path)?;
     let scores = validation.score(&checkpoint);
     let Scores { loss, accuracy, gender_accuracy } = scores;
@@ -138,13 +155,16 @@ fn prepare(
             path.display()
         );
     }
+    // What can be wrong is told before a teacher is asked, which takes minutes.
+    recipe.train.check_faces(mixture.expressions.len(), mixture.genders.len())?;
+    let start = located.train.start.as_deref().map(Checkpoint::read).transpose()?;
     let (mut expressions, mut genders) = samples(recipe, &mixture.expressions, &mixture.genders);
     if let Some(teacher) = &located.train.teacher {
         teach(teacher, &mut expressions, &mut genders, &args.out.join(ANSWERS_FILE))?;
     }
     let mut run = Run::on(args.device, recipe.train.clone(), expressions, genders)?;
-    if let Some(start) = &located.train.start {
-        run.start_from(Checkpoint::read(start)?)?;
+    if let Some(start) = start {
+        run.start_from(start)?;
     }
     run.resume(&args.out)?;
     Ok(run)

@@ -46,10 +46,10 @@ pub fn write_faces<'a>(
 
 /// Reads `count` faces from `path`, which must hold as many.
 pub fn read_faces(path: &Path, count: usize) -> Result<Vec<Grey>, DatasetError> {
-    let io = |source| DatasetError::Io { path: path.into(), source };
-    let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(io)?);
+    let reading = |source| DatasetError::reading(path, source);
+    let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(reading)?);
     let mut bytes = Vec::new();
-    XzReader::new(file, true).read_to_end(&mut bytes).map_err(io)?;
+    XzReader::new(file, true).read_to_end(&mut bytes).map_err(reading)?;
     if bytes.len() != count * FACE_PIXELS {
         let why = format!("it holds {} pixels, not {FACE_PIXELS} for {count} rows", bytes.len());
         return Err(DatasetError::Shape { path: path.into(), why });

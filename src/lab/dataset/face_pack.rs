@@ -73,8 +73,7 @@ fn read_labels(path: &Path) -> Result<Vec<Label>, DatasetError> {
 
 fn read_faces(path: &Path, count: usize, labels: &Path) -> Result<Vec<Grey>, DatasetError> {
     let mut bytes = Vec::new();
-    let io = |source| DatasetError::Io { path: path.into(), source };
-    open(path)?.read_to_end(&mut bytes).map_err(io)?;
+    open(path)?.read_to_end(&mut bytes).map_err(|e| DatasetError::reading(path, e))?;
     if bytes.len() != count * FACE_PIXELS {
         let why = format!(
             "{} bytes are not {FACE_PIXELS} for each of the {count} rows in {}",
@@ -141,5 +140,17 @@ mod tests {
         let face = Grey::from_shape_fn((48, 48), |(y, x)| (x * y) as u8);
         compact::write_faces(&compact::faces_path(&path), [&face].into_iter()).unwrap();
         assert_eq!(read_face_pack(&path).unwrap()[0].face, face);
+    }
+
+    #[test]
+    fn a_file_that_was_cut_off_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let pack = folder.path().join("pack.u8.xz");
+        write_xz(&folder.path().join("pack.csv.xz"), b"is_male\n1\n");
+        write_xz(&pack, &[7; FACE_PIXELS]);
+        let bytes = std::fs::read(&pack).unwrap();
+        std::fs::write(&pack, &bytes[..bytes.len() / 2]).unwrap();
+        let error = read_face_pack(&pack).unwrap_err().to_string();
+        assert!(error.contains("pack.u8.xz: it ends in the middle"), "{error}");
     }
 }

@@ -32,7 +32,8 @@ pub struct ImageFolder {
     pub skipped: usize,
 }
 
-/// Reads `folder/CLASS/*.{png,jpg,jpeg}`, cut-out faces of any size, in the order of their paths.
+/// Reads `folder/CLASS/*.{png,jpg,jpeg}`, cut-out faces of any size, made square, in the order of
+/// their paths. Anything else in a class's folder is left out and counted in the log.
 /// A class is named as in [`Expression::name`], by a common synonym, or by FER2013's number.
 ///
 /// Broken pictures are logged, counted and skipped.
@@ -40,8 +41,12 @@ pub fn read_image_folder(folder: &Path) -> Result<ImageFolder, DatasetError> {
     let mut read = ImageFolder::default();
     for class in visible_entries(folder)?.into_iter().filter(|path| path.is_dir()) {
         let label = label(&class)?;
-        let files: Vec<PathBuf> =
-            visible_entries(&class)?.into_iter().filter(|path| is_picture(path)).collect();
+        let (files, others): (Vec<PathBuf>, Vec<PathBuf>) =
+            visible_entries(&class)?.into_iter().partition(|path| is_picture(path));
+        if !others.is_empty() {
+            let (class, count) = (class.display(), others.len());
+            log::warn!("{class}: {count} entries left out: no .png, .jpg or .jpeg");
+        }
         let found = files.len();
         let intact = intact(files);
         if intact.is_empty() {

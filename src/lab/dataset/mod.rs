@@ -9,7 +9,7 @@ pub mod ferplus;
 pub mod image_folder;
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::face::FACE_SIDE;
@@ -19,7 +19,7 @@ use lzma_rust2::XzReader;
 pub use face_pack::{PackFace, read_face_pack};
 pub use fer2013::read_fer2013;
 pub use ferplus::Votes;
-pub use image_folder::{read_image_folder, read_unlabelled};
+pub use image_folder::{ImageFolder, read_image_folder, read_unlabelled};
 
 /// Pixels of one face.
 const FACE_PIXELS: usize = FACE_SIDE * FACE_SIDE;
@@ -36,6 +36,21 @@ pub enum DatasetError {
     /// The file as a whole is not what it should be.
     #[error("{}: {why}", path.display())]
     Shape { path: PathBuf, why: String },
+}
+
+impl DatasetError {
+    /// What reading `path` ran into.
+    fn reading(path: &Path, source: std::io::Error) -> Self {
+        let path = path.into();
+        match source.kind() {
+            ErrorKind::UnexpectedEof => {
+                let why =
+                    "it ends in the middle: it was cut off or is not all there yet; get it again";
+                Self::Shape { path, why: why.into() }
+            }
+            _ => Self::Io { path, source },
+        }
+    }
 }
 
 /// FER2013's split that a face belongs to.
@@ -123,7 +138,7 @@ fn csv_error(path: &Path, error: csv::Error) -> DatasetError {
         _ => error.to_string(),
     };
     match error.into_kind() {
-        csv::ErrorKind::Io(source) => DatasetError::Io { path: path.into(), source },
+        csv::ErrorKind::Io(source) => DatasetError::reading(path, source),
         _ => DatasetError::Line { path: path.into(), line, why },
     }
 }

@@ -199,7 +199,10 @@ pub fn genders(groups: &[(String, GroupScore)]) -> Markup {
                     @if let (Some(female), Some(male)) = (score.recall_female, score.recall_male) {
                         (line(at(female), y, at(male), y, "between"))
                     }
-                    @for (recall, class) in [(score.recall_female, "female"), (score.recall_male, "male")] {
+                    // A little above and below each other, so that equal ones are both seen.
+                    @for (recall, class, y) in [
+                        (score.recall_female, "female", y - 3.0), (score.recall_male, "male", y + 3.0),
+                    ] {
                         @if let Some(recall) = recall {
                             circle class=(format!("dot {class}")) r="5.5" cx=(px(at(recall)))
                                 cy=(px(y)) {}

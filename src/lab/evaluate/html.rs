@@ -8,7 +8,9 @@ use super::counts::ByClass;
 use super::counts::Evaluation;
 use super::gender::GroupScore;
 use super::report::{Report, agreement};
-use super::text::{MISSING, file_name, interval, percent, percent_or_missing, summary_rows};
+use super::text::{
+    MISSING, file_name, interval, percent, percent_or_missing, skipped, summary_rows,
+};
 
 /// The page.
 pub fn page(title: &str, reports: &[Report]) -> String {
@@ -23,6 +25,7 @@ pub fn page(title: &str, reports: &[Report]) -> String {
         (coverages(reports))
         (genders(reports))
         (mistakes(reports))
+        @if let Some(skipped) = skipped(reports) { p.muted { (skipped) } }
     };
     document(&format!("Evaluation: {}", names.join(", ")), body)
 }

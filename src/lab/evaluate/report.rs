@@ -41,6 +41,8 @@ pub struct Report {
     /// The worst mistakes asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub worst: Vec<Mistake>,
+    /// Pictures of the test set that could not be read.
+    pub skipped: usize,
     /// Multiply-accumulates of one face; none for a file of another maker.
     pub macs: Option<u64>,
     /// Trained parameters.
@@ -126,6 +128,7 @@ impl Report {
             coverage: None,
             gender: None,
             worst: Vec::new(),
+            skipped: set.skipped,
             macs: candidate.graph.as_ref().map(|graph| graph.macs()),
             parameters: candidate.graph.as_ref().map(|graph| graph.parameters()),
             bytes: candidate.bytes,
@@ -173,6 +176,12 @@ impl Report {
             self.ferplus = Some(Evaluation::new(classes.names(), &labels, &answers));
         }
         let judged = judge(&calibrated, &labels);
+        // The device is unsure by the seven shares, whatever classes are made of them.
+        let sure = logits.iter().zip(&judged).map(|(row, judged)| {
+            let scores = Scores::from_logits(row, calibration).expression;
+            Judged { confidence: scores[argmax(&scores)], ..*judged }
+        });
+        let sure: Vec<Judged> = sure.collect();
         self.calibration = Some(CalibrationReport {
             temperature: calibration.temperature,
             gender_temperature: calibration.gender_temperature,
@@ -180,8 +189,8 @@ impl Report {
             uncalibrated: reliability(&judge(&plain, &labels)),
         });
         self.coverage = Some(CoverageReport {
-            at_threshold: coverage_at(&judged, calibration.unsure_below),
-            curve: coverage_curve(&judged),
+            at_threshold: coverage_at(&sure, calibration.unsure_below),
+            curve: coverage_curve(&sure),
         });
         self.worst = worst(set, classes, &calibrated, &labels, wanted.worst);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::gender::Person;
 use crate::face::detector::{Detector, DetectorError, DetectorOptions};
 use crate::image::Grey;
-use crate::lab::dataset::{self, DatasetError, LabelledFace, PackFace, ferplus};
+use crate::lab::dataset::{self, DatasetError, ImageFolder, LabelledFace, PackFace, ferplus};
 use crate::lab::framing::recrop;
 use crate::lab::samples::kept_back_gender;
 use crate::lab::split::{Part, Split, positions};
@@ -21,6 +21,8 @@ pub struct TestSet {
     pub has_votes: bool,
     /// Faces labelled with a gender, at the training framing.
     pub genders: Vec<(Grey, Person)>,
+    /// Pictures that could not be read.
+    pub skipped: usize,
 }
 
 /// A face labelled with an expression.
@@ -87,18 +89,29 @@ impl TestSet {
         };
         let expressions: Vec<_> = positions(&rows, part).into_iter().map(face).collect();
         let title = format!("{}, {part:?}", file_name(path));
-        let set = Self { title, expressions, has_votes: votes.is_some(), genders: Vec::new() };
+        let set = Self { title, expressions, has_votes: votes.is_some(), ..Self::default() };
         set.or_empty(path, part)
     }
 
-    /// A folder with a folder of pictures for each class.
-    pub fn folder(path: &Path) -> Result<Self, DatasetError> {
-        let read = dataset::read_image_folder(path)?;
-        let faces = read.faces.into_iter().zip(read.files).map(|(face, file)| {
-            let name = file.strip_prefix(path).unwrap_or(&file).display().to_string();
-            ExpressionFace { name, face: face.face, label: face.label, majority: None }
-        });
-        Ok(Self { title: file_name(path), expressions: faces.collect(), ..Self::default() })
+    /// A folder with a folder of pictures for each class: all of it, or what of it is learnt from or
+    /// kept back.
+    pub fn folder(path: &Path, part: Option<Part>) -> Result<Self, DatasetError> {
+        let ImageFolder { faces, files, skipped } = dataset::read_image_folder(path)?;
+        let (chosen, title) = match part {
+            None => ((0..faces.len()).collect(), file_name(path)),
+            Some(part) => (positions(&faces, part), format!("{}, {part:?}", file_name(path))),
+        };
+        let face = |i: usize| {
+            let name = files[i].strip_prefix(path).unwrap_or(&files[i]).display().to_string();
+            let LabelledFace { face, label, .. } = &faces[i];
+            ExpressionFace { name, face: face.clone(), label: *label, majority: None }
+        };
+        let expressions = chosen.into_iter().map(face).collect();
+        let set = Self { title, expressions, skipped, ..Self::default() };
+        match part {
+            Some(part) => set.or_empty(path, part),
+            None => Ok(set),
+        }
     }
 
     /// A gender pack `NAME.u8.xz`: all of it, or what of it is learnt from or kept back.
@@ -133,6 +146,7 @@ impl TestSet {
         self.expressions.extend(other.expressions);
         self.has_votes |= other.has_votes;
         self.genders.extend(other.genders);
+        self.skipped += other.skipped;
     }
 
     fn or_empty(self, path: &Path, part: Part) -> Result<Self, DatasetError> {
@@ -144,15 +158,6 @@ impl TestSet {
     }
 }
 
-/// Up to `count` of the values, spread evenly over them.
-pub fn spread_evenly<T>(values: Vec<T>, count: usize) -> Vec<T> {
-    let (len, count) = (values.len(), count.min(values.len()));
-    // Value i is taken if it is the first of its count-th part.
-    let begins_part = |i: usize| i * count % len < count;
-    let values = values.into_iter().enumerate();
-    values.filter(|(i, _)| begins_part(*i)).map(|(_, value)| value).collect()
-}
-
 /// A path's last part, for people.
 pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
@@ -161,21 +166,4 @@ pub fn file_name(path: &Path) -> String {
 fn person(face: &PackFace) -> Person {
     let text = |label: &Option<String>| label.clone().unwrap_or_default();
     Person { is_male: face.is_male, age: text(&face.age), race: text(&face.race) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_spread_evenly() {
-        assert_eq!(spread_evenly((0..10).collect(), 5), [0, 2, 4, 6, 8]);
-        assert_eq!(spread_evenly((0..10).collect(), 3), [0, 4, 7]);
-        assert_eq!(spread_evenly((0..3).collect(), 9), [0, 1, 2]);
-        assert!(spread_evenly((0..3).collect(), 0).is_empty());
-        assert!(spread_evenly(Vec::<u8>::new(), 3).is_empty());
-        for (len, count) in [(1143, 200), (3579, 200), (7, 7)] {
-            assert_eq!(spread_evenly((0..len).collect(), count).len(), count);
-        }
-    }
 }

@@ -48,7 +48,19 @@ pub fn text(title: &str, reports: &[Report]) -> String {
         }
         text += &mistakes(report);
     }
+    if let Some(skipped) = skipped(reports) {
+        let _ = writeln!(text, "\n{skipped}");
+    }
     text
+}
+
+/// What is said of pictures that could not be read.
+pub fn skipped(reports: &[Report]) -> Option<String> {
+    match reports.first()?.skipped {
+        0 => None,
+        1 => Some("1 picture could not be read and was skipped; the log names it".into()),
+        n => Some(format!("{n} pictures could not be read and were skipped; the log names them")),
+    }
 }
 
 /// What a table shows for a figure that a report does not have.

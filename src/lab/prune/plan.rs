@@ -1,5 +1,7 @@
 //! Which channels go: those worth least for what they save, until the budget holds.
 
+use std::fmt;
+
 use super::super::network::Graph;
 use super::groups::Groups;
 use super::importance::Worth;
@@ -29,6 +31,14 @@ impl Cost {
             (self.channels, budget.channels),
         ];
         limited.into_iter().filter_map(|(cost, limit)| Some((cost, limit?)))
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { macs, bytes, channels } = self;
+        let mmac = *macs as f64 / 1e6;
+        write!(f, "{mmac:.2} MMAC, about {bytes} bytes in int8, {channels} channels")
     }
 }
 
@@ -76,9 +86,8 @@ impl Budget {
 /// A budget that no cut reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the budget is out of reach: with {align} channels left in each group the network still has \
-     {:.2} MMAC, {} bytes and {} channels; allow more, or take a smaller --align",
-    least.macs as f64 / 1e6, least.bytes, least.channels
+    "the budget is out of reach: with {align} channels left in each group the network still costs \
+     {least}; allow more, or take a smaller --align"
 )]
 pub struct OutOfReach {
     least: Cost,
