@@ -6,6 +6,12 @@
     python models/train_on_gpu.py faces.safetensors --network reference --out runs/reference \\
         --answers runs/teachers/answers.safetensors --views gentle --seconds 415
 
+A teacher that has learned a face by heart says little about it. With --folds N, one of N networks, --fold
+0 to N - 1, learns from all but a part of the faces (near-duplicates together) and answers for that part:
+
+    for k in 0 1 2 3 4; do python models/train_on_gpu.py faces.safetensors --folds 5 --fold $k --out runs/fold-$k; done
+    python models/train_on_gpu.py --average runs/fold-?/answers.safetensors --out runs/teachers
+
 Writes model.safetensors, for a network of the family a checkpoint that `mien-lab` takes, and
 answers.safetensors, the network's answers to the faces it learned from, which can teach
 (`train.teacher.answers` in a recipe). Needs torch and safetensors.
@@ -206,24 +212,34 @@ def infer(network, faces):
     return torch.cat(parts)
 
 
+def is_left_out(args, groups):
+    """Which of the faces a network does not learn from, but answers for."""
+    if args.folds == 1:
+        return torch.zeros(len(groups), dtype=torch.bool, device=DEVICE)
+    # A multiplicative hash: neighbours in the data are dealt to different parts.
+    return (groups.long() * 2654435761 % 2**32 * args.folds >> 32) == args.fold
+
+
 def train(args, data, crc):
     """The weights' average after `args.epochs`, or `args.seconds` if those are over sooner."""
     torch.manual_seed(args.seed)
     network = ResNet() if args.network == "resnet" else Family(FAMILY[args.network])
     network = network.to(DEVICE, memory_format=torch.channels_last)
     average = copy.deepcopy(network)
-    faces, genders = data["expression_faces"], data["gender_faces"]
+    keep, keep_genders = (~is_left_out(args, data[f"{kind}_groups"]) for kind in ("expression", "gender"))
+    faces, genders = data["expression_faces"][keep], data["gender_faces"][keep_genders]
     if len(faces) < args.batch or len(genders) < args.gender_batch:
         raise SystemExit(f"{len(faces)} expression and {len(genders)} gender faces do not fill a batch")
-    of_genders = data["gender_labels"] * (1 - GENDER_SMOOTHING) + GENDER_SMOOTHING / 2
-    of_faces, answers = data["expression_labels"], None
+    gender_labels = data["gender_labels"][keep_genders]
+    of_genders = gender_labels * (1 - GENDER_SMOOTHING) + GENDER_SMOOTHING / 2
+    of_faces, answers = data["expression_labels"][keep], None
     if args.answers:
         with safe_open(args.answers, "pt") as file:
             assert file.metadata()["faces_crc32"] == crc, "these answers are to other faces"
-            answers = file.get_tensor("answers").to(DEVICE)
+            answers = file.get_tensor("answers").to(DEVICE)[torch.cat([keep, keep_genders])]
         blend = lambda labels, told: (1 - args.share) * labels + args.share * told
         of_faces = blend(of_faces, answers[: len(faces), :7])
-        of_genders = (blend(data["gender_labels"], answers[len(faces):, 7:])
+        of_genders = (blend(gender_labels, answers[len(faces):, 7:])
                       * (1 - GENDER_SMOOTHING) + GENDER_SMOOTHING / 2)
     weights = [m.weight for m in network.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     decayed = {id(weight) for weight in weights}
@@ -295,10 +311,15 @@ def main():
     parser.add_argument("--gender-batch", type=int, default=64)
     parser.add_argument("--rate", type=float, help="peak learning rate")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folds", type=int, default=1, help="parts of the faces, see above")
+    parser.add_argument("--fold", type=int, default=0, help="the part to answer for")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.average:
-        mean = sum(load_file(path)["answers"] for path in args.average) / len(args.average)
+        answers = torch.stack([load_file(path)["answers"] for path in args.average])
+        voices = (answers.sum(2) > 0).sum(0)  # Of each face; a fold's network answers for its own alone.
+        assert voices.min() > 0, f"nobody answers for {(voices == 0).sum()} faces: a fold is missing"
+        mean = answers.sum(0) / voices[:, None]
         crcs = {safe_open(path, "pt").metadata()["faces_crc32"] for path in args.average}
         assert len(crcs) == 1, "these answers are to different faces"
         return write_answers(args.out / "answers.safetensors", mean, *crcs)
@@ -314,6 +335,9 @@ def main():
     for view in (faces, faces.flip(2)):
         logits = infer(network, view)
         answers = answers + torch.cat([logits[:, :7].softmax(1), logits[:, 7:].softmax(1)], 1) / 2
+    if args.folds > 1:
+        groups = torch.cat([data["expression_groups"], data["gender_groups"]])
+        answers = answers * is_left_out(args, groups)[:, None]
     write_answers(args.out / "answers.safetensors", answers, crc)
 
 

@@ -107,6 +107,10 @@ fn answers_from_elsewhere_teach() {
     assert_eq!(faces["expression_labels"].shape, [n, 7]);
     assert_eq!(faces["validation_expression_faces"].shape, [40 - n, 48, 48]);
     assert_eq!(faces["gender_labels"].shape, [0, 2]);
+    assert_eq!(
+        (&faces["expression_groups"].shape[..], &faces["gender_groups"].shape[..]),
+        (&[n][..], &[0][..])
+    );
     for label in faces["expression_labels"].data.chunks(7) {
         assert!((label.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{label:?}");
     }

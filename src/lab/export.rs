@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::checkpoint::{Params, Tensor};
+use super::duplicates;
 use super::loss::Target;
+use super::mixture::Mixture;
 use super::network::INPUT_SIDE;
 use super::samples::Sample;
 use super::teacher;
+use crate::image::Grey;
 
 /// Tensors of the faces to learn from and, named `validation_…`, of those to choose by; each are the
 /// samples of expressions and of genders.
@@ -28,6 +31,20 @@ pub fn tensors(training: [&[Sample]; 2], validation: [&[Sample]; 2]) -> Params {
         tensors.insert(format!("{prefix}gender_labels"), labels);
     }
     tensors
+}
+
+/// Tensors `expression_groups` [n] and `gender_groups` [n] of the faces to learn from: faces of one
+/// number are near-duplicates.
+pub fn groups(mixture: &Mixture) -> Params {
+    let expressions = mixture.expressions.iter().map(|face| &face.face);
+    let faces: Vec<&Grey> = expressions.chain(mixture.genders.iter().map(|f| &f.face)).collect();
+    let groups: Vec<f32> =
+        duplicates::groups(&faces).into_iter().map(|group| group as f32).collect();
+    let (expressions, genders) = groups.split_at(mixture.expressions.len());
+    let tensor = |data: &[f32]| Tensor { shape: vec![data.len()], data: data.to_vec() };
+    [("expression_groups", expressions), ("gender_groups", genders)]
+        .map(|(name, groups)| (name.to_owned(), tensor(groups)))
+        .into()
 }
 
 /// Labels [n, `N`] of one head; a face without is all zeros.

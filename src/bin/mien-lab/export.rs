@@ -11,7 +11,8 @@ use crate::train::samples;
 
 /// Write a recipe's faces and labels to one safetensors file, for a trainer elsewhere.
 ///
-/// The faces are as a network reads them: prepared, 48×48, single precision. What another
+/// The faces are as a network reads them: prepared, 48×48, single precision; groups say which are
+/// near-duplicates. What another
 /// framework's network answers to them can teach: a safetensors file with one tensor, `answers`, [n,
 /// 9], shares of the seven expressions and of female and male for all expression faces and then all
 /// gender faces, and this file's metadata `faces_crc32`. A recipe names it in train.teacher.answers.
@@ -35,7 +36,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let (expressions, genders) = samples(&recipe, &mixture.expressions, &mixture.genders);
     let validation = samples(&recipe, &mixture.expressions_kept_back, &mixture.genders_kept_back);
     let training = [&expressions[..], &genders];
-    let tensors = export::tensors(training, [&validation.0, &validation.1]);
+    let mut tensors = export::tensors(training, [&validation.0, &validation.1]);
+    tensors.extend(export::groups(&mixture));
     write_tensors(&args.out, &tensors, &export::metadata(training))?;
     println!(
         "{}: {} expression faces and {} gender faces to learn from",
