@@ -13,7 +13,7 @@ A teacher that has learned a face by heart says little about it. With --folds N,
     python models/train_on_gpu.py --average runs/fold-?/answers.safetensors --out runs/teachers
 
 Writes model.safetensors, for a network of the family a checkpoint that `mien-lab` takes, and
-answers.safetensors, the network's answers to the faces it learned from, which can teach
+answers.safetensors, the network's answers to the faces to learn from, which can teach
 (`train.teacher.answers` in a recipe). Needs torch and safetensors.
 """
 import argparse
@@ -212,12 +212,12 @@ def infer(network, faces):
     return torch.cat(parts)
 
 
-def is_left_out(args, groups):
+def is_left_out(args, data, kind):
     """Which of the faces a network does not learn from, but answers for."""
     if args.folds == 1:
-        return torch.zeros(len(groups), dtype=torch.bool, device=DEVICE)
+        return torch.zeros(len(data[f"{kind}_faces"]), dtype=torch.bool, device=DEVICE)
     # A multiplicative hash: neighbours in the data are dealt to different parts.
-    return (groups.long() * 2654435761 % 2**32 * args.folds >> 32) == args.fold
+    return (data[f"{kind}_groups"].long() * 2654435761 % 2**32 * args.folds >> 32) == args.fold
 
 
 def train(args, data, crc):
@@ -226,7 +226,7 @@ def train(args, data, crc):
     network = ResNet() if args.network == "resnet" else Family(FAMILY[args.network])
     network = network.to(DEVICE, memory_format=torch.channels_last)
     average = copy.deepcopy(network)
-    keep, keep_genders = (~is_left_out(args, data[f"{kind}_groups"]) for kind in ("expression", "gender"))
+    keep, keep_genders = (~is_left_out(args, data, kind) for kind in ("expression", "gender"))
     faces, genders = data["expression_faces"][keep], data["gender_faces"][keep_genders]
     if len(faces) < args.batch or len(genders) < args.gender_batch:
         raise SystemExit(f"{len(faces)} expression and {len(genders)} gender faces do not fill a batch")
@@ -236,7 +236,9 @@ def train(args, data, crc):
     if args.answers:
         with safe_open(args.answers, "pt") as file:
             assert file.metadata()["faces_crc32"] == crc, "these answers are to other faces"
-            answers = file.get_tensor("answers").to(DEVICE)[torch.cat([keep, keep_genders])]
+            answers = file.get_tensor("answers").to(DEVICE)
+        assert answers[:, :7].sum(1).min() > 0.99, "a face has no answer: average all folds first"
+        answers = answers[torch.cat([keep, keep_genders])]
         blend = lambda labels, told: (1 - args.share) * labels + args.share * told
         of_faces = blend(of_faces, answers[: len(faces), :7])
         of_genders = (blend(gender_labels, answers[len(faces):, 7:])
@@ -314,14 +316,16 @@ def main():
     parser.add_argument("--folds", type=int, default=1, help="parts of the faces, see above")
     parser.add_argument("--fold", type=int, default=0, help="the part to answer for")
     args = parser.parse_args()
+    if not 0 <= args.fold < args.folds:
+        parser.error("--fold counts from 0 to one less than --folds")
     args.out.mkdir(parents=True, exist_ok=True)
     if args.average:
+        crcs = {safe_open(path, "pt").metadata()["faces_crc32"] for path in args.average}
+        assert len(crcs) == 1, "these answers are to different faces"
         answers = torch.stack([load_file(path)["answers"] for path in args.average])
         voices = (answers.sum(2) > 0).sum(0)  # Of each face; a fold's network answers for its own alone.
         assert voices.min() > 0, f"nobody answers for {(voices == 0).sum()} faces: a fold is missing"
         mean = answers.sum(0) / voices[:, None]
-        crcs = {safe_open(path, "pt").metadata()["faces_crc32"] for path in args.average}
-        assert len(crcs) == 1, "these answers are to different faces"
         return write_answers(args.out / "answers.safetensors", mean, *crcs)
     args.rate = args.rate or RATES[args.network]
     crc = safe_open(args.faces, "pt").metadata()["faces_crc32"]
@@ -336,8 +340,8 @@ def main():
         logits = infer(network, view)
         answers = answers + torch.cat([logits[:, :7].softmax(1), logits[:, 7:].softmax(1)], 1) / 2
     if args.folds > 1:
-        groups = torch.cat([data["expression_groups"], data["gender_groups"]])
-        answers = answers * is_left_out(args, groups)[:, None]
+        mine = torch.cat([is_left_out(args, data, kind) for kind in ("expression", "gender")])
+        answers = answers * mine[:, None]
     write_answers(args.out / "answers.safetensors", answers, crc)
 
 

@@ -197,10 +197,23 @@ fn merged_classes_are_scored_by_the_sum_of_their_shares() {
     let other: u64 =
         report["confusion"][2].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum();
     assert_eq!(other, 10);
+
     // The device is unsure by the seven shares, however they are added up.
-    let own = place.json(&["--data", "fer.csv"]);
-    let coverage = |report: &Value| report["coverage"]["at_threshold"]["coverage"].clone();
-    assert_eq!(coverage(&report), coverage(&own));
+    let curve = report["coverage"]["curve"].as_array().unwrap();
+    let share = |point: &Value| point["coverage"].as_f64().unwrap();
+    let partly = curve.iter().find(|point| 0.0 < share(point) && share(point) < 0.7).unwrap();
+    let unsure_below = partly["threshold"].as_f64().unwrap() as f32;
+    let said = Calibration { temperature: 1.0, unsure_below, ..Calibration::default() };
+    let said = said.to_metadata();
+    let metadata: Vec<(&str, &str)> = said.iter().map(|(n, text)| (*n, text.as_str())).collect();
+    fs::write(place.path("m.tflite"), model_saying(&metadata)).unwrap();
+    let coverage = |more: &[&str]| {
+        let args = [&["--model", "m.tflite", "--data", "fer.csv"], more].concat();
+        share(&place.json(&args)["models"][1]["coverage"]["at_threshold"])
+    };
+    let own = coverage(&[]);
+    assert!(0.0 < own && own < 1.0, "{own}");
+    assert_eq!(coverage(&["--merge", "happy,neutral"]), own);
     let error = place.error(&["--data", "fer.csv", "--merge", "hapy"]);
     assert!(error.contains("\"hapy\" is no expression"), "{error}");
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use mien::engine::Model;
 use mien::image::Grey;
 use mien::lab::candidate::Candidate;
-use mien::lab::dataset::{LabelledFace, Usage, read_fer2013};
+use mien::lab::dataset::{LabelledFace, PackFace, Usage, read_face_pack, read_fer2013};
 use mien::lab::evaluate::{Classes, Evaluation, expression_answers};
 use mien::lab::split::Split;
 
@@ -52,7 +52,7 @@ fn the_model_gives_the_sample_s_answers() {
     assert_eq!(faces, 200);
 }
 
-/// Whoever has fewer rows, or more, keeps back the same faces: none that the model learned from.
+/// Whoever has fewer rows, and others, keeps back the same faces: none that the model learned from.
 #[test]
 fn the_faces_kept_back_are_the_same_in_a_part_of_fer2013() {
     let Some(shared) = common::shared_data() else { return };
@@ -68,8 +68,30 @@ fn the_faces_kept_back_are_the_same_in_a_part_of_fer2013() {
         number += 1;
         number % 3 == 0
     });
+    let mut random = fastrand::Rng::with_seed(3);
+    rows.extend((0..500).map(|i| LabelledFace {
+        face: Grey::from_shape_simple_fn((48, 48), || random.u8(..)),
+        label: i % 7,
+        usage: if i % 2 == 0 { Usage::Training } else { Usage::PrivateTest },
+        votes: None,
+    }));
     let kept_back = pixels(&rows, Split::of_expressions(&rows).validation);
     assert!(kept_back.len() > 600 && kept_back.is_disjoint(&training), "{}", kept_back.len());
+}
+
+#[test]
+fn the_faces_kept_back_are_the_same_in_a_part_of_fairface() {
+    let Some(shared) = common::shared_data() else { return };
+    let mut faces = read_face_pack(&shared.join("data/gender/fairface_train.u8.xz")).unwrap();
+    let split = Split::of_genders(&faces);
+    assert_eq!([split.training.len(), split.validation.len()], [14_720, 1280], "{split}");
+    let of = |faces: &[PackFace], part: Vec<usize>| -> BTreeSet<Vec<u8>> {
+        part.iter().map(|i| faces[*i].face.iter().copied().collect()).collect()
+    };
+    let training = of(&faces, split.training);
+    faces.truncate(5000);
+    let kept_back = of(&faces, Split::of_genders(&faces).validation);
+    assert!(kept_back.len() > 300 && kept_back.is_disjoint(&training), "{}", kept_back.len());
 }
 
 #[test]

@@ -141,7 +141,9 @@ fn answers_from_elsewhere_teach() {
         assert_fails(&lab(folder.path(), &args), &[&["told.safetensors"], words].concat());
     };
     write(told([f32::NAN; 9]));
-    refused(&["shares from 0 to 1"]);
+    refused(&["each from 0 to 1"]);
+    write(told([0.0; 9]));
+    refused(&["add up to 1"]);
     write(Tensor { shape: vec![1, 9], data: shares.to_vec() });
     refused(&["for each face"]);
     write(told(shares));
@@ -177,9 +179,9 @@ fn what_is_wrong_is_told_with_where() {
     let genders = ["--set", "train.gender_batch=4"];
     assert_fails(&train(folder.path(), &genders), &["0 gender faces", "train.gender_batch"]);
     // Before a teacher is asked.
-    let start = ["--set", "train.start=none", "--set", "train.teacher.checkpoints=[\"none\"]"];
-    let start = [&start[..], &["--set", "train.teacher.share=0.5"]].concat();
-    assert_fails(&train(folder.path(), &start), &["none"]);
+    let start = "train.start=no-start";
+    let start = ["--set", start, "--set", "train.teacher.checkpoints=[\"no-teacher\"]"];
+    assert_fails(&train(folder.path(), &start), &["no-start"]);
     let strides = ["--set", "train.network.stem_strides=1"];
     assert_fails(&train(folder.path(), &strides), &["stem_strides", "unknown field"]);
     assert_fails(&train(folder.path(), &["--data-dir", "none"]), &["none/faces.csv"]);

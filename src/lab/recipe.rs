@@ -142,9 +142,6 @@ impl RecipeFile {
             let why = format!("{} is named twice: its faces would count double", twice.display());
             return Err(RecipeError::Setting { path: path.into(), why });
         }
-        if let Err(error) = recipe.train.check() {
-            return Err(RecipeError::Setting { path: path.into(), why: error.to_string() });
-        }
         Ok(recipe)
     }
 
@@ -280,10 +277,8 @@ mod tests {
     fn what_is_no_recipe_is_refused_with_the_line_or_the_setting() {
         let spoiled = RECIPE.replace("epochs", "epoch");
         let twice = RECIPE.replace("\"more\"", "\"fer2013.csv.xz\"");
-        let cases: [(&str, &[&str], &[&str]); 11] = [
+        let cases: [(&str, &[&str], &[&str]); 9] = [
             (&twice, &[], &["fer2013.csv.xz is named twice"]),
-            (RECIPE, &["train.batch=0"], &["batch", "it is 0"]),
-            (RECIPE, &["train.teacher.share=2"], &["teacher", "names no checkpoints"]),
             (&spoiled, &[], &["recipe.toml", "line 11", "epoch"]),
             ("[data]\nexpression = []", &[], &["no [[data.expression]]"]),
             ("[train]\n", &[], &["recipe.toml", "data"]),

@@ -22,6 +22,9 @@ use crate::classifier::softmax;
 /// Faces that a teacher answers at a time.
 const BATCH: usize = 64;
 
+/// The teacher's share in a label where nothing else is said.
+pub const USUAL_SHARE: f32 = 0.4;
+
 /// Who teaches, and how much it counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +39,7 @@ pub struct TeacherSettings {
     pub answers: Vec<PathBuf>,
     /// Share of the teacher's answer in a label that the face has; where it has none the
     /// teacher's answer is the label.
+    #[serde(default = "usual_share")]
     pub share: f32,
     /// The teacher's logits are divided by this: above 1 its answers are softer.
     #[serde(default = "plain_temperature")]
@@ -66,6 +70,10 @@ impl TeacherSettings {
     pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         self.checkpoints.iter_mut().chain(&mut self.answers)
     }
+}
+
+fn usual_share() -> f32 {
+    USUAL_SHARE
 }
 
 fn plain_temperature() -> f32 {
@@ -212,11 +220,21 @@ fn answers_of_others(path: &Path, faces: &str, count: usize) -> Result<Vec<Answe
         return Err(TeacherError::OtherFaces { path, found, needed });
     }
     let answers = tensors.get(ANSWERS).ok_or_else(|| foreign("it has no tensor \"answers\""))?;
-    let are_shares = answers.data.iter().all(|share| (0.0..=1.0).contains(share));
-    if answers.shape != [count, LOGITS] || !are_shares {
-        return Err(foreign("its answers are not nine shares from 0 to 1 for each face").into());
+    let rows: &[Answer] = answers.data.as_chunks().0;
+    if answers.shape != [count, LOGITS] || !rows.iter().all(are_shares) {
+        let why = "its answers are not seven shares and two for each face, each from 0 to 1, that add up to 1";
+        return Err(foreign(why).into());
     }
-    Ok(answers.data.as_chunks().0.to_vec())
+    Ok(rows.to_vec())
+}
+
+/// Whether these are shares of either head's whole. Rounded ones pass; zeros, which mean no answer, do not.
+fn are_shares(answer: &Answer) -> bool {
+    let is_whole = |shares: &[f32]| (shares.iter().sum::<f32>() - 1.0).abs() < 0.01;
+    let (expression, gender) = answer.split_at(EXPRESSION_LOGITS);
+    answer.iter().all(|share| (0.0..=1.0).contains(share))
+        && is_whole(expression)
+        && is_whole(gender)
 }
 
 /// `target` with the teacher's answer in it.

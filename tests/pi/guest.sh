@@ -144,8 +144,7 @@ simulate_gpio() {
     lines=/sys/devices/platform/$(cat $chip/dev_name)/$(cat $chip/bank/chip_name)
 }
 
-# Tries a command until it succeeds, for so many seconds: many times what it takes where nothing else runs,
-# for this tells only what never comes from what does.
+# Tries a command until it succeeds, for so many seconds. They only end what hangs: give many times what it takes.
 within() {
     deadline=$(($(date +%s) + $1))
     shift

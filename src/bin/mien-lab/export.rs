@@ -12,10 +12,12 @@ use crate::train::samples;
 /// Write a recipe's faces and labels to one safetensors file, for a trainer elsewhere.
 ///
 /// The faces are as a network reads them: prepared, 48×48, single precision; groups say which are
-/// near-duplicates. What another
-/// framework's network answers to them can teach: a safetensors file with one tensor, `answers`, [n,
-/// 9], shares of the seven expressions and of female and male for all expression faces and then all
-/// gender faces, and this file's metadata `faces_crc32`. A recipe names it in train.teacher.answers.
+/// near-duplicates.
+///
+/// What another framework's network answers to them can teach: a safetensors file with one tensor,
+/// `answers`, [n, 9], shares of the seven expressions and of female and male for all expression faces
+/// and then all gender faces, and this file's metadata `faces_crc32`. A recipe names it in
+/// train.teacher.answers.
 #[derive(clap::Args)]
 pub struct Args {
     /// The recipe whose faces to write.

@@ -18,7 +18,7 @@ use mien::lab::prune::pareto::{Pareto, Row};
 use mien::lab::prune::plan::{Budget, Cost, choose, reach};
 use mien::lab::recipe::RecipeFile;
 use mien::lab::samples::Sample;
-use mien::lab::teacher::TeacherSettings;
+use mien::lab::teacher::{TeacherSettings, USUAL_SHARE};
 use mien::lab::train::{MODEL_FILE, Run};
 use mien::lab::validation::{Scores, Validation};
 use mien::lab::whole;
@@ -126,8 +126,6 @@ const PLAN_FILE: &str = "prune.toml";
 const ORIGINAL_FILE: &str = "original.safetensors";
 /// The network of a step right after the cut, in the step's folder.
 const CUT_FILE: &str = "cut.safetensors";
-/// The original's share in a label where the recipe has no teacher.
-const TEACHER_SHARE: f32 = 0.4;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     args.device.find()?;
@@ -190,7 +188,7 @@ fn settle(args: &Args, mut recipe: RecipeFile) -> anyhow::Result<RecipeFile> {
     let teacher = recipe.train.teacher.get_or_insert_with(|| TeacherSettings {
         checkpoints: Vec::new(),
         answers: Vec::new(),
-        share: TEACHER_SHARE,
+        share: USUAL_SHARE,
         temperature: 1.0,
     });
     let beside = crate::folder_of(&args.recipe)?;

@@ -26,7 +26,7 @@ Examples:
                                                             again, to go on after an interruption
   mien-lab train my.recipe.toml --out runs/short --set train.epochs=3 --set train.augment.flip=false
   mien-lab train my.recipe.toml --out runs/dry --set train.epochs=0
-                                                            only reads the data and says what is in it")]
+                                                            trains nothing: says what is in the data")]
 pub struct Args {
     /// What to learn from and how, such as models/mien-slim.recipe.toml.
     recipe: PathBuf,
@@ -56,15 +56,16 @@ pub const ANSWERS_FILE: &str = "answers.safetensors";
 pub fn run(args: &Args) -> anyhow::Result<()> {
     args.device.find()?;
     let mut recipe = RecipeFile::read(&args.recipe, &args.set)?;
+    recipe.train.check()?;
     let data_dir = crate::data_dir(&args.recipe, args.data_dir.as_deref());
     let mixture = Mixture::read(&mut recipe.data, data_dir)?;
     mixture.report.iter().for_each(|line| println!("{line}"));
     let cannot_write = || format!("can't write to --out {}", args.out.display());
     std::fs::create_dir_all(&args.out).with_context(cannot_write)?;
     let located = recipe.clone().with_checkpoints_in(&crate::folder_of(&args.recipe)?);
+    let mut run = prepare(args, &recipe, &located, &mixture)?;
     table::write(&args.out.join(NEAR_DUPLICATES_FILE), &mixture.near_duplicates)
         .with_context(cannot_write)?;
-    let mut run = prepare(args, &recipe, &located, &mixture)?;
     located.write(&args.out.join(RECIPE_FILE))?;
     if run.epochs_done() > 0 {
         println!("going on after epoch {}", run.epochs_done());
@@ -155,7 +156,7 @@ fn prepare(
             path.display()
         );
     }
-    // What can be wrong is told before a teacher is asked, which takes minutes.
+    // Too few faces and missing checkpoints are told before a teacher is asked, which takes minutes.
     recipe.train.check_faces(mixture.expressions.len(), mixture.genders.len())?;
     let start = located.train.start.as_deref().map(Checkpoint::read).transpose()?;
     let (mut expressions, mut genders) = samples(recipe, &mixture.expressions, &mixture.genders);

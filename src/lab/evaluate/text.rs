@@ -144,6 +144,8 @@ fn gender_rows<'r>(first: &Report) -> Vec<Row<'r>> {
         let label = format!("  ages 10 and up ({})", old.n);
         rows.push(row(label, move |r| r.gender.as_ref()?.ages_10_and_up.as_ref().map(cell)));
     }
+    let label = format!("  each half by the other's border ({})", gender.cross_fitted.n);
+    rows.push(row(label, move |r| Some(cell(&r.gender.as_ref()?.cross_fitted))));
     for (i, (name, score)) in gender.by_age.0.iter().enumerate() {
         rows.push(row(format!("  age {name} ({})", score.n), move |r| {
             r.gender.as_ref()?.by_age.0.get(i).map(|(_, score)| cell(score))
