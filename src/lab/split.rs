@@ -7,7 +7,7 @@
 //! Training, quantization and evaluation find the same split, whatever the seed, the order of the
 //! faces and what else is learned from, and it holds where a set is not whole or has more rows:
 //!
-//! - Of FER2013 and FairFace it is [listed](KEPT_BACK) which faces are kept back. Others that are
+//! - Of FER2013 and FairFace it is listed (`KEPT_BACK`) which faces are kept back. Others that are
 //!   near-duplicates of these are left out.
 //! - Of other sets it is those with the least checksums, evenly from every class: a face more or
 //!   less moves the bound by a face or so of each class.
