@@ -22,10 +22,11 @@ no=no down=stride
 shallow="$(block 64 $down),$(block 64 $no),$(block 128 $down),$(block 128 $no),$(block 192 $down),$(block 192 $no)"
 early="$(block 48 $no),$(block 48 $no),$(block 80 $down),$(block 80 $no),$(block 80 $no),$(block 144 $down),$(block 144 $no),$(block 144 $no)"
 fine="$(block 48 $no),$(block 80 $down),$(block 80 $no),$(block 80 $no),$(block 160 $down),$(block 160 $no),$(block 160 $no)"
-deep="$(block 56 $down)"
-for width in 56 56 56 56 56 104/ 104 104 104 104 104 80/ 80; do
-    case $width in */) deep+=",$(block "${width%/}" $down)" ;; *) deep+=",$(block "$width" $no)" ;; esac
-done
+stage() { # WIDTH BLOCKS, the first of which strides
+    printf %s "$(block "$1" $down)"
+    for _ in $(seq 2 "$2"); do printf ,%s "$(block "$1" $no)"; done
+}
+deep="$(stage 56 6),$(stage 104 6),$(stage 80 2)"
 
 run() {
     local name=$1

@@ -50,13 +50,13 @@ mien=$!
 had() { mien journal cat --dir log --topic 'mien/+/vitals' 2>/dev/null |
     sed 's/.*"counts":\[\([0-9]*\).*/\1/' | awk '{ sum += $1 } END { print sum + 0 }'; }
 # Asking takes the emulated processor long.
-has_more() { sleep 2 && [ "$(had)" -gt $seen ]; }
+has_more() { sleep 2 && now=$(had) && [ $now -gt $seen ]; }
 # However slow they come, as long as they do.
 await_frames() {
     seen=$(had)
     until [ $seen -ge $1 ]; do
         within 60 has_more || { tail mien.log; fail "after $seen of $1 frames no more came"; }
-        seen=$(had)
+        seen=$now
     done
     echo "frames: $seen"
 }
