@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use mien::engine::Model;
 use mien::image::Grey;
 use mien::lab::candidate::Candidate;
-use mien::lab::dataset::{LabelledFace, PackFace, Usage, read_face_pack, read_fer2013};
+use mien::lab::dataset::{LabelledFace, Usage, read_face_pack, read_fer2013};
 use mien::lab::evaluate::{Classes, Evaluation, expression_answers};
 use mien::lab::split::Split;
 
@@ -52,6 +52,11 @@ fn the_model_gives_the_sample_s_answers() {
     assert_eq!(faces, 200);
 }
 
+/// The pixels of those of the faces that are at these positions.
+fn pixels<'f>(positions: &[usize], face: impl Fn(usize) -> &'f Grey) -> BTreeSet<Vec<u8>> {
+    positions.iter().map(|i| face(*i).iter().copied().collect()).collect()
+}
+
 /// Whoever has fewer rows, and others, keeps back the same faces: none that the model learned from.
 #[test]
 fn the_faces_kept_back_are_the_same_in_a_part_of_fer2013() {
@@ -59,10 +64,7 @@ fn the_faces_kept_back_are_the_same_in_a_part_of_fer2013() {
     let mut rows = read_fer2013(&shared.join("data/fer2013/fer2013.csv.xz")).unwrap();
     let split = Split::of_expressions(&rows);
     assert_eq!([split.training.len(), split.validation.len()], [25_201, 2192], "{split}");
-    let pixels = |rows: &[LabelledFace], part: Vec<usize>| -> BTreeSet<Vec<u8>> {
-        part.iter().map(|i| rows[*i].face.iter().copied().collect()).collect()
-    };
-    let training = pixels(&rows, split.training);
+    let training = pixels(&split.training, |i| &rows[i].face);
     let mut number = 0;
     rows.retain(|_| {
         number += 1;
@@ -75,7 +77,7 @@ fn the_faces_kept_back_are_the_same_in_a_part_of_fer2013() {
         usage: if i % 2 == 0 { Usage::Training } else { Usage::PrivateTest },
         votes: None,
     }));
-    let kept_back = pixels(&rows, Split::of_expressions(&rows).validation);
+    let kept_back = pixels(&Split::of_expressions(&rows).validation, |i| &rows[i].face);
     assert!(kept_back.len() > 600 && kept_back.is_disjoint(&training), "{}", kept_back.len());
 }
 
@@ -85,12 +87,9 @@ fn the_faces_kept_back_are_the_same_in_a_part_of_fairface() {
     let mut faces = read_face_pack(&shared.join("data/gender/fairface_train.u8.xz")).unwrap();
     let split = Split::of_genders(&faces);
     assert_eq!([split.training.len(), split.validation.len()], [14_720, 1280], "{split}");
-    let of = |faces: &[PackFace], part: Vec<usize>| -> BTreeSet<Vec<u8>> {
-        part.iter().map(|i| faces[*i].face.iter().copied().collect()).collect()
-    };
-    let training = of(&faces, split.training);
+    let training = pixels(&split.training, |i| &faces[i].face);
     faces.truncate(5000);
-    let kept_back = of(&faces, Split::of_genders(&faces).validation);
+    let kept_back = pixels(&Split::of_genders(&faces).validation, |i| &faces[i].face);
     assert!(kept_back.len() > 300 && kept_back.is_disjoint(&training), "{}", kept_back.len());
 }
 

@@ -54,12 +54,20 @@ pub struct DataRecipe {
 }
 
 impl DataRecipe {
-    /// A path that two sources have.
-    fn named_twice(&self) -> Option<&Path> {
-        let expressions = self.expression.iter().map(|source| &*source.path);
-        let genders = self.gender.iter().map(|source| &*source.path);
+    /// What is wrong with it, if anything is.
+    fn fault(&self) -> Option<String> {
+        let share = self.votes_share;
+        if !(0.0..=1.0).contains(&share) {
+            return Some(format!("votes_share {share} is not from 0 to 1"));
+        }
+        if self.expression.is_empty() {
+            return Some("it has no [[data.expression]]".into());
+        }
+        let expressions = self.expression.iter().map(|source| &source.path);
+        let mut paths = expressions.chain(self.gender.iter().map(|source| &source.path));
         let mut seen = BTreeSet::new();
-        expressions.chain(genders).find(|path| !seen.insert(*path))
+        let twice = paths.find(|path| !seen.insert(*path))?;
+        Some(format!("{} is named twice: its faces would count double", twice.display()))
     }
 
     /// Whether both, their hashes filled in, give the same faces and labels.
@@ -129,20 +137,10 @@ impl RecipeFile {
         for setting in overrides {
             recipe = recipe.with(setting)?;
         }
-        let share = recipe.data.votes_share;
-        if !(0.0..=1.0).contains(&share) {
-            let why = format!("votes_share {share} is not from 0 to 1");
-            return Err(RecipeError::Setting { path: path.into(), why });
+        match recipe.data.fault() {
+            Some(why) => Err(RecipeError::Setting { path: path.into(), why }),
+            None => Ok(recipe),
         }
-        if recipe.data.expression.is_empty() {
-            let why = "it has no [[data.expression]]".into();
-            return Err(RecipeError::Setting { path: path.into(), why });
-        }
-        if let Some(twice) = recipe.data.named_twice() {
-            let why = format!("{} is named twice: its faces would count double", twice.display());
-            return Err(RecipeError::Setting { path: path.into(), why });
-        }
-        Ok(recipe)
     }
 
     /// Writes the recipe with every setting spelled out.

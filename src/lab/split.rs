@@ -136,8 +136,11 @@ fn drawn<S: Ord>(
     stratum: impl Fn(usize) -> S,
 ) -> HashSet<usize> {
     let mut drawn = HashSet::new();
+    if groups.len() < 2 {
+        return drawn;
+    }
     let mut strata = BTreeMap::<S, BTreeSet<(u32, &[usize])>>::new();
-    for group in groups.iter().filter(|_| groups.len() > 1) {
+    for group in groups {
         let first = group.iter().map(|i| (checksums[*i], stratum(*i))).min();
         if let Some((checksum, stratum)) = first {
             strata.entry(stratum).or_default().insert((checksum, group));
@@ -165,7 +168,8 @@ impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let (training, validation) = (self.training.len(), self.validation.len());
         write!(f, "{training} faces to learn from, {validation} kept back for validation; ")?;
-        let (groups, faces) = (self.near_duplicates.len(), self.near_duplicates.concat().len());
+        let groups = self.near_duplicates.len();
+        let faces: usize = self.near_duplicates.iter().map(Vec::len).sum();
         write!(f, "{groups} groups of near-duplicates ({faces} faces)")?;
         match self.dropped.len() {
             0 => Ok(()),

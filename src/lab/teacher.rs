@@ -22,28 +22,29 @@ use crate::classifier::softmax;
 /// Faces that a teacher answers at a time.
 const BATCH: usize = 64;
 
-/// The teacher's share in a label where nothing else is said.
-pub const USUAL_SHARE: f32 = 0.4;
-
 /// Who teaches, and how much it counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct TeacherSettings {
     /// Checkpoints that `mien-lab train` wrote; their answers are averaged. Their paths start from
     /// the recipe's folder.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub checkpoints: Vec<PathBuf>,
     /// Answers to the same faces that other runs kept (their `answers.safetensors`); each counts as
     /// one more checkpoint.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub answers: Vec<PathBuf>,
     /// Share of the teacher's answer in a label that the face has; where it has none the
     /// teacher's answer is the label.
-    #[serde(default = "usual_share")]
     pub share: f32,
     /// The teacher's logits are divided by this: above 1 its answers are softer.
-    #[serde(default = "plain_temperature")]
     pub temperature: f32,
+}
+
+impl Default for TeacherSettings {
+    fn default() -> Self {
+        Self { checkpoints: Vec::new(), answers: Vec::new(), share: 0.4, temperature: 1.0 }
+    }
 }
 
 impl TeacherSettings {
@@ -70,14 +71,6 @@ impl TeacherSettings {
     pub fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         self.checkpoints.iter_mut().chain(&mut self.answers)
     }
-}
-
-fn usual_share() -> f32 {
-    USUAL_SHARE
-}
-
-fn plain_temperature() -> f32 {
-    1.0
 }
 
 /// Why a teacher can't teach.

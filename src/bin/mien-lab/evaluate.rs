@@ -110,6 +110,12 @@ fn test_set(args: &Args) -> anyhow::Result<TestSet> {
         "--votes belong to FER2013's rows; {} has none",
         args.data.display()
     );
+    ensure!(
+        !is_pack || (args.worst == 0 && args.merge.is_empty()),
+        "--worst and --merge are of expressions; {} is labelled with genders",
+        args.data.display()
+    );
+    ensure!(!is_pack || args.genders.is_none(), "--data is a pack already; leave out --genders");
     let mut set = if is_pack {
         TestSet::pack(&args.data, args.usage)?
     } else if args.data.is_dir() {
@@ -118,13 +124,7 @@ fn test_set(args: &Args) -> anyhow::Result<TestSet> {
         let part = args.usage.unwrap_or(Part::PublicTest);
         TestSet::fer2013(&args.data, part, args.votes.as_deref())?
     };
-    ensure!(
-        !is_pack || (args.worst == 0 && args.merge.is_empty()),
-        "--worst and --merge are of expressions; {} is labelled with genders",
-        args.data.display()
-    );
     if let Some(pack) = &args.genders {
-        ensure!(!is_pack, "--data is a pack already; leave out --genders");
         set.join(TestSet::pack(pack, Some(Part::Validation))?);
     }
     Ok(set)

@@ -18,7 +18,6 @@ use mien::lab::prune::pareto::{Pareto, Row};
 use mien::lab::prune::plan::{Budget, Cost, choose, reach};
 use mien::lab::recipe::RecipeFile;
 use mien::lab::samples::Sample;
-use mien::lab::teacher::{TeacherSettings, USUAL_SHARE};
 use mien::lab::train::{MODEL_FILE, Run};
 use mien::lab::validation::{Scores, Validation};
 use mien::lab::whole;
@@ -185,12 +184,7 @@ fn settle(args: &Args, mut recipe: RecipeFile) -> anyhow::Result<RecipeFile> {
     let own = |name: &str| PathBuf::from("..").join(name);
     recipe.train.start = Some(CUT_FILE.into());
     let mut copies = vec![(args.checkpoint.clone(), ORIGINAL_FILE.to_owned())];
-    let teacher = recipe.train.teacher.get_or_insert_with(|| TeacherSettings {
-        checkpoints: Vec::new(),
-        answers: Vec::new(),
-        share: USUAL_SHARE,
-        temperature: 1.0,
-    });
+    let teacher = recipe.train.teacher.get_or_insert_default();
     let beside = crate::folder_of(&args.recipe)?;
     for (i, path) in teacher.files_mut().enumerate() {
         let name = format!("teacher-{}.safetensors", i + 1);

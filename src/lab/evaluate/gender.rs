@@ -148,10 +148,10 @@ fn cross_fitted(
     let margins: Vec<f32> = shares.iter().map(|[female, male]| male.ln() - female.ln()).collect();
     let labels: Vec<usize> = people.iter().map(|person| usize::from(person.is_male)).collect();
     let borders = [0, 1].map(|half| {
-        let every_other = |i: &usize| i % 2 == half;
-        let half: Vec<usize> = (0..people.len()).filter(every_other).collect();
-        let margins: Vec<f32> = half.iter().map(|i| margins[*i]).collect();
-        offsets::equal_recall_border(&margins, &half.iter().map(|i| labels[*i]).collect::<Vec<_>>())
+        let every_other = (half..people.len()).step_by(2);
+        let (margins, labels): (Vec<f32>, Vec<usize>) =
+            every_other.map(|i| (margins[i], labels[i])).unzip();
+        offsets::equal_recall_border(&margins, &labels)
     });
     let scored = (0..people.len()).filter(|i| chosen(&people[*i]));
     GroupScore::new(scored.map(|i| (labels[i], usize::from(margins[i] >= borders[1 - i % 2]))))

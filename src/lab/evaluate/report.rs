@@ -7,7 +7,9 @@ use serde::Serialize;
 use super::classes::Classes;
 use super::counts::Evaluation;
 use super::gender::{GenderReport, Person};
-use super::reliability::{Coverage, Judged, Reliability, coverage_at, coverage_curve, reliability};
+use super::reliability::{
+    Coverage, Judged, Reliability, coverage_at, coverage_curve, judge_expressions, reliability,
+};
 use super::test_set::TestSet;
 use crate::classifier::{Scores, argmax};
 use crate::engine::Calibration;
@@ -177,11 +179,9 @@ impl Report {
         }
         let judged = judge(&calibrated, &labels);
         // The device is unsure by the seven shares, whatever classes are made of them.
-        let sure = logits.iter().zip(&judged).map(|(row, judged)| {
-            let scores = Scores::from_logits(row, calibration).expression;
-            Judged { confidence: scores[argmax(&scores)], ..*judged }
-        });
-        let sure: Vec<Judged> = sure.collect();
+        let expressions: Vec<usize> = set.expressions.iter().map(|face| face.label).collect();
+        let mut sure = judge_expressions(logits, &expressions, calibration);
+        sure.iter_mut().zip(&judged).for_each(|(sure, judged)| sure.right = judged.right);
         self.calibration = Some(CalibrationReport {
             temperature: calibration.temperature,
             gender_temperature: calibration.gender_temperature,

@@ -88,18 +88,17 @@ impl TestSet {
             ExpressionFace { name: format!("row {i}"), face: face.clone(), label: *label, majority }
         };
         let expressions: Vec<_> = positions(&rows, part).into_iter().map(face).collect();
-        let title = format!("{}, {part:?}", file_name(path));
-        let set = Self { title, expressions, has_votes: votes.is_some(), ..Self::default() };
-        set.or_empty(path, part)
+        let has_votes = votes.is_some();
+        Self { expressions, has_votes, ..Self::default() }.of_part(path, Some(part))
     }
 
     /// A folder with a folder of pictures for each class: all of it, or what of it is learnt from or
     /// kept back.
     pub fn folder(path: &Path, part: Option<Part>) -> Result<Self, DatasetError> {
         let ImageFolder { faces, files, skipped } = dataset::read_image_folder(path)?;
-        let (chosen, title) = match part {
-            None => ((0..faces.len()).collect(), file_name(path)),
-            Some(part) => (positions(&faces, part), format!("{}, {part:?}", file_name(path))),
+        let chosen = match part {
+            None => (0..faces.len()).collect(),
+            Some(part) => positions(&faces, part),
         };
         let face = |i: usize| {
             let name = files[i].strip_prefix(path).unwrap_or(&files[i]).display().to_string();
@@ -107,37 +106,23 @@ impl TestSet {
             ExpressionFace { name, face: face.clone(), label: *label, majority: None }
         };
         let expressions = chosen.into_iter().map(face).collect();
-        let set = Self { title, expressions, skipped, ..Self::default() };
-        match part {
-            Some(part) => set.or_empty(path, part),
-            None => Ok(set),
-        }
+        Self { expressions, skipped, ..Self::default() }.of_part(path, part)
     }
 
     /// A gender pack `NAME.u8.xz`: all of it, or what of it is learnt from or kept back.
     pub fn pack(path: &Path, part: Option<Part>) -> Result<Self, DatasetError> {
         let faces = dataset::read_face_pack(path)?;
-        let (chosen, title) = match part {
-            None => ((0..faces.len()).collect(), file_name(path)),
-            Some(part) => {
-                let split = Split::of_genders(&faces);
-                let chosen = match part {
-                    Part::Training => split.training,
-                    Part::Validation => split.validation,
-                    Part::PublicTest | Part::PrivateTest => Vec::new(),
-                };
-                (chosen, format!("{}, {part:?}", file_name(path)))
-            }
+        let chosen = match part {
+            None => (0..faces.len()).collect(),
+            Some(Part::Training) => Split::of_genders(&faces).training,
+            Some(Part::Validation) => Split::of_genders(&faces).validation,
+            Some(Part::PublicTest | Part::PrivateTest) => Vec::new(),
         };
         let genders = chosen.into_iter().map(|i| {
             let (face, _) = kept_back_gender(&faces[i]);
             (face, person(&faces[i]))
         });
-        let set = Self { title, genders: genders.collect(), ..Self::default() };
-        match part {
-            Some(part) => set.or_empty(path, part),
-            None => Ok(set),
-        }
+        Self { genders: genders.collect(), ..Self::default() }.of_part(path, part)
     }
 
     /// Adds the faces of another set.
@@ -149,12 +134,14 @@ impl TestSet {
         self.skipped += other.skipped;
     }
 
-    fn or_empty(self, path: &Path, part: Part) -> Result<Self, DatasetError> {
+    /// Called by what it is of, all of it or a part, which must have faces.
+    fn of_part(self, path: &Path, part: Option<Part>) -> Result<Self, DatasetError> {
+        let Some(part) = part else { return Ok(Self { title: file_name(path), ..self }) };
         if self.expressions.is_empty() && self.genders.is_empty() {
             let why = format!("it has no {part:?} faces; choose others by --usage");
             return Err(DatasetError::Shape { path: path.into(), why });
         }
-        Ok(self)
+        Ok(Self { title: format!("{}, {part:?}", file_name(path)), ..self })
     }
 }
 
